@@ -1,0 +1,110 @@
+package bell
+
+import (
+	"time"
+
+	"github.com/planetbell/planetbell/planet"
+)
+
+// CallState is where a 1-to-1 call stands.
+type CallState string
+
+// The states of a call: ringing -> ended, or ringing -> lost.
+const (
+	CallRinging CallState = "ringing" // Notify came, Call Event did not yet
+	CallEnded   CallState = "ended"   // its Call Event came; the outcome is known
+	CallLost    CallState = "lost"    // its Call Event never came
+)
+
+// Call is one 1-to-1 call as the app server sees it.
+type Call struct {
+	Environment   planet.Environment
+	SessionID     planet.SessionID
+	Project       string // whose callback URL was called
+	Caller        planet.UserRef
+	Callee        planet.UserRef
+	Type          planet.CallType
+	CCParam       planet.CCParam // erased when the call is over
+	AppServerData string
+	STID          string
+	State         CallState
+	Outcome       planet.Outcome // empty until the call has ended
+	Release       planet.Release // why it ended, in LINE Planet's numbers
+	NotifiedAt    time.Time      // when Notify came; zero for a call known by its event only
+	Deadline      time.Time      // no attempt starts after it
+	StartedAt     time.Time      // the conversation; zero if there was none
+	EndedAt       time.Time      // zero while ringing
+	Duration      time.Duration  // of the conversation
+}
+
+// CalleeOwner is whose devices ring: the callee in the environment of the project
+// that was called.
+func (c *Call) CalleeOwner() Owner { return Owner{Environment: c.Environment, User: c.Callee} }
+
+// DeliveryState is where the intent to ring one device stands.
+type DeliveryState string
+
+// The states of a delivery:
+//
+//	pending -> sending -> accepted -> received
+//	pending | sending -> failed | expired | withdrawn
+const (
+	DeliveryPending   DeliveryState = "pending"   // recorded, no attempt under way
+	DeliverySending   DeliveryState = "sending"   // an attempt may be under way
+	DeliveryAccepted  DeliveryState = "accepted"  // the provider, or the device's poll, took it
+	DeliveryReceived  DeliveryState = "received"  // the device said that it has it
+	DeliveryFailed    DeliveryState = "failed"    // refused for good; Reason says why
+	DeliveryExpired   DeliveryState = "expired"   // the deadline came first
+	DeliveryWithdrawn DeliveryState = "withdrawn" // the call ended first
+)
+
+// Final reports whether nothing more will be sent.
+func (s DeliveryState) Final() bool {
+	return s != DeliveryPending && s != DeliverySending
+}
+
+// Delivery is the intent to ring one device for one call. Its ID is a UUID in
+// canonical lower case: it is also the apns-id, and stays the same over retries.
+type Delivery struct {
+	ID          string
+	Environment planet.Environment
+	SessionID   planet.SessionID
+	DeviceID    string
+	Channel     Channel
+	State       DeliveryState
+	Reason      string // of the last attempt: a bounded word such as "Unregistered"; empty at first
+	Attempts    int
+	Deadline    time.Time // absolute; the call's
+	LeaseOwner  string    // the process that works on it
+	LeaseUntil  time.Time // when another process may take it over
+	CreatedAt   time.Time
+	UpdatedAt   time.Time
+}
+
+// Ring is one device to ring for one call: everything a sender needs.
+type Ring struct {
+	Call     *Call
+	Device   Device
+	Delivery Delivery
+}
+
+// Attempt is one try at a delivery, as recorded.
+type Attempt struct {
+	DeliveryID string
+	Number     int // from 1
+	StartedAt  time.Time
+	Took       time.Duration
+	Outcome    Outcome
+}
+
+// JournalEntry is one callback as it came, kept for the operator and for what later
+// versions may read from it. Params hold no cc_param and are size-capped.
+type JournalEntry struct {
+	ReceivedAt  time.Time
+	Project     string
+	Environment planet.Environment
+	Kind        string // notify, call-event, group-call-event, agent-call-status, recording
+	SessionID   planet.SessionID
+	DedupKey    string // a repeat with the same key is not stored again
+	Params      []planet.RawParam
+}

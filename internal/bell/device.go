@@ -1,0 +1,83 @@
+package bell
+
+import (
+	"time"
+
+	"github.com/planetbell/planetbell/planet"
+)
+
+// Owner says whose a thing is: users and devices belong to an environment and a
+// service, so the same user ID in Evaluation and Real are two users.
+type Owner struct {
+	Environment planet.Environment
+	User        planet.UserRef
+}
+
+// Channel is the way to a device. Limits, retry rules and metrics are per channel.
+type Channel string
+
+// The channels.
+const (
+	APNsVoIP  Channel = "apns_voip"  // PushKit push; iOS rings through CallKit
+	APNsAlert Channel = "apns_alert" // visible notification; the user has to tap it
+	FCM       Channel = "fcm"        // Android data message
+	LongPoll  Channel = "longpoll"   // the device asks, and takes the call from its mailbox
+)
+
+// APNsServer is one of Apple's two push environments. A token is valid in one only.
+type APNsServer string
+
+// The APNs environments.
+const (
+	APNsProduction APNsServer = "production"
+	APNsSandbox    APNsServer = "sandbox"
+)
+
+// User is somebody who has registered.
+type User struct {
+	Owner
+	DisplayName  string
+	Region       string
+	RegisteredAt time.Time
+}
+
+// Session is one sign-in of one installation: the app token that carries this ID in
+// its "jti". The official clients send no device ID, so a session is what tells two
+// devices of a user apart.
+type Session struct {
+	ID        string // the app token's jti
+	Owner     Owner
+	Project   string
+	IssuedAt  time.Time
+	ExpiresAt time.Time
+	RevokedAt time.Time // zero while valid
+}
+
+// Device is one installation of the app that can ring.
+type Device struct {
+	ID         string // time-ordered UUID in text form
+	Owner      Owner
+	Project    string // the project through which it registered; its credentials ring it
+	SessionID  string // the session it belongs to; empty for one added by an operator
+	AppType    string // as the client says: IOS, ANDROID, DESKTOPWIN, ...
+	AppVersion string
+	AppID      string // bundle ID or the like, when the client names it; else empty
+
+	Channel   Channel       // empty until the client says how it can be reached
+	PushToken planet.Secret // empty for LongPoll
+
+	APNsServer        APNsServer // APNs channels only
+	APNsServerGuessed bool       // true when the client did not say which
+
+	RegisteredAt time.Time // of the last registration call; compared with APNs' 410 timestamp
+	LastSeenAt   time.Time
+	ExpiresAt    time.Time // zero: never; LongPoll devices end with their app token
+}
+
+// Reachable reports whether a call can be delivered to the device at now.
+func (d *Device) Reachable(now time.Time) bool {
+	if d.Channel == "" || (d.Channel != LongPoll && d.PushToken == "") {
+		return false
+	}
+	return d.ExpiresAt.IsZero() || now.Before(d.ExpiresAt)
+}

@@ -1,0 +1,80 @@
+package call
+
+import (
+	"context"
+	"time"
+
+	"github.com/planetbell/planetbell/internal/bell"
+	"github.com/planetbell/planetbell/planet"
+)
+
+// Store is what call needs of a database. Each method is one transaction, on disk
+// when it returns.
+type Store interface {
+	// DevicesOf returns all devices of an owner, oldest first; none is no error.
+	DevicesOf(ctx context.Context, owner bell.Owner) ([]bell.Device, error)
+
+	// BeginCall records the call (state ringing), its raw parameters and its
+	// deliveries. A call is identified by environment and session ID. If it is known
+	// already, nothing is written and the result says what it is: Repeated, or
+	// AlreadyEnded when its Call Event overtook it (then the parties and times of
+	// Notify are added to the row, without cc_param and without deliveries).
+	BeginCall(ctx context.Context, c bell.Call, deliveries []bell.Delivery, raw []planet.RawParam) (BeginResult, error)
+
+	// EndCall merges a Call Event into the call, creating the row when Notify was
+	// never seen: state ended, outcome, release, times; erases cc_param; turns every
+	// delivery that is not final into withdrawn; keeps the event in the journal. A
+	// repeat changes nothing. c.NotifiedAt and c.Deadline are ignored for a known call.
+	EndCall(ctx context.Context, c bell.Call, entry bell.JournalEntry) error
+
+	// AppendJournal keeps a callback. A second entry with the same project, kind and
+	// DedupKey is dropped silently.
+	AppendJournal(ctx context.Context, entry bell.JournalEntry) error
+
+	// Call returns everything recorded about a call, or bell.NotFound. environment
+	// may be empty: then the newest call with that session ID is meant.
+	Call(ctx context.Context, environment planet.Environment, id planet.SessionID) (Record, error)
+
+	// Calls returns calls, newest first, at most limit, older than the cursor.
+	Calls(ctx context.Context, filter Filter, before Cursor, limit int) ([]bell.Call, error)
+
+	// Journal returns journal entries of a session, oldest first.
+	Journal(ctx context.Context, id planet.SessionID) ([]bell.JournalEntry, error)
+}
+
+// BeginResult is what BeginCall found.
+type BeginResult int
+
+// The results of BeginCall.
+const (
+	Began        BeginResult = iota // new: recorded
+	Repeated                        // a repeat of a known Notify
+	AlreadyEnded                    // its Call Event came first
+)
+
+// Record is a call with all that was done about it.
+type Record struct {
+	Call       bell.Call // CCParam is always empty here
+	Deliveries []DeliveryRecord
+}
+
+// DeliveryRecord is a delivery with its device, as far as it still exists, and its
+// attempts in order.
+type DeliveryRecord struct {
+	Delivery bell.Delivery
+	Device   bell.Device // zero except ID when the device is gone
+	Attempts []bell.Attempt
+}
+
+// Filter selects calls; empty fields match everything. User matches either side.
+type Filter struct {
+	Environment planet.Environment
+	User        planet.UserRef
+}
+
+// Cursor is a place in the list of calls: calls strictly older than it follow. The
+// zero cursor is the newest end.
+type Cursor struct {
+	At        time.Time
+	SessionID planet.SessionID
+}

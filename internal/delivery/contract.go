@@ -1,0 +1,73 @@
+package delivery
+
+import (
+	"context"
+	"time"
+
+	"github.com/planetbell/planetbell/internal/bell"
+)
+
+// Sender delivers over one channel with one credential. Implementations classify
+// what happened and never retry: that is this package's business. Send may be
+// called from many goroutines at once. It returns when the provider has answered or
+// ctx has ended, and never panics on what a provider says.
+type Sender interface {
+	Send(ctx context.Context, ring *bell.Ring, try Try) bell.Outcome
+}
+
+// Try is how one attempt is to be made.
+type Try struct {
+	Number int  // from 1
+	Spare  bool // use the second, independent connection
+	Now    time.Time
+}
+
+// Route is the way to a device: its sender and the key under which limits, queues
+// and metrics are kept.
+type Route struct {
+	Key    RouteKey
+	Sender Sender
+}
+
+// RouteKey names a route. One failing route never delays another.
+type RouteKey struct {
+	Credential string // the operator's name for it: project and key, never a secret
+	Channel    bell.Channel
+	Server     string // APNs environment; empty elsewhere
+}
+
+// Router finds the route to a device. When there is none it returns a bounded
+// reason such as "no_fcm_credential".
+type Router interface {
+	Route(device *bell.Device) (route Route, reason string)
+}
+
+// Store is what delivery needs of a database. Each method is one transaction.
+type Store interface {
+	// RecordAttempt appends an attempt and moves its delivery: State, Reason, Attempts,
+	// LeaseOwner, LeaseUntil, UpdatedAt are taken from d. A delivery that is final
+	// already (withdrawn by a Call Event meanwhile) keeps its state; the attempt is
+	// kept all the same. attempt.Number 0 means that there was no attempt.
+	RecordAttempt(ctx context.Context, d bell.Delivery, attempt bell.Attempt) error
+
+	// ClaimDeliveries takes over deliveries that are not final, whose deadline lies
+	// after now, and whose lease ran out before now; if takeAll, also those that
+	// another owner still holds (at start, when every other process on this database
+	// is known to be dead). It sets owner and leaseUntil and returns what is needed to
+	// continue, oldest first.
+	ClaimDeliveries(ctx context.Context, c Claim) ([]bell.Ring, error)
+
+	// ExpireDeliveries turns deliveries that are not final and whose deadline has
+	// passed into expired, and erases cc_param of calls whose deadline has passed. It
+	// returns how many deliveries expired.
+	ExpireDeliveries(ctx context.Context, now time.Time) (int, error)
+}
+
+// Claim is what ClaimDeliveries is asked.
+type Claim struct {
+	Owner      string
+	Now        time.Time
+	LeaseUntil time.Time
+	TakeAll    bool
+	Limit      int
+}

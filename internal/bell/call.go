@@ -21,6 +21,7 @@ type Call struct {
 	Environment   planet.Environment
 	SessionID     planet.SessionID
 	Project       string // whose callback URL was called
+	Label         string // the "_env" that devices are told
 	Caller        planet.UserRef
 	Callee        planet.UserRef
 	Type          planet.CallType
@@ -107,4 +108,13 @@ type JournalEntry struct {
 	SessionID   planet.SessionID
 	DedupKey    string // a repeat with the same key is not stored again
 	Params      []planet.RawParam
+}
+
+// Notification is what the call's devices must get. now becomes its send time.
+func (c *Call) Notification(now time.Time) planet.Notification {
+	return planet.Notification{
+		CCParam: c.CCParam, Caller: c.Caller, Callee: c.Callee, Type: c.Type,
+		EnvironmentLabel: c.Label, AppServerData: c.AppServerData, STID: c.STID,
+		SessionID: c.SessionID, SentAt: now, ExpiresAt: c.Deadline,
+	}
 }

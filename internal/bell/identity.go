@@ -1,0 +1,24 @@
+package bell
+
+import (
+	"time"
+
+	"github.com/planetbell/planetbell/planet"
+)
+
+// Identity is who a client proved to be with its app token.
+type Identity struct {
+	SessionID string // the token's jti
+	Owner     Owner
+	Project   *Project
+	IssuedAt  time.Time
+	ExpiresAt time.Time
+}
+
+// Letter is a call taken from a mailbox by a waiting device. Whoever holds it must
+// call Done exactly once: with true when the answer was written to the device, with
+// false to put the letter back for the next poll.
+type Letter struct {
+	Notification planet.Notification
+	Done         func(written bool)
+}

@@ -29,6 +29,9 @@ type Store interface {
 	// Device returns one device, or bell.NotFound.
 	Device(ctx context.Context, id string) (bell.Device, error)
 
+	// DeviceBySession returns the device of a session, or bell.NotFound.
+	DeviceBySession(ctx context.Context, sessionID string) (bell.Device, error)
+
 	// DevicesOf returns all devices of an owner, oldest first; none is no error.
 	DevicesOf(ctx context.Context, owner bell.Owner) ([]bell.Device, error)
 

@@ -1,0 +1,215 @@
+// Package call holds the rules of 1-to-1 calls: a Notify begins one and rings the
+// callee's devices, a Call Event ends it. Every step is on disk before Planet Cloud
+// gets its answer; what is sent to devices is package delivery's business.
+package call
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/planetbell/planetbell/internal/bell"
+	"github.com/planetbell/planetbell/planet"
+)
+
+// Defaults of Config. A caller's client gives up after 60 seconds; a push in the last
+// five would reach a call that is over.
+const (
+	DefaultRingTime = 60 * time.Second
+	DefaultSafety   = 5 * time.Second
+)
+
+// Bells rings devices. It is what call needs of delivery.
+type Bells interface {
+	// Admit makes room for n deliveries, or says that there is none (bell.Unavailable).
+	// Each admitted delivery must be started or dismissed.
+	Admit(n int) error
+	// Dismiss gives admitted room back.
+	Dismiss(n int)
+	// Start begins to ring. It returns at once.
+	Start(rings []bell.Ring)
+	// Withdraw stops what is still to be sent for a call.
+	Withdraw(environment planet.Environment, id planet.SessionID)
+	// Lease says who works on new deliveries, and until when it holds each.
+	Lease(channel bell.Channel, now, deadline time.Time) (owner string, until time.Time)
+}
+
+// Projects is what the service needs to know of the configuration.
+type Projects interface {
+	// Reaching finds the project of a service in an environment.
+	Reaching(environment planet.Environment, serviceID string) (*bell.Project, bool)
+}
+
+// Config is what a Service is made of. Store, Bells and Projects are needed.
+type Config struct {
+	Store    Store
+	Bells    Bells
+	Projects Projects
+	RingTime time.Duration    // DefaultRingTime if 0
+	Safety   time.Duration    // how long before the ring's end the last attempt may start; DefaultSafety if 0
+	Now      func() time.Time // time.Now if nil
+}
+
+// Service begins and ends calls. It is safe for concurrent use.
+type Service struct {
+	store    Store
+	bells    Bells
+	projects Projects
+	window   time.Duration
+	now      func() time.Time
+}
+
+// New makes a Service.
+func New(c Config) *Service {
+	if c.RingTime == 0 {
+		c.RingTime = DefaultRingTime
+	}
+	if c.Safety == 0 {
+		c.Safety = DefaultSafety
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	return &Service{store: c.Store, bells: c.Bells, projects: c.Projects, window: c.RingTime - c.Safety, now: c.Now}
+}
+
+// RingResult is what became of a Notify.
+type RingResult struct {
+	Devices  int  // that now ring; 0 for a repeat
+	Repeated bool // the call was known already, or is over
+}
+
+// Ring takes a Notify: it records the call with one delivery for each device of the
+// callee, on disk, and starts to ring. It does not wait for any provider. A repeat of
+// a known call rings nothing. The error kind is bell.Unavailable when the call could
+// not be taken; then nothing rings and nothing was recorded that would.
+func (s *Service) Ring(ctx context.Context, project *bell.Project, n planet.NotifyCallback) (RingResult, error) {
+	now := s.now()
+	c := s.begin(project, n, now)
+	devices, err := s.store.DevicesOf(ctx, c.CalleeOwner())
+	if err != nil {
+		return RingResult{}, fmt.Errorf("look up the devices of %s: %w", c.Callee, err)
+	}
+	rings := s.rings(&c, devices, now)
+	if err := s.bells.Admit(len(rings)); err != nil {
+		return RingResult{}, err
+	}
+	deliveries := make([]bell.Delivery, len(rings))
+	for i := range rings {
+		deliveries[i] = rings[i].Delivery
+	}
+	found, err := s.store.BeginCall(ctx, c, deliveries, n.Raw)
+	if err != nil {
+		s.bells.Dismiss(len(rings))
+		return RingResult{}, fmt.Errorf("record call %s: %w", c.SessionID, err)
+	}
+	if found != Began {
+		s.bells.Dismiss(len(rings))
+		return RingResult{Repeated: true}, nil
+	}
+	s.bells.Start(rings)
+	return RingResult{Devices: len(rings)}, nil
+}
+
+// begin makes the call of a Notify. The label that devices are told is that of the
+// callee's project, because the callee's app checks it.
+func (s *Service) begin(project *bell.Project, n planet.NotifyCallback, now time.Time) bell.Call {
+	label := project.EnvironmentLabel
+	if p, ok := s.projects.Reaching(project.Environment, n.Callee.ServiceID); ok {
+		label = p.EnvironmentLabel
+	}
+	return bell.Call{
+		Environment: project.Environment, SessionID: n.SessionID, Project: project.Name, Label: label,
+		Caller: n.Caller, Callee: n.Callee, Type: n.Type, CCParam: n.CCParam,
+		AppServerData: n.AppServerData, STID: n.STID,
+		State: bell.CallRinging, NotifiedAt: now, Deadline: now.Add(s.window),
+	}
+}
+
+// rings makes one ring for each device that can be reached.
+func (s *Service) rings(c *bell.Call, devices []bell.Device, now time.Time) []bell.Ring {
+	rings := make([]bell.Ring, 0, len(devices))
+	for _, d := range devices {
+		if !d.Reachable(now) {
+			continue
+		}
+		owner, until := s.bells.Lease(d.Channel, now, c.Deadline)
+		rings = append(rings, bell.Ring{Call: c, Device: d, Delivery: bell.Delivery{
+			ID: bell.NewID(), Environment: c.Environment, SessionID: c.SessionID, DeviceID: d.ID,
+			Channel: d.Channel, State: bell.DeliveryPending, Deadline: c.Deadline,
+			LeaseOwner: owner, LeaseUntil: until, CreatedAt: now, UpdatedAt: now,
+		}})
+	}
+	return rings
+}
+
+// End takes a Call Event: it records how the call ended, withdraws what is still to be
+// sent, and erases cc_param. The event may come for a call that was never seen (the
+// callee was busy) or before its Notify; then the Notify will ring nothing.
+func (s *Service) End(ctx context.Context, project *bell.Project, e planet.CallEvent) error {
+	// First of all, whatever becomes of the record: nothing may ring after the end.
+	s.bells.Withdraw(project.Environment, e.SessionID)
+	now := s.now()
+	c := bell.Call{
+		Environment: project.Environment, SessionID: e.SessionID, Project: project.Name,
+		Caller: e.Caller, Callee: e.Callee, Type: e.Type,
+		AppServerData: e.AppServerData, STID: e.STID,
+		State: bell.CallEnded, Outcome: e.Outcome(), Release: e.Release,
+		StartedAt: e.StartTime, EndedAt: e.EndTime, Duration: e.Duration,
+	}
+	if c.EndedAt.IsZero() {
+		c.EndedAt = now
+	}
+	entry := bell.JournalEntry{
+		ReceivedAt: now, Project: project.Name, Environment: project.Environment,
+		Kind: KindCallEvent, SessionID: e.SessionID, DedupKey: e.DedupKey(), Params: e.Raw,
+	}
+	if err := s.store.EndCall(ctx, c, entry); err != nil {
+		return fmt.Errorf("record the end of call %s: %w", e.SessionID, err)
+	}
+	return nil
+}
+
+// The kinds of journal entries.
+const (
+	KindCallEvent       = "call-event"
+	KindGroupCallEvent  = "group-call-event"
+	KindAgentCallStatus = "agent-call-status"
+	KindRecording       = "recording"
+)
+
+// JournalItem is a callback to be kept as it came.
+type JournalItem struct {
+	Kind      string
+	SessionID planet.SessionID
+	DedupKey  string
+	Params    []planet.RawParam
+}
+
+// Journal keeps a callback. A repeat is dropped.
+func (s *Service) Journal(ctx context.Context, project *bell.Project, item JournalItem) error {
+	err := s.store.AppendJournal(ctx, bell.JournalEntry{
+		ReceivedAt: s.now(), Project: project.Name, Environment: project.Environment,
+		Kind: item.Kind, SessionID: item.SessionID, DedupKey: item.DedupKey, Params: item.Params,
+	})
+	if err != nil {
+		return fmt.Errorf("keep a %s callback: %w", item.Kind, err)
+	}
+	return nil
+}
+
+// Show returns everything recorded about a call, or bell.NotFound. environment may be
+// empty: then the newest call with that session ID is meant.
+func (s *Service) Show(ctx context.Context, environment planet.Environment, id planet.SessionID) (Record, error) {
+	return s.store.Call(ctx, environment, id)
+}
+
+// List returns calls older than the cursor, newest first, at most limit.
+func (s *Service) List(ctx context.Context, f Filter, before Cursor, limit int) ([]bell.Call, error) {
+	return s.store.Calls(ctx, f, before, limit)
+}
+
+// JournalOf returns the callbacks of a session, oldest first.
+func (s *Service) JournalOf(ctx context.Context, id planet.SessionID) ([]bell.JournalEntry, error) {
+	return s.store.Journal(ctx, id)
+}

@@ -1,0 +1,93 @@
+package delivery
+
+import (
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/planetbell/planetbell/internal/bell"
+)
+
+// maxReasons bounds the values of the label "reason": providers name new reasons
+// without warning, and a hostile answer must not fill the memory.
+const maxReasons = 100
+
+// ringBuckets go from a warm connection on the same machine to the end of a ring.
+var ringBuckets = []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60}
+
+// Metrics are the engine's. Labels are bounded; none names a user, device or call.
+type Metrics struct {
+	attempts *prometheus.CounterVec
+	latency  *prometheus.HistogramVec
+	accept   *prometheus.HistogramVec
+	flight   prometheus.Gauge
+	drops    *prometheus.CounterVec
+	lost     prometheus.Counter
+
+	mu      sync.Mutex
+	reasons map[string]struct{}
+}
+
+// NewMetrics makes the metrics and registers them; r may be nil.
+func NewMetrics(r prometheus.Registerer) *Metrics {
+	m := &Metrics{
+		attempts: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "planetbell_push_attempts_total", Help: "Attempts to reach a device, by what came of them.",
+		}, []string{"credential", "channel", "server", "verdict", "reason", "attempt"}),
+		latency: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "planetbell_push_latency_seconds", Help: "Time from a provider's request to its answer.", Buckets: ringBuckets,
+		}, []string{"credential", "channel", "server"}),
+		accept: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "planetbell_call_to_accept_seconds", Help: "Time from a Notify to a provider's acceptance, or to the device's poll.", Buckets: ringBuckets,
+		}, []string{"channel"}),
+		flight: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "planetbell_deliveries_in_flight", Help: "Deliveries in memory.",
+		}),
+		drops: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "planetbell_deliveries_dropped_total", Help: "Deliveries refused or given up before their end.",
+		}, []string{"cause"}),
+		lost: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "planetbell_outcomes_unrecorded_total", Help: "Outcomes that the database did not take.",
+		}),
+		reasons: map[string]struct{}{},
+	}
+	if r != nil {
+		r.MustRegister(m.attempts, m.latency, m.accept, m.flight, m.drops, m.lost)
+	}
+	return m
+}
+
+func (m *Metrics) attempted(key RouteKey, a bell.Attempt, notified time.Time) {
+	number := "4+"
+	if a.Number < 4 {
+		number = strconv.Itoa(a.Number)
+	}
+	m.attempts.WithLabelValues(key.Credential, string(key.Channel), key.Server,
+		string(a.Outcome.Verdict), m.reason(a.Outcome.Reason), number).Inc()
+	if key.Channel != bell.LongPoll {
+		m.latency.WithLabelValues(key.Credential, string(key.Channel), key.Server).Observe(a.Took.Seconds())
+	}
+	if a.Outcome.Verdict == bell.Accepted && !notified.IsZero() {
+		m.accept.WithLabelValues(string(key.Channel)).Observe(a.StartedAt.Add(a.Took).Sub(notified).Seconds())
+	}
+}
+
+// reason is the label for a reason: itself while there are few, "other" after that.
+func (m *Metrics) reason(r string) string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if _, known := m.reasons[r]; known {
+		return r
+	}
+	if len(m.reasons) >= maxReasons || len(r) > 64 {
+		return "other"
+	}
+	m.reasons[r] = struct{}{}
+	return r
+}
+
+func (m *Metrics) inFlight(n int)              { m.flight.Set(float64(n)) }
+func (m *Metrics) dropped(cause string, n int) { m.drops.WithLabelValues(cause).Add(float64(n)) }
+func (m *Metrics) unrecorded()                 { m.lost.Inc() }

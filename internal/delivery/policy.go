@@ -1,0 +1,103 @@
+package delivery
+
+import (
+	"time"
+
+	"github.com/planetbell/planetbell/internal/bell"
+)
+
+// policy is how a channel is tried inside the ring: how often, and how long one
+// attempt may take. The figures weigh a phone that rings late against a provider that
+// is asked too often.
+type policy struct {
+	attempts int
+	timeout  time.Duration
+	backoff  []time.Duration // before the 2nd, 3rd, ... attempt when the provider is unwell
+}
+
+// policies has one row per channel that sends. The mailbox has none: the device asks.
+var policies = map[bell.Channel]policy{
+	bell.APNsVoIP:  {attempts: 4, timeout: 3 * time.Second, backoff: []time.Duration{500 * time.Millisecond, 2 * time.Second}},
+	bell.APNsAlert: {attempts: 3, timeout: 3 * time.Second, backoff: []time.Duration{500 * time.Millisecond, 2 * time.Second}},
+	bell.FCM:       {attempts: 4, timeout: 10 * time.Second, backoff: []time.Duration{time.Second, 2 * time.Second, 4 * time.Second}},
+	bell.LongPoll:  {attempts: 1, timeout: 3 * time.Second},
+}
+
+// reconnect is the wait before each attempt after a connection failed; the first is
+// only a jitter, because the other connection is likely to be well.
+var reconnect = []time.Duration{50 * time.Millisecond, 250 * time.Millisecond, time.Second, 2 * time.Second}
+
+// decision is what follows an attempt.
+type decision struct {
+	again bool
+	wait  time.Duration
+	spare bool // use the other connection than the last attempt
+}
+
+// tried is what decide looks at.
+type tried struct {
+	channel  bell.Channel
+	outcome  bell.Outcome
+	number   int // of the attempt just made, from 1
+	repeated int // how often this very verdict came before, in a row or not
+	now      time.Time
+	deadline time.Time
+	random   float64 // 0 to 1
+}
+
+// decide is the one place that decides whether and when an attempt is repeated. No
+// attempt starts at or after the deadline.
+func decide(t tried) decision {
+	p := policies[t.channel]
+	if t.number >= p.attempts {
+		return decision{}
+	}
+	d := t.next(p)
+	if d.again && !t.now.Add(d.wait).Before(t.deadline) {
+		return decision{}
+	}
+	return d
+}
+
+// next is the retry that the verdict calls for, the deadline apart.
+func (t tried) next(p policy) decision {
+	switch t.outcome.Verdict {
+	case bell.RetryNow:
+		return decision{again: true, spare: true}
+	case bell.RetryConnect:
+		wait := reconnect[min(t.repeated, len(reconnect)-1)]
+		if t.repeated == 0 {
+			wait = t.jitter(wait)
+		}
+		return decision{again: true, spare: true, wait: wait}
+	case bell.RetryBackoff:
+		if t.outcome.RetryAfter > 0 {
+			return decision{again: true, spare: true, wait: t.outcome.RetryAfter}
+		}
+		if t.repeated >= len(p.backoff) {
+			return decision{}
+		}
+		return decision{again: true, spare: true, wait: t.jitter(p.backoff[t.repeated])}
+	case bell.RetryThrottled:
+		return t.throttled()
+	case bell.RetryCredential:
+		return decision{again: t.repeated == 0}
+	}
+	return decision{}
+}
+
+// throttled: APNs limits a device, and one more try after a second or two is worth it.
+// FCM limits a project, and only the wait that it names helps.
+func (t tried) throttled() decision {
+	switch {
+	case t.outcome.RetryAfter > 0:
+		return decision{again: t.repeated == 0, wait: t.outcome.RetryAfter}
+	case t.channel == bell.FCM:
+		return decision{}
+	}
+	return decision{again: t.repeated == 0, wait: time.Second + t.jitter(time.Second)}
+}
+
+func (t tried) jitter(most time.Duration) time.Duration {
+	return time.Duration(t.random * float64(most))
+}

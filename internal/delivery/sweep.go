@@ -1,0 +1,96 @@
+package delivery
+
+import (
+	"context"
+	"math/rand/v2"
+	"time"
+
+	"github.com/planetbell/planetbell/internal/bell"
+)
+
+// withdrawnKept is how long an ended call is remembered: longer than any Notify of it
+// could still be under way.
+const withdrawnKept = 2 * time.Minute
+
+func (c *Config) setDefaults() {
+	if c.MaxInFlight == 0 {
+		c.MaxInFlight = DefaultMaxInFlight
+	}
+	if c.MaxPerRoute == 0 {
+		c.MaxPerRoute = DefaultMaxPerRoute
+	}
+	if c.Lease == 0 {
+		c.Lease = DefaultLease
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Random == nil {
+		c.Random = rand.Float64
+	}
+	if c.Metrics == nil {
+		c.Metrics = NewMetrics(nil)
+	}
+}
+
+// sweep does what has to be done every second.
+func (e *Engine) sweep(ctx context.Context) {
+	now := e.Now()
+	e.forget(now)
+	if n, err := e.Store.ExpireDeliveries(ctx, now); err != nil {
+		e.Log.Error("expired deliveries could not be marked", "error", err)
+	} else if n > 0 {
+		e.Metrics.dropped("deadline", n)
+	}
+	if err := e.claim(ctx, false); err != nil {
+		e.Log.Error("deliveries of dead processes could not be looked for", "error", err)
+	}
+}
+
+// claim continues deliveries whose process is gone. What this process still works on,
+// because an attempt takes longer than its lease, is left alone.
+func (e *Engine) claim(ctx context.Context, takeAll bool) error {
+	for ctx.Err() == nil {
+		now := e.Now()
+		rings, err := e.Store.ClaimDeliveries(ctx, Claim{
+			Owner: e.Owner, Now: now, LeaseUntil: now.Add(e.Config.Lease), TakeAll: takeAll, Limit: claimBatch,
+		})
+		if err != nil {
+			return err
+		}
+		fresh := e.fresh(rings)
+		if len(fresh) > 0 {
+			if err := e.Admit(len(fresh)); err != nil {
+				return nil // full or stopping: their leases run out again
+			}
+			e.Log.Info("continuing deliveries that another process left", "deliveries", len(fresh))
+			e.Start(fresh)
+		}
+		if len(rings) < claimBatch {
+			return nil
+		}
+	}
+	return nil
+}
+
+func (e *Engine) fresh(rings []bell.Ring) []bell.Ring {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	fresh := rings[:0]
+	for _, r := range rings {
+		if _, mine := e.active[r.Delivery.ID]; !mine {
+			fresh = append(fresh, r)
+		}
+	}
+	return fresh
+}
+
+func (e *Engine) forget(now time.Time) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for key, at := range e.withdrawn {
+		if now.Sub(at) > withdrawnKept {
+			delete(e.withdrawn, key)
+		}
+	}
+}

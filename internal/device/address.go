@@ -1,0 +1,85 @@
+package device
+
+import (
+	"strconv"
+	"strings"
+
+	"github.com/planetbell/planetbell/internal/bell"
+	"github.com/planetbell/planetbell/planet"
+)
+
+// Bounds of push tokens. APNs tokens are 32 bytes today, shown as hexadecimal, and
+// Apple says not to rely on it; FCM tokens have about 160 characters.
+const (
+	minAPNsToken = 16
+	maxAPNsToken = 200
+	maxFCMToken  = 4096
+)
+
+// reach is a checked address.
+type reach struct {
+	channel bell.Channel
+	token   planet.Secret
+	server  bell.APNsServer
+	guessed bool
+}
+
+func (r reach) apply(d *bell.Device) {
+	d.Channel, d.PushToken = r.channel, r.token
+	d.APNsServer, d.APNsServerGuessed = r.server, r.guessed
+}
+
+// channels maps what clients call their way of being reached. "gcm" is the name that
+// FCM had until 2016, and old clients still send it.
+var channels = map[string]bell.Channel{
+	"apnsvoip": bell.APNsVoIP,
+	"apns":     bell.APNsAlert,
+	"fcm":      bell.FCM,
+	"gcm":      bell.FCM,
+	"lp":       bell.LongPoll,
+}
+
+func parseAddress(a Address) (reach, error) {
+	channel, ok := channels[strings.ToLower(a.NotificationType)]
+	if !ok {
+		return reach{}, bell.E(bell.Invalid, "notificationType: want apnsvoip, apns, fcm, gcm or lp.", nil)
+	}
+	return newReach(channel, a.Token, a.APNsServer)
+}
+
+func newReach(channel bell.Channel, token planet.Secret, server string) (reach, error) {
+	switch channel {
+	case bell.LongPoll: // the token is a placeholder
+		return reach{channel: channel}, nil
+	case bell.FCM:
+		if n := len(token); n == 0 || n > maxFCMToken {
+			return reach{}, bell.E(bell.Invalid, "notificationToken: "+strconv.Itoa(n)+" characters, want 1 to "+strconv.Itoa(maxFCMToken)+" for FCM.", nil)
+		}
+		if strings.ContainsFunc(token.Reveal(), func(r rune) bool { return r <= ' ' || r > '~' }) {
+			return reach{}, bell.E(bell.Invalid, "notificationToken: an FCM token has no spaces and only ASCII characters.", nil)
+		}
+		return reach{channel: channel, token: token}, nil
+	case bell.APNsVoIP, bell.APNsAlert:
+		return newAPNsReach(channel, token, server)
+	}
+	return reach{}, bell.E(bell.Invalid, "channel: want apns_voip, apns_alert, fcm or longpoll.", nil)
+}
+
+func newAPNsReach(channel bell.Channel, token planet.Secret, server string) (reach, error) {
+	hex := strings.ToLower(token.Reveal())
+	if n := len(hex); n < minAPNsToken || n > maxAPNsToken || n%2 != 0 || strings.Trim(hex, "0123456789abcdef") != "" {
+		return reach{}, bell.E(bell.Invalid, "notificationToken: "+strconv.Itoa(n)+" characters, want the APNs token as hexadecimal.", nil)
+	}
+	r := reach{channel: channel, token: planet.Secret(hex)}
+	switch strings.ToLower(server) {
+	case "":
+		r.server, r.guessed = bell.APNsProduction, true
+	case "production", "prod":
+		r.server = bell.APNsProduction
+	case "development", "developmenet", "dev", "sandbox": // the misspelling is LINE's Apple demo's
+		r.server = bell.APNsSandbox
+	default:
+		return reach{}, bell.E(bell.Invalid, "apnsServer: want production or development.", nil)
+	}
+	return r, nil
+}

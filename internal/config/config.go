@@ -1,0 +1,260 @@
+package config
+
+import (
+	"net/netip"
+	"time"
+
+	"github.com/planetbell/planetbell/internal/bell"
+	"github.com/planetbell/planetbell/planet"
+)
+
+// Config is everything that an operator can set. A Config from [Load] is complete
+// and checked; one built by hand begins with [Default]. It is read-only after start.
+//
+// File paths are absolute or relative to the process once loaded; in the YAML file
+// they are relative to that file's folder.
+type Config struct {
+	// DataDir is the folder for everything the server writes. It is made at start.
+	DataDir string `koanf:"data_dir" default:"data" path:"yes"`
+	// CAFile holds further PEM certificates that are trusted when the server connects to
+	// push providers, beside the system's. Empty: the system's only.
+	CAFile string `koanf:"ca_file" path:"yes"`
+	// ShutdownTimeout bounds a graceful stop: waiting polls are answered, running
+	// attempts finished, and the database closed within it. 1 second to 5 minutes.
+	ShutdownTimeout time.Duration `koanf:"shutdown_timeout" default:"20s" min:"1s" max:"5m"`
+
+	Public    Public    `koanf:"public"`
+	Admin     Admin     `koanf:"admin"`
+	Database  Database  `koanf:"database"`
+	AppTokens AppTokens `koanf:"app_tokens"`
+	Calls     Calls     `koanf:"calls"`
+	LongPoll  LongPoll  `koanf:"long_poll"`
+	Callbacks Callbacks `koanf:"callbacks"`
+	Limits    Limits    `koanf:"limits"`
+	Log       Log       `koanf:"log"`
+
+	// Projects are the LINE Planet projects that this process serves; at least one.
+	Projects []Project `koanf:"projects"`
+}
+
+// Public is the listener that Planet Cloud and the clients reach.
+type Public struct {
+	// Address is host:port to listen on. An empty host means every interface.
+	Address string `koanf:"address" default:"127.0.0.1:8080"`
+	// BaseURL is how Planet Cloud and the clients see the server from outside, for example
+	// https://calls.example.com. Used to print callback URLs; scheme, host and an optional
+	// path, no query (line-planet.md 3.7). Empty: derived from Address.
+	BaseURL string `koanf:"base_url"`
+	// TLS makes the listener speak HTTPS itself. Without it the listener is plain HTTP,
+	// which is allowed on loopback or behind a proxy only.
+	TLS PublicTLS `koanf:"tls"`
+	// BehindProxy says that a proxy in front ends TLS, so that plain HTTP on a
+	// non-loopback address is meant.
+	BehindProxy bool `koanf:"behind_proxy" default:"false"`
+	// TrustedProxies are the proxies whose X-Forwarded-For is believed: addresses or CIDR
+	// ranges. Empty: none, the peer's own address counts.
+	TrustedProxies []netip.Prefix `koanf:"trusted_proxies"`
+	// WebOrigins are the origins of web apps that may use the client API (CORS), such as
+	// https://app.example.com. Empty: none.
+	WebOrigins []string `koanf:"web_origins"`
+}
+
+// PublicTLS is either a certificate in files or ACME, not both.
+type PublicTLS struct {
+	// CertificateFile is the PEM certificate with its full chain. Read again when it changes.
+	CertificateFile string `koanf:"certificate_file" path:"yes"`
+	// KeyFile is the PEM private key of CertificateFile.
+	KeyFile string `koanf:"key_file" path:"yes"`
+	// ACME gets and renews certificates from a public authority.
+	ACME ACME `koanf:"acme"`
+}
+
+// ACME is automatic certificates (RFC 8555) through the TLS-ALPN-01 challenge, which
+// arrives on port 443.
+type ACME struct {
+	// Domains are the names to get a certificate for. Empty: no ACME.
+	Domains []string `koanf:"domains"`
+	// Email is where the authority sends warnings. Optional.
+	Email string `koanf:"email"`
+	// CacheDir keeps account and certificates between starts. Relative to DataDir.
+	CacheDir string `koanf:"cache_dir" default:"acme" path:"data"`
+	// DirectoryURL is the authority. Empty: Let's Encrypt.
+	DirectoryURL string `koanf:"directory_url"`
+}
+
+// Admin is the operator's listener: console, admin API, metrics, health.
+type Admin struct {
+	// Address is host:port to listen on; loopback by default.
+	Address string `koanf:"address" default:"127.0.0.1:8081"`
+	// Token opens the admin API ("Authorization: Bearer"). At least 16 characters. Empty:
+	// everybody who reaches the address is let in, which is allowed on loopback only.
+	Token planet.Secret `koanf:"token"`
+	// TLS makes the listener speak HTTPS.
+	TLS AdminTLS `koanf:"tls"`
+}
+
+// AdminTLS is the admin listener's certificate.
+type AdminTLS struct {
+	// CertificateFile is the PEM certificate with its chain.
+	CertificateFile string `koanf:"certificate_file" path:"yes"`
+	// KeyFile is the PEM private key of CertificateFile.
+	KeyFile string `koanf:"key_file" path:"yes"`
+}
+
+// Database is where calls, users and devices are kept.
+type Database struct {
+	// Path is the SQLite file. Relative to DataDir.
+	Path string `koanf:"path" default:"planetbell.db" path:"data"`
+}
+
+// AppTokens are the tokens that register_user gives to clients.
+type AppTokens struct {
+	// SigningKey signs them: 64 or more hexadecimal characters, thus 32 bytes or more.
+	// Changing it signs every client out.
+	SigningKey planet.Secret `koanf:"signing_key"`
+}
+
+// Calls is the time in which a call can ring.
+type Calls struct {
+	// RingTime is how long the caller's client waits for an answer: 60 seconds, fixed in
+	// PlanetKit (line-planet.md 1.2). 10 seconds to 2 minutes.
+	RingTime time.Duration `koanf:"ring_time" default:"60s" min:"10s" max:"2m"`
+	// Safety is how long before the end of RingTime the last attempt may start, because a
+	// push then would reach a call that is over. 0 to 30 seconds, and less than RingTime.
+	Safety time.Duration `koanf:"safety" default:"5s" min:"0s" max:"30s"`
+}
+
+// LongPoll is notification/lp, the way to desktop clients.
+type LongPoll struct {
+	// Hold is how long a poll waits for a call before its 503. 5 to 55 seconds; below every
+	// client's own timeout and common proxy limits (line-planet.md 11, no. 30).
+	Hold time.Duration `koanf:"hold" default:"25s" min:"5s" max:"55s"`
+}
+
+// Callbacks is how Planet Cloud's requests are taken.
+type Callbacks struct {
+	// AllowFrom are the only addresses that callbacks are taken from: addresses or CIDR
+	// ranges, to be filled from LINE's firewall page. Empty: from everywhere; the secret in
+	// the path is what protects.
+	AllowFrom []netip.Prefix `koanf:"allow_from"`
+	// Recording takes the recording callback too, of which only the 2020 edition is known.
+	Recording bool `koanf:"recording" default:"false"`
+}
+
+// Limits bound what comes from outside.
+type Limits struct {
+	// DeliveriesInFlight is how many deliveries may be unfinished at once in this process; a
+	// Notify beyond it is answered 503. 100 to 1,000,000.
+	DeliveriesInFlight int `koanf:"deliveries_in_flight" default:"20000" min:"100" max:"1000000"`
+	// SignUpsPerMinute is how many register_user calls one client address may make. 1 to
+	// 100,000.
+	SignUpsPerMinute int `koanf:"sign_ups_per_minute" default:"60" min:"1" max:"100000"`
+	// AccessTokensPerMinute is how many PlanetKit access tokens one user may ask for. 1 to
+	// 10,000. Planet Cloud has its own limit (1512, line-planet.md 2.4).
+	AccessTokensPerMinute int `koanf:"access_tokens_per_minute" default:"60" min:"1" max:"10000"`
+	// LongPolls is how many polls may wait at once in this process. 10 to 1,000,000.
+	LongPolls int `koanf:"long_polls" default:"20000" min:"10" max:"1000000"`
+}
+
+// Log is the server's own log, written to standard error.
+type Log struct {
+	// Level is the least important level that is written.
+	Level string `koanf:"level" default:"info" oneof:"debug info warn error"`
+	// Format is json, text, or auto: text on a terminal and json elsewhere.
+	Format string `koanf:"format" default:"auto" oneof:"auto json text"`
+}
+
+// UnknownCallee is what Notify is answered when the callee has no device.
+type UnknownCallee string
+
+// The values of [UnknownCallee].
+const (
+	// RingOut answers 200 and lets the caller hear ring-back until the ring time ends, so
+	// that nobody can find out who is registered.
+	RingOut UnknownCallee = "ring_out"
+	// Refuse answers 404, which ends the call at once with PUSH_ERROR.
+	Refuse UnknownCallee = "refuse"
+)
+
+// Project is one (environment, service ID) pair with its LINE Planet keys and its
+// push credentials.
+type Project struct {
+	// Name is the operator's short name for it, unique, in logs and metrics: 1 to 32 of
+	// a-z, 0-9, hyphen.
+	Name string `koanf:"name"`
+	// Environment is one of LINE Planet's two worlds: evaluation or real.
+	Environment planet.Environment `koanf:"environment" default:"evaluation" oneof:"evaluation real"`
+	// EnvironmentLabel is what clients get as "_env". Empty: the environment's name.
+	EnvironmentLabel string `koanf:"environment_label"`
+	// ServiceID is LINE Planet's service ID: up to 64 letters, digits, dots, hyphens.
+	ServiceID string `koanf:"service_id"`
+	// APIKey is LINE Planet's API key for the pair. It identifies and is not secret.
+	APIKey string `koanf:"api_key"`
+	// APISecret belongs to APIKey: 64 lower-case hexadecimal characters, used as text.
+	APISecret planet.Secret `koanf:"api_secret"`
+	// ClientKey is what the apps send as apiKey in register_user. It is in every copy of
+	// the app, so it proves nothing; better not LINE's API key. At least 8 characters.
+	ClientKey planet.Secret `koanf:"client_key"`
+	// CallbackSecret is the segment of the callback URLs that only LINE Planet knows: 32 to
+	// 128 characters that need no escaping in a URL path.
+	CallbackSecret planet.Secret `koanf:"callback_secret"`
+	// SharedUserIDs lets several installations use the same user ID at once. Off: the
+	// second is answered 409, as LINE's sample server does.
+	SharedUserIDs bool `koanf:"shared_user_ids" default:"false"`
+	// UnknownCallee is what Notify is answered when the callee has no device.
+	UnknownCallee UnknownCallee `koanf:"unknown_callee" default:"ring_out" oneof:"ring_out refuse"`
+	// AppTokenLifetime is how long an app token of register_user is valid. 1 minute to 30
+	// days.
+	AppTokenLifetime time.Duration `koanf:"app_token_lifetime" default:"1h" min:"1m" max:"720h"`
+	// IssuedAtSkew is subtracted from the issue time of PlanetKit access tokens, for
+	// servers whose clock runs ahead. 0 to 30 seconds.
+	IssuedAtSkew time.Duration `koanf:"issued_at_skew" default:"0s" min:"0s" max:"30s"`
+
+	// APNs are Apple's credentials, one per app and key. Empty: no push to iOS.
+	APNs []APNs `koanf:"apns"`
+	// FCM is Firebase's credential. Empty: no push to Android.
+	FCM FCM `koanf:"fcm"`
+}
+
+// APNs is one credential for one iOS or macOS app: a token signing key (team_id,
+// key_id, key), or a certificate as PEM files, or a certificate as PKCS#12 file.
+type APNs struct {
+	// BundleID is the app's bundle ID; VoIP pushes go to the topic <bundle_id>.voip.
+	BundleID string `koanf:"bundle_id"`
+	// AppTypes are the appType values of the devices that this credential rings. Empty: all
+	// devices of the project that APNs reaches.
+	AppTypes []string `koanf:"app_types"`
+	// Servers are the APNs environments that the credential is valid for: production,
+	// sandbox. Keys made since February 2025 are valid for one only.
+	Servers []bell.APNsServer `koanf:"servers" default:"production,sandbox" oneof:"production sandbox"`
+	// TeamID is the 10-character ID of the Apple developer team.
+	TeamID string `koanf:"team_id"`
+	// KeyID is the 10-character ID of Key.
+	KeyID string `koanf:"key_id"`
+	// Key is the content of the .p8 file (PKCS#8, EC P-256); usually given as key_file.
+	Key planet.Secret `koanf:"key"`
+	// CertificateFile is a push certificate in PEM form, instead of a key.
+	CertificateFile string `koanf:"certificate_file" path:"yes"`
+	// CertificateKeyFile is the private key of CertificateFile in PEM form.
+	CertificateKeyFile string `koanf:"certificate_key_file" path:"yes"`
+	// P12File is a push certificate with its key in PKCS#12 form, instead of a key.
+	P12File string `koanf:"p12_file" path:"yes"`
+	// P12Password opens P12File. May be empty.
+	P12Password planet.Secret `koanf:"p12_password"`
+	// VoIPExpiration is how long APNs may try to deliver a VoIP push. 0: once, as Apple asks
+	// for calls. 0 to 15 seconds.
+	VoIPExpiration time.Duration `koanf:"voip_expiration" default:"0s" min:"0s" max:"15s"`
+	// ProductionURL is APNs' production server.
+	ProductionURL string `koanf:"production_url" default:"https://api.push.apple.com"`
+	// SandboxURL is APNs' sandbox server.
+	SandboxURL string `koanf:"sandbox_url" default:"https://api.sandbox.push.apple.com"`
+}
+
+// FCM is one Firebase project.
+type FCM struct {
+	// ServiceAccount is the content of the service account's JSON file; usually given as
+	// service_account_file. Empty: no FCM.
+	ServiceAccount planet.Secret `koanf:"service_account"`
+	// BaseURL is FCM's server.
+	BaseURL string `koanf:"base_url" default:"https://fcm.googleapis.com"`
+}

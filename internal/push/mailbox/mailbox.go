@@ -1,0 +1,335 @@
+// Package mailbox holds calls for devices that ask for them by long polling. A call
+// is put in first and waiters are woken after that, so a call that comes between two
+// polls is had by the next one.
+//
+// Letters lie in memory; the record of each is its delivery in the database, from
+// which a new process fills the mailbox again. A letter is delivered once: it goes to
+// the newest poll of its device, and comes back when the answer could not be written.
+package mailbox
+
+import (
+	"context"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/planetbell/planetbell/internal/bell"
+	"github.com/planetbell/planetbell/internal/delivery"
+	"github.com/planetbell/planetbell/planet"
+)
+
+// Limits of waiting polls. LINE's Android and Apple demos poll again at once after an
+// empty answer, so a refusal is never given at once.
+const (
+	maxPerDevice = 4
+	refusalDelay = 2 * time.Second
+	cleanEvery   = 5 * time.Second
+	// defaultMaxLetters bounds memory: about 2 KB each.
+	defaultMaxLetters = 100_000
+)
+
+// Config is what a Mailbox is made of. Taken is needed.
+type Config struct {
+	// Taken is told of each letter that a device has, with the time of its answer.
+	Taken      func(ring bell.Ring, at time.Time)
+	MaxWaiting int // polls at once over all devices; 15,000 if 0
+	MaxLetters int // calls held at once over all devices; 100,000 if 0
+	Metrics    *Metrics
+	Now        func() time.Time
+	Random     func() float64
+}
+
+// Mailbox is a delivery.Sender whose devices come for what it holds. It is safe for
+// concurrent use.
+type Mailbox struct {
+	Config
+	closing chan struct{}
+	work    sync.WaitGroup // letters being reported as taken
+
+	mu      sync.Mutex // guards all below
+	boxes   map[string]*box
+	calls   map[callKey][]*letter // where a call's letters are, so that its end finds them
+	letters int
+	waiting int
+	closed  bool
+	stagger time.Duration
+}
+
+// box is one device's: letters in order of arrival, polls in order of arrival.
+type box struct {
+	letters []*letter
+	polls   []*poll
+}
+
+type letter struct {
+	ring  bell.Ring
+	key   callKey
+	taken bool // out of the box, in the hands of a poll
+	over  bool // the call has ended; it does not come back
+}
+
+type callKey struct {
+	environment planet.Environment
+	id          planet.SessionID
+}
+
+type poll struct {
+	got chan *letter // holds at most one
+}
+
+// New makes a Mailbox.
+func New(c Config) *Mailbox {
+	if c.MaxWaiting == 0 {
+		c.MaxWaiting = 15_000
+	}
+	if c.MaxLetters == 0 {
+		c.MaxLetters = defaultMaxLetters
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Random == nil {
+		c.Random = rand.Float64
+	}
+	if c.Metrics == nil {
+		c.Metrics = NewMetrics(nil)
+	}
+	return &Mailbox{Config: c, closing: make(chan struct{}), boxes: map[string]*box{}, calls: map[callKey][]*letter{}}
+}
+
+// Send puts the ring into its device's box and wakes the newest poll. It implements
+// delivery.Sender and never waits.
+func (m *Mailbox) Send(ctx context.Context, r *bell.Ring, _ delivery.Try) bell.Outcome {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	switch {
+	case ctx.Err() != nil: // withdrawn a moment ago, and Withdraw has been here already
+		return bell.Outcome{Verdict: bell.RetryNow, Reason: "interrupted", Token: bell.TokenKeep}
+	case m.letters >= m.MaxLetters:
+		return bell.Outcome{Verdict: bell.Rejected, Reason: "mailbox_full", Token: bell.TokenKeep, Alarm: bell.AlarmPage}
+	}
+	b := m.box(r.Device.ID)
+	for _, l := range b.letters {
+		if l.ring.Delivery.ID == r.Delivery.ID {
+			return bell.Outcome{Verdict: bell.Deposited, Reason: "mailbox", Token: bell.TokenKeep}
+		}
+	}
+	l := &letter{ring: *r, key: callKey{r.Call.Environment, r.Call.SessionID}}
+	b.letters = append(b.letters, l)
+	m.calls[l.key] = append(m.calls[l.key], l)
+	m.letters++
+	b.handOut(m.Now())
+	return bell.Outcome{Verdict: bell.Deposited, Reason: "mailbox", Token: bell.TokenKeep}
+}
+
+// box returns a device's box. The caller holds m.mu.
+func (m *Mailbox) box(device string) *box {
+	b := m.boxes[device]
+	if b == nil {
+		b = &box{}
+		m.boxes[device] = b
+	}
+	return b
+}
+
+// handOut gives the oldest letter that still rings to the newest free poll.
+func (b *box) handOut(now time.Time) {
+	for _, l := range b.letters {
+		if l.taken || l.over || !now.Before(l.ring.Delivery.Deadline) {
+			continue
+		}
+		for _, p := range slices.Backward(b.polls) {
+			select {
+			case p.got <- l:
+				l.taken = true
+			default: // has one already
+				continue
+			}
+			break
+		}
+		if !l.taken {
+			return
+		}
+	}
+}
+
+// Wait returns the next call for a device, or nil when none came within hold, the
+// mailbox is closing, or too many polls wait. It returns ctx's error when the device
+// went away. With nil it has always waited: an instant refusal would make clients spin.
+func (m *Mailbox) Wait(ctx context.Context, device string, hold time.Duration) (*bell.Letter, error) {
+	p, ok := m.enter(device)
+	if !ok {
+		m.Metrics.refused()
+		return nil, m.pause(ctx, min(hold, refusalDelay+time.Duration(m.Random()*float64(time.Second))))
+	}
+	defer m.leave(device, p)
+	timer := time.NewTimer(hold)
+	defer timer.Stop()
+	select {
+	case l := <-p.got:
+		return m.open(device, l), nil
+	case <-timer.C:
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	case <-m.closing:
+		return nil, m.pause(ctx, time.Duration(m.Random()*float64(m.stagger)))
+	}
+	return nil, nil
+}
+
+func (m *Mailbox) enter(device string) (*poll, bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	b := m.box(device)
+	if m.closed || m.waiting >= m.MaxWaiting || len(b.polls) >= maxPerDevice {
+		return nil, false
+	}
+	p := &poll{got: make(chan *letter, 1)}
+	b.polls = append(b.polls, p)
+	m.waiting++
+	m.Metrics.waiting(m.waiting)
+	b.handOut(m.Now())
+	return p, true
+}
+
+// leave takes a poll out of its box. A letter that reached it too late goes to another
+// poll or waits for the next.
+func (m *Mailbox) leave(device string, p *poll) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	b := m.boxes[device]
+	b.polls = slices.DeleteFunc(b.polls, func(other *poll) bool { return other == p })
+	m.waiting--
+	m.Metrics.waiting(m.waiting)
+	select {
+	case l := <-p.got:
+		l.taken = false
+		b.handOut(m.Now())
+	default:
+	}
+	m.drop(device, b)
+}
+
+// drop forgets a box that holds nothing. The caller holds m.mu.
+func (m *Mailbox) drop(device string, b *box) {
+	if len(b.letters) == 0 && len(b.polls) == 0 && m.boxes[device] == b {
+		delete(m.boxes, device)
+	}
+}
+
+// open turns a letter into what the poll's answer needs.
+func (m *Mailbox) open(device string, l *letter) *bell.Letter {
+	now := m.Now()
+	var once sync.Once
+	return &bell.Letter{
+		Notification: l.ring.Call.Notification(now),
+		Done: func(written bool) {
+			once.Do(func() { m.done(device, l, written) })
+		},
+	}
+}
+
+func (m *Mailbox) done(device string, l *letter, written bool) {
+	m.mu.Lock()
+	if !written && !l.over {
+		b := m.box(device)
+		l.taken = false
+		m.Metrics.delivered("put_back")
+		b.handOut(m.Now())
+		m.drop(device, b)
+		m.mu.Unlock()
+		return
+	}
+	m.discard(l)
+	m.mu.Unlock()
+	if !written {
+		return
+	}
+	m.Metrics.delivered("delivered")
+	at := m.Now()
+	// The device must not wait for our disk: it has its call.
+	m.work.Go(func() { m.Taken(l.ring, at) })
+}
+
+// discard takes a letter out of its box for good; one in the hands of a poll does not
+// come back. The caller holds m.mu.
+func (m *Mailbox) discard(l *letter) {
+	if l.over {
+		return
+	}
+	l.over = true
+	m.letters--
+	same := func(other *letter) bool { return other == l }
+	if rest := slices.DeleteFunc(m.calls[l.key], same); len(rest) > 0 {
+		m.calls[l.key] = rest
+	} else {
+		delete(m.calls, l.key)
+	}
+	device := l.ring.Device.ID
+	b := m.box(device)
+	b.letters = slices.DeleteFunc(b.letters, same)
+	m.drop(device, b)
+}
+
+// Withdraw removes a call that has ended from all boxes. The context of its deliveries
+// must have ended before, so that none is put in later.
+func (m *Mailbox) Withdraw(environment planet.Environment, id planet.SessionID) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, l := range slices.Clone(m.calls[callKey{environment, id}]) {
+		m.discard(l)
+	}
+}
+
+// clean removes letters whose ring is over.
+func (m *Mailbox) clean(now time.Time) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, letters := range m.calls {
+		for _, l := range slices.Clone(letters) {
+			if !l.taken && !now.Before(l.ring.Delivery.Deadline) {
+				m.discard(l)
+			}
+		}
+	}
+}
+
+// Run removes letters whose ring is over, until ctx ends. Their record is the sweep of
+// package delivery's business.
+func (m *Mailbox) Run(ctx context.Context) error {
+	ticker := time.NewTicker(cleanEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ticker.C:
+			m.clean(m.Now())
+		}
+	}
+}
+
+// Close ends all waiting polls with nothing, spread over stagger so that their clients
+// do not come back all at once, and waits until what was taken is reported.
+func (m *Mailbox) Close(stagger time.Duration) {
+	m.mu.Lock()
+	if !m.closed {
+		m.closed, m.stagger = true, stagger
+		close(m.closing)
+	}
+	m.mu.Unlock()
+	m.work.Wait()
+}
+
+// pause waits, and returns ctx's error if the device goes away meanwhile.
+func (m *Mailbox) pause(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}

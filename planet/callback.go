@@ -2,21 +2,23 @@ package planet
 
 import "time"
 
-// NotifyCallback says that a call for a user is coming in: "notify_cb".
+// NotifyCallback says that a call for a user is coming in: "notify_cb". Make one
+// with [ParseNotify].
 // Source: https://docs.lineplanet.me/server-api/callback/server-api-notify-callback
 type NotifyCallback struct {
 	SessionID     SessionID
-	Caller        UserRef // from_service_id, from_user_id; may be of another service
-	Callee        UserRef // to_service_id, to_user_id
-	Type          CallType
-	CCParam       CCParam // "param", decoded once, spaces repaired to '+'
-	AppServerData string  // app_svr_data, else stid
-	STID          string  // the deprecated key as it came
+	Caller        UserRef  // from_service_id, from_user_id; may be of another service
+	Callee        UserRef  // to_service_id, to_user_id
+	Type          CallType // AudioCall if it did not come
+	CCParam       CCParam  // "param", decoded once, spaces repaired to '+'
+	AppServerData string   // app_svr_data, else stid
+	STID          string   // the deprecated key as it came
 	Raw           []RawParam
 }
 
 // CallEvent says that a 1-to-1 call has ended: "on_call_evt_cb". Numbers that
-// did not come are nil, because zero means something.
+// did not come are nil, because zero means something. Make one with
+// [ParseCallEvent].
 // Source: https://docs.lineplanet.me/server-api/callback/server-api-callevt-callback
 type CallEvent struct {
 	SessionID      SessionID
@@ -49,7 +51,8 @@ type Release struct {
 	UserCode         string // user_rel_code: the application's own reason
 }
 
-// GroupCallEvent says that a room started, changed or ended: "on_gcall_evt_cb".
+// GroupCallEvent says that a room started, changed or ended: "on_gcall_evt_cb". Make
+// one with [ParseGroupCallEvent].
 // Source: https://docs.lineplanet.me/server-api/callback/server-api-gcallevt-callback
 type GroupCallEvent struct {
 	SessionID         SessionID
@@ -103,7 +106,7 @@ const (
 )
 
 // AgentCallStatus says whether a call requested through the Server API could be
-// set up: "agent_call_status_cb".
+// set up: "agent_call_status_cb". Make one with [ParseAgentCallStatus].
 // Source: https://docs.lineplanet.me/server-api/callback/server-api-agent-call-status-callback
 type AgentCallStatus struct {
 	SessionID       SessionID
@@ -114,7 +117,9 @@ type AgentCallStatus struct {
 	Raw             []RawParam
 }
 
-// RawParam is one parameter as it came, kept because the format grows.
+// RawParam is one parameter as it came, kept because the format grows. Callbacks
+// keep at most 64 of them and 16 KiB, in order of name; a value is cut after 4096
+// bytes, repaired to valid UTF-8, and "param" is never among them.
 type RawParam struct {
 	Name  string
 	Value string

@@ -1,0 +1,39 @@
+# planetbell. "make" alone prints this help.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+LDFLAGS := -s -w -X main.version=$(VERSION)
+LOGS := $(CURDIR)/.test/logs
+
+.PHONY: help
+help: ## print this help
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## build bin/planetbell, one static binary
+	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/planetbell ./cmd/planetbell
+
+.PHONY: demo
+demo: build ## ring a few phones on this machine; no account, no configuration
+	./bin/planetbell demo
+
+.PHONY: test
+test: ## everything that CI runs: checks, all tests under the race detector, coverage, search for secrets
+	@tools/test
+
+.PHONY: check
+check: ## format, vet, lint and module checks, without tests
+	@tools/check
+
+.PHONY: cover
+cover: ## print the statement coverage of the last make test, by package
+	@go run ./tools/coverage -by-package .test/cover.out
+
+.PHONY: bench
+bench: ## our figures beside this machine's bare limits, and the ratios
+	go run ./tools/bench
+
+.PHONY: fuzz
+fuzz: ## fuzz every parser for FUZZTIME (10s each)
+	@tools/fuzz

@@ -3,6 +3,8 @@ package planet
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"fmt"
+	"io"
 	"log/slog"
 )
 
@@ -11,6 +13,11 @@ const redacted = "<secret>"
 // Secret is text that must never be printed: an API secret, a push token, a
 // signing key. Every common way of printing it (fmt, encoding/json, YAML, slog)
 // gives "<secret>"; only [Secret.Reveal] gives the text.
+//
+// Three ways are out of its reach, so avoid them: a struct with a Secret in an
+// unexported field printed with fmt (fmt calls no methods there; give such a struct a
+// String and a GoString method, or a pointer to the Secret), a Secret as a map's key
+// in JSON, and the verb %p.
 type Secret string
 
 // Reveal returns the text. Call it only where the text leaves for its one
@@ -25,6 +32,10 @@ func (s Secret) String() string {
 	}
 	return redacted
 }
+
+// Format keeps every verb of fmt from printing the text: without it the wrong ones,
+// such as %d, would print it in their complaint.
+func (s Secret) Format(f fmt.State, verb rune) { format(f, verb, s.String(), s.GoString()) }
 
 // GoString keeps %#v from printing the text.
 func (s Secret) GoString() string { return "planet.Secret(" + s.String() + ")" }
@@ -57,6 +68,9 @@ func (c CCParam) Reveal() string { return string(c) }
 // String returns "<secret>", or "" for an empty one.
 func (c CCParam) String() string { return Secret(c).String() }
 
+// Format keeps every verb of fmt from printing the text.
+func (c CCParam) Format(f fmt.State, verb rune) { format(f, verb, c.String(), c.GoString()) }
+
 // GoString keeps %#v from printing the text.
 func (c CCParam) GoString() string { return "planet.CCParam(" + c.String() + ")" }
 
@@ -65,3 +79,17 @@ func (c CCParam) MarshalText() ([]byte, error) { return []byte(c.String()), nil 
 
 // LogValue keeps slog from printing the text.
 func (c CCParam) LogValue() slog.Value { return slog.StringValue(c.String()) }
+
+// format writes what is safe to see, with width and precision for the verbs that a
+// text can have.
+func format(f fmt.State, verb rune, text, goText string) {
+	switch {
+	case verb == 'v' && f.Flag('#'):
+		text = goText
+	case verb == 'v' || verb == 's' || verb == 'q':
+		// The flag '+' means nothing for text but with %q.
+		_, _ = fmt.Fprintf(f, fmt.FormatString(f, verb), text)
+		return
+	}
+	_, _ = io.WriteString(f, text) // fmt has no place to report it
+}

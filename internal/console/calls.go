@@ -1,0 +1,141 @@
+package console
+
+import (
+	"net/http"
+	"time"
+
+	"github.com/planetbell/planetbell/internal/bell"
+	"github.com/planetbell/planetbell/internal/call"
+	"github.com/planetbell/planetbell/planet"
+)
+
+func (c *console) listCalls(w http.ResponseWriter, r *http.Request) error {
+	q, err := parseCallQuery(r.URL.RawQuery)
+	if err != nil {
+		return err
+	}
+	// One more than asked for tells whether there is another page.
+	calls, err := c.services.Calls.List(r.Context(), q.filter, q.before, q.limit+1)
+	if err != nil {
+		return err
+	}
+	list := CallList{Calls: make([]Call, 0, q.limit)}
+	if len(calls) > q.limit {
+		calls = calls[:q.limit]
+		list.Next = formatCursor(cursorOf(&calls[q.limit-1]))
+	}
+	for i := range calls {
+		list.Calls = append(list.Calls, callView(&calls[i]))
+	}
+	return writeJSON(w, http.StatusOK, list)
+}
+
+// cursorOf is a call's place in the list: when its Notify came, or, when that was never
+// seen, when it ended.
+func cursorOf(c *bell.Call) call.Cursor {
+	at := c.NotifiedAt
+	if at.IsZero() {
+		at = c.EndedAt
+	}
+	return call.Cursor{At: at, SessionID: c.SessionID}
+}
+
+func (c *console) showCall(w http.ResponseWriter, r *http.Request) error {
+	q, err := parseQuery(r.URL.RawQuery, "environment")
+	if err != nil {
+		return err
+	}
+	environment, err := q.environment()
+	if err != nil {
+		return err
+	}
+	id, err := planet.ParseSessionID(r.PathValue("sid"))
+	if err != nil {
+		return invalid("sid: " + err.Error() + ".")
+	}
+	record, err := c.services.Calls.Show(r.Context(), environment, id)
+	if err != nil {
+		return missing(err, "There is no call with this session ID.")
+	}
+	journal, err := c.services.Calls.JournalOf(r.Context(), id)
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, http.StatusOK, storyView(&record, journal, c.Now()))
+}
+
+func storyView(record *call.Record, journal []bell.JournalEntry, now time.Time) CallStory {
+	story := CallStory{
+		Call: callView(&record.Call), Release: releaseView(&record.Call.Release),
+		Deliveries: make([]Delivery, 0, len(record.Deliveries)),
+		Journal:    make([]JournalEntry, 0, len(journal)),
+	}
+	for i := range record.Deliveries {
+		story.Deliveries = append(story.Deliveries, deliveryView(&record.Deliveries[i], now))
+	}
+	for i := range journal {
+		// The same session ID may exist in both environments.
+		if journal[i].Environment == record.Call.Environment {
+			story.Journal = append(story.Journal, journalView(&journal[i]))
+		}
+	}
+	return story
+}
+
+func callView(c *bell.Call) Call {
+	return Call{
+		Environment: c.Environment, SID: c.SessionID, Project: c.Project,
+		Caller: User{c.Caller.ServiceID, c.Caller.UserID}, Callee: User{c.Callee.ServiceID, c.Callee.UserID},
+		Type: typeName(c.Type), State: c.State, Outcome: c.Outcome,
+		NotifiedAt: utc(c.NotifiedAt), Deadline: utc(c.Deadline),
+		StartedAt: utc(c.StartedAt), EndedAt: utc(c.EndedAt), DurationMS: c.Duration.Milliseconds(),
+	}
+}
+
+func typeName(t planet.CallType) string {
+	switch t {
+	case planet.AudioCall:
+		return "audio"
+	case planet.VideoCall:
+		return "video"
+	}
+	return string(t)
+}
+
+func deliveryView(d *call.DeliveryRecord, now time.Time) Delivery {
+	view := Delivery{
+		ID: d.Delivery.ID, DeviceID: d.Delivery.DeviceID, Channel: d.Delivery.Channel,
+		State: d.Delivery.State, Reason: d.Delivery.Reason,
+		CreatedAt: utc(d.Delivery.CreatedAt), UpdatedAt: utc(d.Delivery.UpdatedAt), Deadline: utc(d.Delivery.Deadline),
+		Attempts: make([]Attempt, 0, len(d.Attempts)),
+	}
+	if d.Device.Project != "" { // of a device that is gone only the ID is left
+		device := deviceView(&d.Device, now)
+		view.Device = &device
+	}
+	for i := range d.Attempts {
+		view.Attempts = append(view.Attempts, attemptView(&d.Attempts[i]))
+	}
+	return view
+}
+
+func attemptView(a *bell.Attempt) Attempt {
+	o := a.Outcome
+	return Attempt{
+		Number: a.Number, StartedAt: utc(a.StartedAt), TookMS: float64(a.Took.Microseconds()) / 1000,
+		Verdict: o.Verdict, Reason: o.Reason, Status: o.Status, Detail: o.Detail,
+		TokenAction: o.Token, Alarm: o.Alarm, RetryAfterMS: o.RetryAfter.Milliseconds(),
+		DeadSince: utc(o.DeadSince), ProviderID: o.ProviderID,
+	}
+}
+
+// journalView leaves cc_param out even if it should have come this far.
+func journalView(e *bell.JournalEntry) JournalEntry {
+	view := JournalEntry{ReceivedAt: utc(e.ReceivedAt), Project: e.Project, Kind: e.Kind, Params: make([]Param, 0, len(e.Params))}
+	for _, p := range e.Params {
+		if p.Name != "param" && p.Name != "cc_param" {
+			view.Params = append(view.Params, Param(p))
+		}
+	}
+	return view
+}

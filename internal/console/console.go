@@ -1,0 +1,117 @@
+package console
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/time/rate"
+
+	"github.com/planetbell/planetbell/internal/bell"
+	"github.com/planetbell/planetbell/internal/call"
+	"github.com/planetbell/planetbell/internal/device"
+	"github.com/planetbell/planetbell/planet"
+)
+
+// MinToken is the shortest admin token that is accepted, in characters. A shorter one
+// could be guessed, and is treated as none: then the API refuses everybody.
+const MinToken = 16
+
+// Devices is what the console needs of the device registry.
+type Devices interface {
+	// List returns a page of devices, ordered by ID, after the given ID.
+	List(ctx context.Context, f device.Filter, after string, limit int) ([]bell.Device, error)
+	// Add records a device for a user of the project.
+	Add(ctx context.Context, project *bell.Project, n device.NewDevice) (bell.Device, error)
+	// Remove forgets a device; bell.NotFound when there is none with this ID.
+	Remove(ctx context.Context, id string) error
+}
+
+// Calls is what the console needs of the call log.
+type Calls interface {
+	// List returns calls older than the cursor, newest first.
+	List(ctx context.Context, f call.Filter, before call.Cursor, limit int) ([]bell.Call, error)
+	// Show returns everything recorded about a call, or bell.NotFound. Without an
+	// environment the newest call with the session ID is meant.
+	Show(ctx context.Context, environment planet.Environment, id planet.SessionID) (call.Record, error)
+	// JournalOf returns the callbacks of a session, oldest first.
+	JournalOf(ctx context.Context, id planet.SessionID) ([]bell.JournalEntry, error)
+}
+
+// Tokens issues PlanetKit access tokens for any user.
+type Tokens interface {
+	MintFor(ctx context.Context, project *bell.Project, userID string) (planet.Secret, error)
+}
+
+// Projects is what the console needs of the configuration.
+type Projects interface {
+	ByName(name string) (*bell.Project, bool)
+	All() []*bell.Project
+}
+
+// Services is what the console asks. All are needed.
+type Services struct {
+	Devices  Devices
+	Calls    Calls
+	Tokens   Tokens
+	Projects Projects
+}
+
+// Config is what a console is made of. Its zero value works, and lets nobody in.
+type Config struct {
+	// Token opens /admin/v1 and /debug. One shorter than MinToken opens nothing.
+	Token planet.Secret
+	// OpenOnLoopback lets everybody in who connects from this machine, by a loopback name
+	// or address, while Token is empty.
+	OpenOnLoopback bool
+	// Hosts are the names, without port, under which the listener is reached, besides
+	// localhost and IP addresses. Requests for another name are refused.
+	Hosts []string
+	// PublicURL is where Planet Cloud reaches this server, such as
+	// https://bell.example.com. Empty: callback URLs are shown as paths.
+	PublicURL string
+	// Channels says by which channels a project's devices can be reached, that is, for
+	// which it has credentials. nil: none are shown.
+	Channels func(*bell.Project) []bell.Channel
+	// Ready returns "" when the server can take calls, else a sentence that says what
+	// it waits for. It must honour ctx. nil: always ready.
+	Ready func(ctx context.Context) string
+	// Version of the program, for /debug/info.
+	Version string
+	// Now is the clock; time.Now if nil.
+	Now func() time.Time
+}
+
+// console answers the admin listener. Everything in it is read-only after New, or safe
+// for concurrent use.
+type console struct {
+	Config
+	services Services
+	hosts    map[string]bool
+	refusals *rate.Limiter // one token for each refusal that is answered at leisure and logged
+	started  time.Time
+	log      *slog.Logger
+}
+
+// New makes the admin listener's handler. It is safe for concurrent use and starts no
+// goroutine. Metrics of gatherer are shown at /metrics.
+func New(config Config, services Services, log *slog.Logger, gatherer prometheus.Gatherer) http.Handler {
+	if config.Now == nil {
+		config.Now = time.Now
+	}
+	if config.Ready == nil {
+		config.Ready = func(context.Context) string { return "" }
+	}
+	if config.Channels == nil {
+		config.Channels = func(*bell.Project) []bell.Channel { return nil }
+	}
+	c := &console{
+		Config: config, services: services, started: config.Now(),
+		hosts:    hostSet(config.Hosts),
+		refusals: rate.NewLimiter(refusalRate, refusalBurst),
+		log:      log.With("component", "console"),
+	}
+	return c.guard(c.routes(gatherer))
+}

@@ -1,0 +1,47 @@
+package console
+
+import (
+	"net/http"
+	"net/http/pprof"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+// routes lists every route of the admin listener. Health and metrics are open to whoever
+// reaches the listener; everything else wants the admin token.
+func (c *console) routes(gatherer prometheus.Gatherer) *http.ServeMux {
+	mux := http.NewServeMux()
+	open := func(pattern string, h handler) { mux.Handler(pattern, c.serve(h)) }
+	admin := func(pattern string, h handler) { mux.Handler(pattern, c.serve(c.bounded(c.authorized(h)))) }
+	debug := func(pattern string, h http.HandlerFunc) { mux.Handler(pattern, c.serve(c.authorized(plain(h)))) }
+
+	open("GET /livez", c.livez)
+	open("GET /readyz", c.readyz)
+	open("GET /metrics", plain(promhttp.HandlerFor(gatherer, promhttp.HandlerOpts{}).ServeHTTP))
+
+	admin("GET /admin/v1/projects", c.listProjects)
+	admin("GET /admin/v1/devices", c.listDevices)
+	admin("POST /admin/v1/devices", c.addDevice)
+	admin("DELETE /admin/v1/devices/{id}", c.removeDevice)
+	admin("GET /admin/v1/calls", c.listCalls)
+	admin("GET /admin/v1/calls/{sid}", c.showCall)
+	admin("POST /admin/v1/access_tokens", c.mintAccessToken)
+
+	admin("GET /debug/info", c.info)
+	debug("GET /debug/pprof/", pprof.Index)
+	debug("GET /debug/pprof/cmdline", pprof.Cmdline)
+	debug("GET /debug/pprof/profile", pprof.Profile)
+	debug("GET /debug/pprof/symbol", pprof.Symbol)
+	debug("POST /debug/pprof/symbol", pprof.Symbol)
+	debug("GET /debug/pprof/trace", pprof.Trace)
+	return mux
+}
+
+// plain makes a handler of one that answers errors itself.
+func plain(h http.HandlerFunc) handler {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		h(w, r)
+		return nil
+	}
+}

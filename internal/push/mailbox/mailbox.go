@@ -181,8 +181,11 @@ func (m *Mailbox) Wait(ctx context.Context, device string, hold time.Duration) (
 func (m *Mailbox) enter(device string) (*poll, bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	b := m.box(device)
-	if m.closed || m.waiting >= m.MaxWaiting || len(b.polls) >= maxPerDevice {
+	if m.closed || m.waiting >= m.MaxWaiting {
+		return nil, false
+	}
+	b := m.box(device) // a box is made only for a poll that enters, whose leave drops it
+	if len(b.polls) >= maxPerDevice {
 		return nil, false
 	}
 	p := &poll{got: make(chan *letter, 1)}

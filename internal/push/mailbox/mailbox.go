@@ -164,18 +164,25 @@ func (m *Mailbox) Wait(ctx context.Context, device string, hold time.Duration) (
 		return nil, m.pause(ctx, min(hold, refusalDelay+time.Duration(m.Random()*float64(time.Second))))
 	}
 	defer m.leave(device, p)
+	end := time.Now().Add(hold)
 	timer := time.NewTimer(hold)
 	defer timer.Stop()
-	select {
-	case l := <-p.got:
-		return m.open(device, l), nil
-	case <-timer.C:
-	case <-ctx.Done():
-		return nil, context.Cause(ctx)
-	case <-m.closing:
-		return nil, m.pause(ctx, time.Duration(m.Random()*float64(m.stagger)))
+	closing := m.closing
+	for {
+		select {
+		case l := <-p.got:
+			if letter := m.open(ctx, device, l); letter != nil {
+				return letter, nil
+			}
+		case <-timer.C:
+			return nil, nil
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		case <-closing: // a call that comes until the poll's turn to end is still given to it
+			closing = nil
+			timer.Reset(min(time.Until(end), time.Duration(m.Random()*float64(m.stagger))))
+		}
 	}
-	return nil, nil
 }
 
 func (m *Mailbox) enter(device string) (*poll, bool) {
@@ -208,9 +215,9 @@ func (m *Mailbox) leave(device string, p *poll) {
 	select {
 	case l := <-p.got:
 		l.taken = false
-		b.handOut(m.Now())
 	default:
 	}
+	b.handOut(m.Now())
 	m.drop(device, b)
 }
 
@@ -221,8 +228,19 @@ func (m *Mailbox) drop(device string, b *box) {
 	}
 }
 
-// open turns a letter into what the poll's answer needs.
-func (m *Mailbox) open(device string, l *letter) *bell.Letter {
+// open turns a letter into what the poll's answer needs. It returns nil when the call
+// ended, or the device went away, between the letter's way to the poll and the poll's
+// waking; a letter of a device that went away is handed out again by leave.
+func (m *Mailbox) open(ctx context.Context, device string, l *letter) *bell.Letter {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if l.over {
+		return nil
+	}
+	if ctx.Err() != nil {
+		l.taken = false
+		return nil
+	}
 	now := m.Now()
 	var once sync.Once
 	return &bell.Letter{

@@ -45,7 +45,7 @@ type Config struct {
 type Mailbox struct {
 	Config
 	closing chan struct{}
-	work    sync.WaitGroup // letters being reported as taken
+	work    sync.WaitGroup // waiting polls, and letters from a poll's hand to their report
 
 	mu      sync.Mutex // guards all below
 	boxes   map[string]*box
@@ -198,6 +198,7 @@ func (m *Mailbox) enter(device string) (*poll, bool) {
 	p := &poll{got: make(chan *letter, 1)}
 	b.polls = append(b.polls, p)
 	m.waiting++
+	m.work.Add(1) // before closed is set, so before Close waits
 	m.Metrics.waiting(m.waiting)
 	b.handOut(m.Now())
 	return p, true
@@ -206,6 +207,7 @@ func (m *Mailbox) enter(device string) (*poll, bool) {
 // leave takes a poll out of its box. A letter that reached it too late goes to another
 // poll or waits for the next.
 func (m *Mailbox) leave(device string, p *poll) {
+	defer m.work.Done()
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	b := m.boxes[device]
@@ -241,6 +243,7 @@ func (m *Mailbox) open(ctx context.Context, device string, l *letter) *bell.Lett
 		l.taken = false
 		return nil
 	}
+	m.work.Add(1) // ended by done, while the poll itself still counts
 	now := m.Now()
 	var once sync.Once
 	return &bell.Letter{
@@ -260,17 +263,22 @@ func (m *Mailbox) done(device string, l *letter, written bool) {
 		b.handOut(m.Now())
 		m.drop(device, b)
 		m.mu.Unlock()
+		m.work.Done()
 		return
 	}
 	m.discard(l)
 	m.mu.Unlock()
 	if !written {
+		m.work.Done()
 		return
 	}
 	m.Metrics.delivered("delivered")
 	at := m.Now()
 	// The device must not wait for our disk: it has its call.
-	m.work.Go(func() { m.Taken(l.ring, at) })
+	go func() {
+		defer m.work.Done()
+		m.Taken(l.ring, at)
+	}()
 }
 
 // discard takes a letter out of its box for good; one in the hands of a poll does not
@@ -332,7 +340,9 @@ func (m *Mailbox) Run(ctx context.Context) error {
 }
 
 // Close ends all waiting polls with nothing, spread over stagger so that their clients
-// do not come back all at once, and waits until what was taken is reported.
+// do not come back all at once. It returns when they have ended, every letter in hand
+// is done, and what was taken is reported: a report that came later would be lost with
+// the database, and the device would ring again after the restart.
 func (m *Mailbox) Close(stagger time.Duration) {
 	m.mu.Lock()
 	if !m.closed {

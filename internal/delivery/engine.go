@@ -264,6 +264,10 @@ func (e *Engine) slot(ctx context.Context, key RouteKey) (release func(), err er
 	}
 	select {
 	case places <- struct{}{}:
+		if ctx.Err() != nil { // a ring's end frees many places at once, and both were ready
+			<-places
+			return nil, context.Cause(ctx)
+		}
 		return func() { <-places }, nil
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)

@@ -376,9 +376,11 @@ func (e *Engine) logAttempt(r *bell.Ring, key RouteKey, a bell.Attempt) {
 // ends. The first claim takes everything, because only one process at a time can have
 // an embedded database open; takeAll says whether that is so.
 func (e *Engine) Run(ctx context.Context, takeAll bool) error {
-	if err := e.claim(ctx, takeAll); err != nil {
+	all, err := e.claim(ctx, takeAll)
+	if err != nil && ctx.Err() == nil {
 		return fmt.Errorf("continue the deliveries of an earlier process: %w", err)
 	}
+	takeAll = takeAll && !all
 	ticker := time.NewTicker(sweepEvery)
 	defer ticker.Stop()
 	for {
@@ -386,7 +388,7 @@ func (e *Engine) Run(ctx context.Context, takeAll bool) error {
 		case <-ctx.Done():
 			return nil
 		case <-ticker.C:
-			e.sweep(ctx)
+			takeAll = e.sweep(ctx, takeAll)
 		}
 	}
 }

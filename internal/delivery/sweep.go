@@ -33,8 +33,9 @@ func (c *Config) setDefaults() {
 	}
 }
 
-// sweep does what has to be done every second.
-func (e *Engine) sweep(ctx context.Context) {
+// sweep does what has to be done every second. It reports whether the next sweep must
+// take everything again, because there was no room for all of it.
+func (e *Engine) sweep(ctx context.Context, takeAll bool) bool {
 	now := e.Now()
 	e.forget(now)
 	if n, err := e.Store.ExpireDeliveries(ctx, now); err != nil {
@@ -42,35 +43,52 @@ func (e *Engine) sweep(ctx context.Context) {
 	} else if n > 0 {
 		e.Metrics.dropped("deadline", n)
 	}
-	if err := e.claim(ctx, false); err != nil {
+	all, err := e.claim(ctx, takeAll)
+	if err != nil {
 		e.Log.Error("deliveries of dead processes could not be looked for", "error", err)
 	}
+	return takeAll && !all
 }
 
 // claim continues deliveries whose process is gone. What this process still works on,
-// because an attempt takes longer than its lease, is left alone.
-func (e *Engine) claim(ctx context.Context, takeAll bool) error {
+// because an attempt takes longer than its lease, is left alone. It claims no more than
+// there is room for, and reports whether that was all there is.
+func (e *Engine) claim(ctx context.Context, takeAll bool) (all bool, err error) {
 	for ctx.Err() == nil {
+		limit := min(claimBatch, e.free())
+		if limit <= 0 {
+			return false, nil
+		}
 		now := e.Now()
 		rings, err := e.Store.ClaimDeliveries(ctx, Claim{
-			Owner: e.Owner, Now: now, LeaseUntil: now.Add(e.Config.Lease), TakeAll: takeAll, Limit: claimBatch,
+			Owner: e.Owner, Now: now, LeaseUntil: now.Add(e.Config.Lease), TakeAll: takeAll, Limit: limit,
 		})
 		if err != nil {
-			return err
+			return false, err
 		}
 		fresh := e.fresh(rings)
 		if len(fresh) > 0 {
 			if err := e.Admit(len(fresh)); err != nil {
-				return nil // full or stopping: their leases run out again
+				return false, nil // filled meanwhile, or stopping: their leases run out again
 			}
 			e.Log.Info("continuing deliveries that another process left", "deliveries", len(fresh))
 			e.Start(fresh)
 		}
-		if len(rings) < claimBatch {
-			return nil
+		if len(rings) < limit {
+			return true, nil
 		}
 	}
-	return nil
+	return false, nil
+}
+
+// free is how many deliveries there is room for.
+func (e *Engine) free() int {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.stopped {
+		return 0
+	}
+	return e.MaxInFlight - e.room
 }
 
 func (e *Engine) fresh(rings []bell.Ring) []bell.Ring {

@@ -225,7 +225,8 @@ func (e *Engine) ring(ctx context.Context, r *bell.Ring) {
 		attempt := e.attempt(ctx, r, route, spare)
 		release()
 		if attempt.Outcome.Verdict == bell.Deposited {
-			return // the mailbox reports what becomes of it
+			e.deposited(r)
+			return
 		}
 		if ctx.Err() != nil && attempt.Outcome.Verdict != bell.Accepted {
 			e.record(r, e.stateAfter(ctx), attempt)
@@ -293,6 +294,16 @@ func (e *Engine) attempt(ctx context.Context, r *bell.Ring, route Route, spare b
 	return a
 }
 
+// deposited leaves a delivery to the mailbox, which reports what becomes of it. The try
+// counts when the device takes its call. A claimed delivery has a short lease: it is
+// made as long as that of a new one, or it would be claimed and put in once more.
+func (e *Engine) deposited(r *bell.Ring) {
+	r.Delivery.Attempts--
+	if r.Delivery.LeaseUntil.Before(r.Delivery.Deadline) {
+		e.record(r, bell.DeliveryPending, bell.Attempt{})
+	}
+}
+
 // interrupted ends a delivery whose context ended while no attempt was under way.
 func (e *Engine) interrupted(ctx context.Context, r *bell.Ring) {
 	state := e.stateAfter(ctx)
@@ -335,7 +346,7 @@ func (e *Engine) record(r *bell.Ring, state bell.DeliveryState, a bell.Attempt) 
 	if a.Number > 0 {
 		d.Reason = a.Outcome.Reason
 	}
-	d.LeaseUntil = d.UpdatedAt.Add(e.Config.Lease)
+	_, d.LeaseUntil = e.Lease(d.Channel, d.UpdatedAt, d.Deadline)
 	if e.ctx.Err() != nil && !state.Final() {
 		d.LeaseUntil = d.UpdatedAt
 	}
@@ -347,9 +358,10 @@ func (e *Engine) record(r *bell.Ring, state bell.DeliveryState, a bell.Attempt) 
 	}
 }
 
-// Taken records that a device took its call from the mailbox.
+// Taken records that a device took its call from the mailbox: the end of the try with
+// which it was put in.
 func (e *Engine) Taken(r bell.Ring, at time.Time) {
-	r.Delivery.Attempts++
+	r.Delivery.Attempts = max(1, r.Delivery.Attempts)
 	a := bell.Attempt{
 		DeliveryID: r.Delivery.ID, Number: r.Delivery.Attempts, StartedAt: at,
 		Outcome: bell.Outcome{Verdict: bell.Accepted, Reason: "polled", Token: bell.TokenKeep},

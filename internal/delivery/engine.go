@@ -242,7 +242,7 @@ func (e *Engine) ring(ctx context.Context, r *bell.Ring) {
 		}
 		seen[attempt.Outcome.Verdict]++
 		spare = spare != d.spare
-		e.record(r, bell.DeliveryPending, attempt)
+		e.recordUntil(r, bell.DeliveryPending, attempt, d.wait)
 		if !wait(ctx, d.wait) {
 			e.interrupted(ctx, r)
 			return
@@ -341,12 +341,18 @@ func (e *Engine) finish(r *bell.Ring, state bell.DeliveryState, reason string) {
 // record writes an attempt and the delivery's new state. A failure to record is not a
 // failure to ring: it is logged, and at worst the delivery is repeated.
 func (e *Engine) record(r *bell.Ring, state bell.DeliveryState, a bell.Attempt) {
+	e.recordUntil(r, state, a, 0)
+}
+
+// recordUntil is record for a delivery whose next attempt is a wait away: its lease must
+// not run out while it waits.
+func (e *Engine) recordUntil(r *bell.Ring, state bell.DeliveryState, a bell.Attempt, wait time.Duration) {
 	d := &r.Delivery
 	d.State, d.UpdatedAt = state, e.Now()
 	if a.Number > 0 {
 		d.Reason = a.Outcome.Reason
 	}
-	_, d.LeaseUntil = e.Lease(d.Channel, d.UpdatedAt, d.Deadline)
+	_, d.LeaseUntil = e.Lease(d.Channel, d.UpdatedAt.Add(wait), d.Deadline)
 	if e.ctx.Err() != nil && !state.Final() {
 		d.LeaseUntil = d.UpdatedAt
 	}

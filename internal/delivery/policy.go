@@ -71,8 +71,9 @@ func (t tried) next(p policy) decision {
 		}
 		return decision{again: true, spare: true, wait: wait}
 	case bell.RetryBackoff:
-		if t.outcome.RetryAfter > 0 {
-			return decision{again: true, spare: true, wait: t.outcome.RetryAfter}
+		// A wait beyond the ring is as good as none named: the phone should ring now.
+		if after := t.outcome.RetryAfter; after > 0 && t.now.Add(after).Before(t.deadline) {
+			return decision{again: true, spare: true, wait: after}
 		}
 		if t.repeated >= len(p.backoff) {
 			return decision{}

@@ -4,6 +4,7 @@ import (
 	"strconv"
 	"sync"
 	"time"
+	"unicode/utf8"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -74,14 +75,15 @@ func (m *Metrics) attempted(key RouteKey, a bell.Attempt, notified time.Time) {
 	}
 }
 
-// reason is the label for a reason: itself while there are few, "other" after that.
+// reason is the label for a reason: itself while there are few, "other" after that. The
+// metrics library panics on text that is not UTF-8.
 func (m *Metrics) reason(r string) string {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if _, known := m.reasons[r]; known {
 		return r
 	}
-	if len(m.reasons) >= maxReasons || len(r) > 64 {
+	if len(m.reasons) >= maxReasons || len(r) > 64 || !utf8.ValidString(r) {
 		return "other"
 	}
 	m.reasons[r] = struct{}{}

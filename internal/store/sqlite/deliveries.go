@@ -1,0 +1,138 @@
+package sqlite
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/planetbell/planetbell/internal/bell"
+	"github.com/planetbell/planetbell/internal/delivery"
+)
+
+// expireBatch bounds one transaction of ExpireDeliveries: after a long pause there may
+// be hundreds of thousands, and calls that come in must not wait for all of them.
+const expireBatch = 2000
+
+// RecordAttempt implements delivery.Store. A delivery that is final keeps its state and
+// reason; only its number of attempts grows. A delivery that does not exist is
+// bell.NotFound.
+func (s *Store) RecordAttempt(ctx context.Context, d bell.Delivery, a bell.Attempt) error {
+	update := []any{
+		d.Attempts, micros(d.UpdatedAt), string(d.State), d.Reason, d.LeaseOwner, micros(d.LeaseUntil), d.ID,
+	}
+	var insert []any
+	if a.Number != 0 {
+		o := a.Outcome
+		insert = []any{
+			d.ID, a.Number, micros(a.StartedAt), a.Took.Microseconds(), string(o.Verdict), o.Reason, o.Status,
+			string(o.Token), string(o.Alarm), o.RetryAfter.Microseconds(), micros(o.DeadSince), o.ProviderID, o.Detail,
+		}
+	}
+	return s.writer.submit(ctx, "record an attempt", func(l *link) error {
+		n, err := l.exec(`UPDATE deliveries SET attempts = ?, updated_at = ?, state = ?, reason = ?,
+			lease_owner = ?, lease_until = ? WHERE id = ? AND state IN ('pending', 'sending')`, update...)
+		if err == nil && n == 0 {
+			n, err = l.exec(`UPDATE deliveries SET attempts = max(attempts, ?), updated_at = max(updated_at, ?) WHERE id = ?`,
+				update[0], update[1], d.ID)
+		}
+		if err := must(n > 0, err, "There is no such delivery."); err != nil {
+			return refuse(fmt.Errorf("move delivery %s: %w", d.ID, err))
+		}
+		if insert == nil {
+			return nil
+		}
+		_, err = l.exec(`INSERT INTO attempts (delivery_id, number, started_at, took_us, verdict, reason, status,
+			token, alarm, retry_after_us, dead_since, provider_id, detail)
+			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`, insert...)
+		if err != nil {
+			return fmt.Errorf("write an attempt of delivery %s: %w", d.ID, err)
+		}
+		return nil
+	})
+}
+
+// ClaimDeliveries implements delivery.Store. Deliveries whose device is gone are left
+// to expire. Rings of one call share it.
+func (s *Store) ClaimDeliveries(ctx context.Context, c delivery.Claim) ([]bell.Ring, error) {
+	var claimed []bell.Ring
+	err := s.writer.submit(ctx, "claim deliveries", func(l *link) error {
+		rings, err := claimable(l, c)
+		if err != nil {
+			return fmt.Errorf("look for deliveries: %w", err)
+		}
+		for i := range rings {
+			d := &rings[i].Delivery
+			d.LeaseOwner, d.LeaseUntil, d.UpdatedAt = c.Owner, fromMicros(micros(c.LeaseUntil)), fromMicros(micros(c.Now))
+			_, err := l.exec(`UPDATE deliveries SET lease_owner = ?, lease_until = ?, updated_at = ? WHERE id = ?`,
+				c.Owner, micros(c.LeaseUntil), micros(c.Now), d.ID)
+			if err != nil {
+				return fmt.Errorf("claim delivery %s: %w", d.ID, err)
+			}
+		}
+		claimed = rings
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return claimed, nil
+}
+
+func claimable(l *link, c delivery.Claim) ([]bell.Ring, error) {
+	var rings []bell.Ring
+	calls := map[int64]*bell.Call{}
+	now := micros(c.Now)
+	err := l.each(`SELECT c.id, c.cc_param, `+callColumns+`, `+deviceColumns+`, `+deliveryColumns+`
+		FROM deliveries d JOIN calls c ON c.id = d.call_id JOIN devices v ON v.id = d.device_id
+		WHERE d.state IN ('pending', 'sending') AND d.deadline > ?
+		AND (d.lease_until <= ? OR (? AND d.lease_owner <> ?))
+		ORDER BY d.created_at, d.id LIMIT ?`, func(row scanner) error {
+		var key int64
+		var ring bell.Ring
+		read := new(bell.Call)
+		fields := append([]any{&key, &read.CCParam}, callFields(read)...)
+		fields = append(fields, deviceFields(&ring.Device)...)
+		if err := row.Scan(append(fields, deliveryFields(&ring.Delivery)...)...); err != nil {
+			return err
+		}
+		if _, known := calls[key]; !known {
+			calls[key] = read
+		}
+		ring.Call = calls[key]
+		rings = append(rings, ring)
+		return nil
+	}, now, now, c.TakeAll, c.Owner, max(c.Limit, 0))
+	return rings, err
+}
+
+// ExpireDeliveries implements delivery.Store. It works in batches, each one
+// transaction: repeating it or stopping in between does no harm.
+func (s *Store) ExpireDeliveries(ctx context.Context, now time.Time) (int, error) {
+	total, err := s.inBatches(ctx, "expire deliveries", `UPDATE deliveries
+		SET state = 'expired', lease_owner = '', lease_until = 0, updated_at = ?1
+		WHERE id IN (SELECT id FROM deliveries WHERE state IN ('pending', 'sending') AND deadline <= ?1 LIMIT ?2)`, now)
+	if err != nil {
+		return total, err
+	}
+	_, err = s.inBatches(ctx, "erase what is over", `UPDATE calls SET cc_param = ''
+		WHERE id IN (SELECT id FROM calls WHERE cc_param <> '' AND deadline <= ?1 LIMIT ?2)`, now)
+	return total, err
+}
+
+func (s *Store) inBatches(ctx context.Context, what, query string, now time.Time) (int, error) {
+	total := 0
+	for {
+		var n int64
+		err := s.writer.submit(ctx, what, func(l *link) (err error) {
+			n, err = l.exec(query, micros(now), expireBatch)
+			return err
+		})
+		if err != nil {
+			return total, fmt.Errorf("%s: %w", what, err)
+		}
+		total += int(n)
+		if n < expireBatch {
+			return total, nil
+		}
+	}
+}

@@ -1,0 +1,171 @@
+package sqlite
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/planetbell/planetbell/internal/bell"
+	"github.com/planetbell/planetbell/internal/device"
+)
+
+const selectDevice = `SELECT ` + deviceColumns + ` FROM devices v `
+
+// noDevice is what the operator or a client reads when there is none.
+const noDevice = "There is no such device."
+
+// ChangeDevice implements device.Store.
+func (s *Store) ChangeDevice(ctx context.Context, sessionID string, change func(*bell.Device) (bell.Device, error)) (bell.Device, error) {
+	var written bell.Device
+	err := s.writer.submit(ctx, "change a device", func(l *link) error {
+		var current bell.Device
+		found := false
+		if sessionID != "" { // operators' devices have no session, and are nobody's current one
+			var err error
+			if found, err = l.one(selectDevice+`WHERE v.session_id = ? AND v.session_id <> ''`, into(deviceFields(&current)), sessionID); err != nil {
+				return fmt.Errorf("read the device of a session: %w", err)
+			}
+		}
+		var argument *bell.Device
+		id := current.ID
+		if found {
+			argument = &current
+		}
+		next, err := change(argument)
+		if err != nil {
+			return unchanged{err}
+		}
+		if found && next.ID != id {
+			if _, err := l.exec(`DELETE FROM devices WHERE id = ?`, id); err != nil {
+				return fmt.Errorf("replace a device: %w", err)
+			}
+		}
+		written = next
+		return writeDevice(l, next, `INSERT OR REPLACE`)
+	})
+	if err != nil {
+		return bell.Device{}, err // not written: the closure may still be at work on it
+	}
+	return kept(written), nil
+}
+
+// AddDevice implements device.Store.
+func (s *Store) AddDevice(ctx context.Context, d bell.Device) error {
+	return s.writer.submit(ctx, "add a device", func(l *link) error { return writeDevice(l, d, `INSERT`) })
+}
+
+// writeDevice writes a device and takes its push token away from any other.
+func writeDevice(l *link, d bell.Device, insert string) error {
+	o := d.Owner
+	if d.PushToken != "" {
+		_, err := l.exec(`DELETE FROM devices WHERE push_token = ? AND push_token <> ''
+			AND channel = ? AND service_id = ? AND environment = ? AND id <> ?`,
+			d.PushToken.Reveal(), string(d.Channel), o.User.ServiceID, string(o.Environment), d.ID)
+		if err != nil {
+			return fmt.Errorf("move a push token: %w", err)
+		}
+	}
+	_, err := l.exec(insert+` INTO devices (id, environment, service_id, user_id, project, session_id, app_type, app_version,
+		app_id, channel, push_token, apns_server, apns_server_guessed, registered_at, last_seen_at, expires_at)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+		d.ID, string(o.Environment), o.User.ServiceID, o.User.UserID, d.Project, d.SessionID, d.AppType, d.AppVersion,
+		d.AppID, string(d.Channel), d.PushToken.Reveal(), string(d.APNsServer), d.APNsServerGuessed,
+		micros(d.RegisteredAt), micros(d.LastSeenAt), micros(d.ExpiresAt))
+	if err != nil {
+		return fmt.Errorf("write a device: %w", err)
+	}
+	return nil
+}
+
+// kept returns the device as it will be read again: times in microseconds, UTC.
+func kept(d bell.Device) bell.Device {
+	d.RegisteredAt = fromMicros(micros(d.RegisteredAt))
+	d.LastSeenAt = fromMicros(micros(d.LastSeenAt))
+	d.ExpiresAt = fromMicros(micros(d.ExpiresAt))
+	return d
+}
+
+// RemoveDevice implements device.Store.
+func (s *Store) RemoveDevice(ctx context.Context, id string) error {
+	return s.writer.submit(ctx, "remove a device", func(l *link) error {
+		n, err := l.exec(`DELETE FROM devices WHERE id = ?`, id)
+		return refuse(must(n > 0, err, noDevice))
+	})
+}
+
+// Device implements device.Store.
+func (s *Store) Device(ctx context.Context, id string) (bell.Device, error) {
+	return s.oneDevice(ctx, selectDevice+`WHERE v.id = ?`, id)
+}
+
+// DeviceBySession implements device.Store.
+func (s *Store) DeviceBySession(ctx context.Context, sessionID string) (bell.Device, error) {
+	return s.oneDevice(ctx, selectDevice+`WHERE v.session_id = ? AND v.session_id <> ''`, sessionID)
+}
+
+func (s *Store) oneDevice(ctx context.Context, query, key string) (d bell.Device, err error) {
+	err = s.readers.read(ctx, func(l *link) error {
+		found, err := l.one(query, into(deviceFields(&d)), key)
+		return must(found, err, noDevice)
+	})
+	return d, err
+}
+
+// DevicesOf implements device.Store and call.Store. The IDs are time-ordered, so their
+// order is that of age.
+func (s *Store) DevicesOf(ctx context.Context, owner bell.Owner) ([]bell.Device, error) {
+	return s.deviceList(ctx, selectDevice+`WHERE v.environment = ? AND v.service_id = ? AND v.user_id = ? ORDER BY v.id`,
+		string(owner.Environment), owner.User.ServiceID, owner.User.UserID)
+}
+
+// Devices implements device.Store.
+func (s *Store) Devices(ctx context.Context, f device.Filter, after string, limit int) ([]bell.Device, error) {
+	where := conditions{}
+	where.add(`v.id > ?`, after)
+	where.addText(`v.environment = ?`, f.Environment)
+	where.addText(`v.service_id = ?`, f.ServiceID)
+	where.addText(`v.user_id = ?`, f.UserID)
+	where.addText(`v.channel = ?`, string(f.Channel))
+	return s.deviceList(ctx, selectDevice+where.clause()+` ORDER BY v.id LIMIT ?`, append(where.args, max(limit, 0))...)
+}
+
+func (s *Store) deviceList(ctx context.Context, query string, args ...any) ([]bell.Device, error) {
+	var devices []bell.Device
+	err := s.readers.read(ctx, func(l *link) error {
+		return l.each(query, func(row scanner) error {
+			var d bell.Device
+			err := row.Scan(deviceFields(&d)...)
+			devices = append(devices, d)
+			return err
+		}, args...)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return devices, nil
+}
+
+// conditions collects a WHERE clause of constant texts with bound values.
+type conditions struct {
+	terms []string
+	args  []any
+}
+
+func (c *conditions) add(term string, args ...any) {
+	c.terms = append(c.terms, term)
+	c.args = append(c.args, args...)
+}
+
+// addText adds a condition unless its value is empty, which matches everything.
+func (c *conditions) addText(term, value string) {
+	if value != "" {
+		c.add(term, value)
+	}
+}
+
+func (c *conditions) clause() string {
+	if len(c.terms) == 0 {
+		return ""
+	}
+	return `WHERE ` + strings.Join(c.terms, ` AND `)
+}

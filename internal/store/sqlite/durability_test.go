@@ -1,0 +1,3 @@
+package sqlite
+
+func writeUntilKilled(string) int { return 0 }

@@ -1,0 +1,72 @@
+package sqlite
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/planetbell/planetbell/internal/bell"
+	"github.com/planetbell/planetbell/planet"
+)
+
+// maxJournal bounds what is read of one session. A room of many participants may have
+// thousands of events; nobody reads more than this at once.
+const maxJournal = 1000
+
+// journalRow is an entry, ready to be inserted.
+type journalRow []any
+
+func newJournalRow(e bell.JournalEntry) journalRow {
+	return journalRow{
+		micros(e.ReceivedAt), e.Project, string(e.Environment), e.Kind, string(e.SessionID), e.DedupKey,
+		encodeParams(withoutCCParam(e.Params, "")),
+	}
+}
+
+// insert drops a repeat, as the unique index finds it.
+func (r journalRow) insert(l *link) error {
+	_, err := l.exec(`INSERT INTO journal (received_at, project, environment, kind, session_id, dedup_key, params)
+		VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`, r...)
+	if err != nil {
+		return fmt.Errorf("keep a callback: %w", err)
+	}
+	return nil
+}
+
+// AppendJournal implements call.Store.
+func (s *Store) AppendJournal(ctx context.Context, entry bell.JournalEntry) error {
+	row := newJournalRow(entry)
+	return s.writer.submit(ctx, "keep a callback", row.insert)
+}
+
+// Journal implements call.Store. Notify's parameters are kept with the call, which saves
+// a row on the busiest path, and come back here as the entry that they are.
+func (s *Store) Journal(ctx context.Context, id planet.SessionID) ([]bell.JournalEntry, error) {
+	var entries []bell.JournalEntry
+	add := func(row scanner) error {
+		var e bell.JournalEntry
+		var params string
+		err := row.Scan(at{&e.ReceivedAt}, &e.Project, &e.Environment, &e.Kind, &e.SessionID, &e.DedupKey, &params)
+		if err == nil {
+			e.Params, err = decodeParams(params)
+		}
+		entries = append(entries, e)
+		return err
+	}
+	err := s.readers.read(ctx, func(l *link) error {
+		return snapshot(l, func() error {
+			err := l.each(`SELECT notified_at, project, environment, 'notify', session_id, session_id, raw
+				FROM calls WHERE session_id = ? AND notified_at <> 0`, add, string(id))
+			if err != nil {
+				return err
+			}
+			return l.each(`SELECT received_at, project, environment, kind, session_id, dedup_key, params
+				FROM journal WHERE session_id = ? ORDER BY received_at, id LIMIT ?`, add, string(id), maxJournal)
+		})
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read the journal of session %s: %w", id, err)
+	}
+	slices.SortStableFunc(entries, func(a, b bell.JournalEntry) int { return a.ReceivedAt.Compare(b.ReceivedAt) })
+	return entries, nil
+}

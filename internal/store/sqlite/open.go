@@ -1,0 +1,249 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"embed"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/pressly/goose/v3"
+	"github.com/prometheus/client_golang/prometheus"
+	driversqlite "modernc.org/sqlite"
+
+	"github.com/planetbell/planetbell/internal/account"
+	"github.com/planetbell/planetbell/internal/call"
+	"github.com/planetbell/planetbell/internal/delivery"
+	"github.com/planetbell/planetbell/internal/device"
+)
+
+// What the store promises.
+var (
+	_ account.Store  = (*Store)(nil)
+	_ device.Store   = (*Store)(nil)
+	_ call.Store     = (*Store)(nil)
+	_ delivery.Store = (*Store)(nil)
+)
+
+//go:embed migrations/*.sql
+var migrations embed.FS
+
+// errLocked says that another process holds the lock file.
+var errLocked = errors.New("locked by another process")
+
+// Config says where the database is. Only Path and Log are needed.
+type Config struct {
+	Path     string                // of the database file; it and its folder are made if missing
+	Log      *slog.Logger          // gets surprises only
+	Registry prometheus.Registerer // for the writer's metrics; none if nil
+	Queue    int                   // how many writes may wait; 4096 if 0
+}
+
+// Store is the database of a single node. It is safe for concurrent use. Its errors
+// have kind bell.Unavailable when the database itself is in trouble (full, locked,
+// damaged, closed, too slow for the caller's context) and, as each method says,
+// bell.NotFound or bell.Taken.
+type Store struct {
+	path    string
+	lock    *os.File
+	writes  *sql.DB
+	reads   *sql.DB
+	writer  *writer
+	readers *readerPool
+}
+
+// Open opens the database, brings its schema up to date, and starts the writer. It
+// fails when another process has the database open, and when the database was written
+// by a newer version. ctx bounds nothing that is written; Close must be called.
+func Open(ctx context.Context, c Config) (_ *Store, err error) {
+	if err := prepareFiles(c.Path); err != nil {
+		return nil, err
+	}
+	lock, err := lockFile(c.Path + ".lock")
+	if errors.Is(err, errLocked) {
+		return nil, fmt.Errorf("the database %s is in use by another planetbell process; stop that process or name another file", c.Path)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open the database %s: %w", c.Path, err)
+	}
+	s := &Store{path: c.Path, lock: lock}
+	defer func() {
+		if err != nil {
+			err = errors.Join(fmt.Errorf("open the database %s: %w", c.Path, err), s.closeFiles())
+		}
+	}()
+	return s, s.start(ctx, c)
+}
+
+func (s *Store) start(ctx context.Context, c Config) error {
+	// SQLite commits with fdatasync where C builds do; it is as durable as fsync and,
+	// measured on ext4, cheaper. Where the system has none, fsync stays.
+	if _, err := driversqlite.Fdatasync(true); err != nil && !errors.Is(err, driversqlite.ErrFdatasyncUnavailable) {
+		return fmt.Errorf("choose fdatasync: %w", err)
+	}
+	var err error
+	if s.writes, err = openPool(c.Path, writerPragmas, 1); err != nil {
+		return err
+	}
+	if s.reads, err = openPool(c.Path, readerPragmas, readers); err != nil {
+		return err
+	}
+	ctx = context.WithoutCancel(ctx) // see detached
+	if err := checkVersion(ctx, s.writes); err != nil {
+		return err
+	}
+	if err := migrate(ctx, s.writes, c.Log); err != nil {
+		return err
+	}
+	connect := func() (*link, error) { return newLink(ctx, s.writes) }
+	first, err := connect()
+	if err != nil {
+		return err
+	}
+	limit := c.Queue
+	if limit == 0 {
+		limit = defaultQueue
+	}
+	s.writer = newWriter(c.Log, newMetrics(c.Registry), limit, first, connect)
+	s.readers = newReaderPool(s.reads)
+	go s.writer.run()
+	return nil
+}
+
+// Close finishes the writes that wait, closes the files and frees the lock. Methods
+// called later fail with bell.Unavailable. Call it once.
+func (s *Store) Close() error {
+	s.writer.close()
+	err := s.readers.close()
+	if s.writer.link != nil {
+		err = errors.Join(err, s.writer.link.close())
+	}
+	if err = errors.Join(err, s.closeFiles()); err != nil {
+		return fmt.Errorf("close the database %s: %w", s.path, err)
+	}
+	return nil
+}
+
+// closeFiles closes what Open has opened so far. The last connection to close is the
+// writer's: SQLite then moves the write-ahead log into the database and removes it.
+func (s *Store) closeFiles() error {
+	var errs []error
+	for _, db := range []*sql.DB{s.reads, s.writes} {
+		if db != nil {
+			errs = append(errs, db.Close())
+		}
+	}
+	return errors.Join(append(errs, s.lock.Close())...)
+}
+
+// prepareFiles makes the folder and the database file, for the owner's eyes only:
+// SQLite would use the umask. Its "-wal" and "-shm" files take over the mode.
+func prepareFiles(path string) error {
+	if path == "" {
+		return errors.New("open the database: no path was given; name a file")
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return fmt.Errorf("make the folder of the database: %w", err)
+	}
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return fmt.Errorf("open the database file: %w", err)
+	}
+	if err := errors.Join(f.Chmod(0o600), f.Close()); err != nil {
+		return fmt.Errorf("protect the database file %s: %w", path, err)
+	}
+	return nil
+}
+
+// writerPragmas are the settings of the connection that writes.
+//
+// synchronous(full) syncs every commit; the group makes it cheap. mmap_size(0) because a
+// read error in mapped memory ends the process. cache_size in KiB: the session index has random
+// keys and must stay in memory. wal_autocheckpoint in pages of 4 KiB: the default
+// of 1,000 makes the writer stop to copy pages ten times a second under load.
+// journal_size_limit returns disk space after a burst.
+var writerPragmas = []string{
+	"busy_timeout(5000)", "journal_mode(wal)", "synchronous(full)", "mmap_size(0)", "cache_size(-65536)",
+	"temp_store(memory)", "secure_delete(on)", "wal_autocheckpoint(8000)", "journal_size_limit(67108864)",
+	"trusted_schema(off)",
+}
+
+// readerPragmas are the settings of the connections that read.
+var readerPragmas = []string{
+	"busy_timeout(5000)", "query_only(on)", "mmap_size(0)", "cache_size(-8192)", "temp_store(memory)", "trusted_schema(off)",
+}
+
+func openPool(path string, pragmas []string, size int) (*sql.DB, error) {
+	query := url.Values{"_pragma": pragmas, "_txlock": {"immediate"}}
+	name := "file:" + (&url.URL{Path: filepath.ToSlash(path)}).EscapedPath() + "?" + query.Encode()
+	db, err := sql.Open("sqlite", name)
+	if err != nil {
+		return nil, fmt.Errorf("set up connections: %w", err)
+	}
+	db.SetMaxOpenConns(size)
+	db.SetMaxIdleConns(size)
+	return db, nil
+}
+
+// oldestSQLite is the first version without the bug by which a write-ahead log that is
+// reset while another connection checkpoints loses commits (3.7.0 to 3.51.2).
+var oldestSQLite = [3]int{3, 51, 3}
+
+func checkVersion(ctx context.Context, db *sql.DB) error {
+	var version string
+	if err := db.QueryRowContext(ctx, "SELECT sqlite_version()").Scan(&version); err != nil {
+		return fmt.Errorf("ask for SQLite's version: %w", err)
+	}
+	if !newEnough(version) {
+		return fmt.Errorf("SQLite %s can lose commits; build with 3.51.3 or newer", version)
+	}
+	return nil
+}
+
+func newEnough(version string) bool {
+	parts := strings.SplitN(version, ".", 3)
+	for i, want := range oldestSQLite {
+		if i >= len(parts) {
+			return false
+		}
+		have, err := strconv.Atoi(parts[i])
+		if err != nil || have != want {
+			return err == nil && have > want
+		}
+	}
+	return true
+}
+
+// migrate brings the schema up to date.
+func migrate(ctx context.Context, db *sql.DB, log *slog.Logger) error {
+	folder, err := fs.Sub(migrations, "migrations")
+	if err != nil {
+		return fmt.Errorf("find the migrations: %w", err)
+	}
+	provider, err := goose.NewProvider(goose.DialectSQLite3, db, folder, goose.WithDisableGlobalRegistry(true))
+	if err != nil {
+		return fmt.Errorf("read the migrations: %w", err)
+	}
+	have, want, err := provider.GetVersions(ctx)
+	if err != nil {
+		return fmt.Errorf("read the schema's version: %w", outward(err))
+	}
+	if have > want {
+		return fmt.Errorf("it was written by a newer version of planetbell (schema %d, this one knows %d); use that version or restore a backup", have, want)
+	}
+	done, err := provider.Up(ctx)
+	if err != nil {
+		return fmt.Errorf("bring the schema from version %d to %d: %w", have, want, outward(err))
+	}
+	for _, m := range done {
+		log.Info("database migrated", "version", m.Source.Version, "took", m.Duration)
+	}
+	return nil
+}

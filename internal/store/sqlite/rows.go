@@ -1,0 +1,185 @@
+package sqlite
+
+import (
+	"fmt"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/planetbell/planetbell/internal/bell"
+	"github.com/planetbell/planetbell/planet"
+)
+
+// micros is how a time is kept: microseconds since 1970, 0 for the zero time.
+func micros(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixMicro()
+}
+
+func fromMicros(us int64) time.Time {
+	if us == 0 {
+		return time.Time{}
+	}
+	return time.UnixMicro(us).UTC()
+}
+
+// at scans a time.
+type at struct{ to *time.Time }
+
+// Scan implements sql.Scanner.
+func (a at) Scan(value any) error {
+	us, ok := value.(int64)
+	if !ok {
+		return fmt.Errorf("a time is kept as %T, want an integer", value)
+	}
+	*a.to = fromMicros(us)
+	return nil
+}
+
+// span scans a duration kept in microseconds.
+type span struct{ to *time.Duration }
+
+// Scan implements sql.Scanner.
+func (s span) Scan(value any) error {
+	us, ok := value.(int64)
+	if !ok {
+		return fmt.Errorf("a duration is kept as %T, want an integer", value)
+	}
+	*s.to = time.Duration(us) * time.Microsecond
+	return nil
+}
+
+// encodeParams writes parameters in the form of a query string: every byte survives,
+// the order too, and people can read it.
+func encodeParams(params []planet.RawParam) string {
+	var b strings.Builder
+	for i, p := range params {
+		if i > 0 {
+			b.WriteByte('&')
+		}
+		b.WriteString(url.QueryEscape(p.Name))
+		b.WriteByte('=')
+		b.WriteString(url.QueryEscape(p.Value))
+	}
+	return b.String()
+}
+
+func decodeParams(text string) ([]planet.RawParam, error) {
+	if text == "" {
+		return nil, nil
+	}
+	pairs := strings.Split(text, "&")
+	params := make([]planet.RawParam, len(pairs))
+	for i, pair := range pairs {
+		name, value, _ := strings.Cut(pair, "=")
+		var err error
+		if params[i].Name, err = url.QueryUnescape(name); err == nil {
+			params[i].Value, err = url.QueryUnescape(value)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("parameter %d of a callback is not kept as it should be", i)
+		}
+	}
+	return params, nil
+}
+
+// withoutCCParam leaves out what holds cc_param. The parser leaves it out already; the
+// column that outlives the call must not depend on that.
+func withoutCCParam(params []planet.RawParam, secret planet.CCParam) []planet.RawParam {
+	kept := make([]planet.RawParam, 0, len(params))
+	for _, p := range params {
+		holds := secret != "" && (strings.Contains(p.Value, secret.Reveal()) || strings.Contains(p.Name, secret.Reveal()))
+		if p.Name != "param" && p.Name != "cc_param" && !holds {
+			kept = append(kept, p)
+		}
+	}
+	return kept
+}
+
+// The columns of each kind of row, and the places they go to, in the same order.
+
+const sessionColumns = "s.id, s.environment, s.service_id, s.user_id, s.project, s.issued_at, s.expires_at, s.revoked_at"
+
+func sessionFields(s *bell.Session) []any {
+	return []any{
+		&s.ID, &s.Owner.Environment, &s.Owner.User.ServiceID, &s.Owner.User.UserID, &s.Project,
+		at{&s.IssuedAt},
+		at{&s.ExpiresAt},
+		at{&s.RevokedAt},
+	}
+}
+
+const deviceColumns = "v.id, v.environment, v.service_id, v.user_id, v.project, v.session_id, " +
+	"v.app_type, v.app_version, v.app_id, v.channel, v.push_token, v.apns_server, v.apns_server_guessed, " +
+	"v.registered_at, v.last_seen_at, v.expires_at"
+
+func deviceFields(d *bell.Device) []any {
+	return []any{
+		&d.ID, &d.Owner.Environment, &d.Owner.User.ServiceID, &d.Owner.User.UserID, &d.Project, &d.SessionID,
+		&d.AppType, &d.AppVersion, &d.AppID, &d.Channel, &d.PushToken, &d.APNsServer, &d.APNsServerGuessed,
+		at{&d.RegisteredAt},
+		at{&d.LastSeenAt},
+		at{&d.ExpiresAt},
+	}
+}
+
+// callColumns leave out cc_param: only who rings a device may read it.
+const callColumns = "c.environment, c.session_id, c.project, c.label, c.caller_service, c.caller_user, " +
+	"c.callee_service, c.callee_user, c.type, c.app_server_data, c.stid, c.state, c.outcome, " +
+	"c.notified_at, c.deadline, c.started_at, c.ended_at, c.duration_us, " +
+	"c.rel_terminate, c.rel_disconnect, c.rel_call_end, c.rel_releaser_type, c.rel_releaser, c.rel_code, " +
+	"c.rel_code_name, c.rel_user_code"
+
+func callFields(c *bell.Call) []any {
+	r := &c.Release
+	return []any{
+		&c.Environment, &c.SessionID, &c.Project, &c.Label, &c.Caller.ServiceID, &c.Caller.UserID,
+		&c.Callee.ServiceID, &c.Callee.UserID, &c.Type, &c.AppServerData, &c.STID, &c.State, &c.Outcome,
+		at{&c.NotifiedAt},
+		at{&c.Deadline},
+		at{&c.StartedAt},
+		at{&c.EndedAt},
+		span{&c.Duration},
+		&r.Terminate, &r.DisconnectReason, &r.CallEndReason, &r.ReleaserType, &r.Releaser, &r.Code,
+		&r.CodeName, &r.UserCode,
+	}
+}
+
+// deliveryColumns need the call too, which knows the session.
+const deliveryColumns = "d.id, c.environment, c.session_id, d.device_id, d.channel, d.state, d.reason, d.attempts, " +
+	"d.deadline, d.lease_owner, d.lease_until, d.created_at, d.updated_at"
+
+func deliveryFields(d *bell.Delivery) []any {
+	return []any{
+		&d.ID, &d.Environment, &d.SessionID, &d.DeviceID, &d.Channel, &d.State, &d.Reason, &d.Attempts,
+		at{&d.Deadline},
+		&d.LeaseOwner,
+		at{&d.LeaseUntil},
+		at{&d.CreatedAt},
+		at{&d.UpdatedAt},
+	}
+}
+
+const attemptColumns = "a.delivery_id, a.number, a.started_at, a.took_us, a.verdict, a.reason, a.status, " +
+	"a.token, a.alarm, a.retry_after_us, a.dead_since, a.provider_id, a.detail"
+
+func attemptFields(a *bell.Attempt) []any {
+	o := &a.Outcome
+	return []any{
+		&a.DeliveryID, &a.Number,
+		at{&a.StartedAt},
+		span{&a.Took},
+		&o.Verdict, &o.Reason, &o.Status,
+		&o.Token, &o.Alarm,
+		span{&o.RetryAfter},
+		at{&o.DeadSince},
+		&o.ProviderID, &o.Detail,
+	}
+}
+
+// into returns a scan function that reads one row into fields.
+func into(fields []any) func(scanner) error {
+	return func(row scanner) error { return row.Scan(fields...) }
+}

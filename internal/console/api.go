@@ -111,13 +111,13 @@ type CallStory struct {
 // Release is why a call ended, as LINE Planet told, each of its numbers with what it
 // means.
 type Release struct {
-	EndedBy  string          `json:"ended_by,omitempty"` // caller, callee, cloud, ...
+	EndedBy  string          `json:"ended_by,omitempty"` // caller, callee, cloud_server, ...
 	UserCode string          `json:"user_code,omitempty"`
 	Reasons  []ReleaseReason `json:"reasons"` // the most telling first
 }
 
-// ReleaseReason is one of LINE Planet's numbers. Name and Meaning are empty for a number
-// that is not known.
+// ReleaseReason is one of LINE Planet's numbers. LINE Planet adds numbers; the meaning of
+// one that is not known says so.
 type ReleaseReason struct {
 	Family  string `json:"family"` // disconnect_reason, call_end_reason, rel_code or terminate
 	Code    int    `json:"code"`

@@ -51,7 +51,7 @@ func (c *console) showCall(w http.ResponseWriter, r *http.Request) error {
 	}
 	id, err := planet.ParseSessionID(r.PathValue("sid"))
 	if err != nil {
-		return invalid("sid: " + err.Error() + ".")
+		return invalid("sid: %s.", err)
 	}
 	record, err := c.services.Calls.Show(r.Context(), environment, id)
 	if err != nil {

@@ -71,10 +71,10 @@ func deviceID(text string) bool {
 		return false
 	}
 	for i := range len(text) {
-		switch b := text[i]; {
-		case b >= '0' && b <= '9', b >= 'a' && b <= 'f':
-		case b == '-' && (i == 8 || i == 13 || i == 18 || i == 23):
-		default:
+		b := text[i]
+		hyphen := i == 8 || i == 13 || i == 18 || i == 23
+		hex := b >= '0' && b <= '9' || b >= 'a' && b <= 'f'
+		if hyphen != (b == '-') || !hyphen && !hex {
 			return false
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"net/http"
 	"strings"
 
@@ -91,7 +92,7 @@ func writeJSON(w http.ResponseWriter, status int, v any) error {
 
 // encode writes v without HTML escapes: the answer is never read as HTML (nosniff), and
 // "<secret>" should look like what it is.
-func encode(w http.ResponseWriter, v any) error {
+func encode(w io.Writer, v any) error {
 	e := json.NewEncoder(w)
 	e.SetEscapeHTML(false)
 	return e.Encode(v)

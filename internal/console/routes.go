@@ -12,9 +12,9 @@ import (
 // reaches the listener; everything else wants the admin token.
 func (c *console) routes(gatherer prometheus.Gatherer) *http.ServeMux {
 	mux := http.NewServeMux()
-	open := func(pattern string, h handler) { mux.Handler(pattern, c.serve(h)) }
-	admin := func(pattern string, h handler) { mux.Handler(pattern, c.serve(c.bounded(c.authorized(h)))) }
-	debug := func(pattern string, h http.HandlerFunc) { mux.Handler(pattern, c.serve(c.authorized(plain(h)))) }
+	open := func(pattern string, h handler) { mux.Handle(pattern, c.serve(h)) }
+	admin := func(pattern string, h handler) { mux.Handle(pattern, c.serve(c.bounded(c.authorized(h)))) }
+	debug := func(pattern string, h http.HandlerFunc) { mux.Handle(pattern, c.serve(c.authorized(plain(h)))) }
 
 	open("GET /livez", c.livez)
 	open("GET /readyz", c.readyz)

@@ -28,7 +28,7 @@ type Store interface {
 	EndCall(ctx context.Context, c bell.Call, entry bell.JournalEntry) error
 
 	// AppendJournal keeps a callback. A second entry with the same project, kind and
-	// DedupKey is dropped silently.
+	// DedupKey is dropped silently; an entry without a DedupKey is never a repeat.
 	AppendJournal(ctx context.Context, entry bell.JournalEntry) error
 
 	// Call returns everything recorded about a call, or bell.NotFound. environment
@@ -38,7 +38,8 @@ type Store interface {
 	// Calls returns calls, newest first, at most limit, older than the cursor.
 	Calls(ctx context.Context, filter Filter, before Cursor, limit int) ([]bell.Call, error)
 
-	// Journal returns journal entries of a session, oldest first.
+	// Journal returns journal entries of a session, oldest first, Notify's raw
+	// parameters (as kind notify, without cc_param) among them.
 	Journal(ctx context.Context, id planet.SessionID) ([]bell.JournalEntry, error)
 }
 
@@ -73,7 +74,8 @@ type Filter struct {
 }
 
 // Cursor is a place in the list of calls: calls strictly older than it follow. The
-// zero cursor is the newest end.
+// zero cursor is the newest end. At is when the call's Notify came, or, when that was
+// never seen, when the call ended.
 type Cursor struct {
 	At        time.Time
 	SessionID planet.SessionID

@@ -135,6 +135,9 @@ func (p params) integer(name string) *int64 {
 	}
 	n, err := strconv.ParseInt(text, 10, 64)
 	if errors.Is(err, strconv.ErrSyntax) {
+		if strings.ContainsFunc(text, notDecimal) {
+			return nil // Go's own forms, such as 1_000 and 0x1p4
+		}
 		f, err := strconv.ParseFloat(text, 64)
 		// Beyond 2^53 a float no longer says which integer was meant.
 		if err != nil || f != math.Trunc(f) || math.Abs(f) > 1<<53 {
@@ -147,6 +150,8 @@ func (p params) integer(name string) *int64 {
 	}
 	return &n
 }
+
+func notDecimal(r rune) bool { return !strings.ContainsRune("+-.0123456789eE", r) }
 
 // code returns a number of LINE Planet's open sets, or nil. One that does not fit a
 // database's integer is not one of them.

@@ -1,0 +1,79 @@
+package httpapi
+
+import (
+	"net/http"
+
+	"github.com/planetbell/planetbell/internal/bell"
+	"github.com/planetbell/planetbell/internal/device"
+	"github.com/planetbell/planetbell/planet"
+)
+
+// registerDevice notes what a client says about its installation: POST
+// /v2/register_device.
+func (a *api) registerDevice(w http.ResponseWriter, r *http.Request, id bell.Identity) error {
+	body, err := readObject(r)
+	if err != nil {
+		return err
+	}
+	said, err := description(body)
+	if err != nil {
+		return err
+	}
+	if err := a.services.Devices.Register(r.Context(), id, said); err != nil {
+		return err
+	}
+	a.succeed(w, r, empty)
+	return nil
+}
+
+// updateNotificationToken notes how an installation can be reached: POST
+// /v2/update_notification_token.
+func (a *api) updateNotificationToken(w http.ResponseWriter, r *http.Request, id bell.Identity) error {
+	body, err := readObject(r)
+	if err != nil {
+		return err
+	}
+	address, err := readAddress(body)
+	if err != nil {
+		return err
+	}
+	if err := a.services.Devices.UpdateToken(r.Context(), id, address); err != nil {
+		return err
+	}
+	a.succeed(w, r, empty)
+	return nil
+}
+
+// description reads what a client says about itself. appVer is free text: LINE's
+// Windows client sends the user ID in it.
+func description(body object) (device.Description, error) {
+	appType, err := body.text("appType")
+	if err != nil {
+		return device.Description{}, err
+	}
+	appID, err := body.text("appId") // ours: LINE's clients do not say which app they are
+	if err != nil {
+		return device.Description{}, err
+	}
+	return device.Description{AppType: appType, AppVersion: body.remark("appVer"), AppID: appID}, nil
+}
+
+func readAddress(body object) (device.Address, error) {
+	said, err := description(body)
+	if err != nil {
+		return device.Address{}, err
+	}
+	kind, err := body.needed("notificationType")
+	if err != nil {
+		return device.Address{}, err
+	}
+	token, err := body.text("notificationToken")
+	if err != nil {
+		return device.Address{}, err
+	}
+	server, err := body.text("apnsServer")
+	if err != nil {
+		return device.Address{}, err
+	}
+	return device.Address{Description: said, NotificationType: kind, Token: planet.Secret(token), APNsServer: server}, nil
+}

@@ -1,0 +1,168 @@
+// Package httpapi is the public listener: LINE Planet's callbacks, the /v2 API that
+// LINE's demo apps speak, and the contract of both. It turns HTTP into calls of the
+// capabilities and their results into answers; it holds no rules about calls or
+// devices.
+//
+// Start with routes.go: it names every route. A handler returns an error, and
+// errors.go turns it into a status; middleware.go writes one log line per request.
+// The /v2 answers follow a contract that four official clients decode, each strict in
+// another way; openapi.yaml states it and the tests hold every answer against it.
+package httpapi
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/planetbell/planetbell/internal/account"
+	"github.com/planetbell/planetbell/internal/bell"
+	"github.com/planetbell/planetbell/internal/call"
+	"github.com/planetbell/planetbell/internal/device"
+	"github.com/planetbell/planetbell/planet"
+)
+
+// Projects finds a project by what requests carry.
+type Projects interface {
+	// ByCallbackSecret finds the project whose callback URLs hold the secret.
+	ByCallbackSecret(secret planet.Secret) (*bell.Project, bool)
+	// Reaching finds a project that serves the service's users in the environment.
+	Reaching(environment planet.Environment, serviceID string) (*bell.Project, bool)
+}
+
+// Accounts says who a client is.
+type Accounts interface {
+	// SignUp returns an app token, or bell.Taken, bell.Invalid, bell.Unauthorized.
+	SignUp(ctx context.Context, in account.SignUp) (planet.Secret, error)
+	// Authenticate returns bell.Unauthorized only when the app token really is bad.
+	Authenticate(ctx context.Context, appToken planet.Secret) (bell.Identity, error)
+	// AccessToken issues a fresh PlanetKit access token for the identity's user.
+	AccessToken(ctx context.Context, id bell.Identity) (planet.Secret, error)
+}
+
+// Devices keeps what can ring.
+type Devices interface {
+	Register(ctx context.Context, id bell.Identity, said device.Description) error
+	UpdateToken(ctx context.Context, id bell.Identity, address device.Address) error
+	// Polling returns the device that a long poll of this identity belongs to.
+	Polling(ctx context.Context, id bell.Identity) (deviceID string, err error)
+}
+
+// Calls takes what Planet Cloud says about calls. When a method returns nil, what it
+// was told is on disk.
+type Calls interface {
+	Ring(ctx context.Context, project *bell.Project, n planet.NotifyCallback) (call.RingResult, error)
+	End(ctx context.Context, project *bell.Project, e planet.CallEvent) error
+	Journal(ctx context.Context, project *bell.Project, item call.JournalItem) error
+}
+
+// Mailbox holds calls for devices that ask for them.
+type Mailbox interface {
+	// Wait returns the next call for the device, or nil when none came within hold. It
+	// delays refusals by itself. It returns early when ctx ends.
+	Wait(ctx context.Context, deviceID string, hold time.Duration) (*bell.Letter, error)
+}
+
+// Services are the capabilities behind the routes. All are needed.
+type Services struct {
+	Projects Projects
+	Accounts Accounts
+	Devices  Devices
+	Calls    Calls
+	Mailbox  Mailbox
+}
+
+// Defaults and bounds of Config.
+const (
+	// DefaultHold is how long a poll waits: below every client's time-out and below
+	// the 29 to 30 seconds after which the shortest common proxies cut.
+	DefaultHold = 25 * time.Second
+	// MinHold and MaxHold bound it: the Apple client and many proxies give up at 60 s.
+	MinHold = 5 * time.Second
+	MaxHold = 55 * time.Second
+	// DefaultNotifyCap is the most that an answer to Notify may take. Planet Cloud's
+	// own limit is not public; its clients wait 30 seconds for the whole set-up.
+	DefaultNotifyCap = 3 * time.Second
+	// DefaultPerMinute is how many sign-ups, and how many misses (wrong app tokens,
+	// unknown paths, wrong callback secrets), one client address may make in a minute.
+	DefaultPerMinute = 60
+)
+
+// Config is how the listener behaves. The zero value is a working one without CORS,
+// without trusted proxies, open to callbacks from everywhere.
+type Config struct {
+	// WebOrigins are the origins whose pages may call /v2, such as
+	// "https://app.example.com": scheme, host, and the port if it is not the usual one.
+	WebOrigins []string
+	// TrustedProxies are the peers whose X-Forwarded-For and X-Request-Id are believed.
+	TrustedProxies []netip.Prefix
+	// CallbackSources are the addresses that callbacks may come from; empty: any.
+	CallbackSources []netip.Prefix
+	// Recording opens the receiver of recording callbacks, which keeps them as they come.
+	Recording bool
+	// Hold is how long a poll waits for a call; DefaultHold if 0. It is moved into
+	// MinHold to MaxHold, and each poll takes up to a tenth less.
+	Hold time.Duration
+	// NotifyCap is the longest time a Notify may take; DefaultNotifyCap if 0.
+	NotifyCap time.Duration
+	// SignUpsPerMinute and MissesPerMinute are per client address (IPv6: per /64);
+	// DefaultPerMinute if 0, no limit if negative.
+	SignUpsPerMinute int
+	MissesPerMinute  int
+	// Now is the clock of timestamps and limits; time.Now if nil.
+	Now func() time.Time
+}
+
+func (c Config) withDefaults() Config {
+	if c.Hold == 0 {
+		c.Hold = DefaultHold
+	}
+	c.Hold = min(max(c.Hold, MinHold), MaxHold)
+	if c.NotifyCap <= 0 {
+		c.NotifyCap = DefaultNotifyCap
+	}
+	if c.SignUpsPerMinute == 0 {
+		c.SignUpsPerMinute = DefaultPerMinute
+	}
+	if c.MissesPerMinute == 0 {
+		c.MissesPerMinute = DefaultPerMinute
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	return c
+}
+
+// api is what handlers share. It is read-only after New.
+type api struct {
+	config   Config
+	services Services
+	log      *slog.Logger
+	metrics  metrics
+	origins  map[string]bool
+	signUps  *limiter
+	misses   *limiter
+}
+
+// New makes the handler of the public listener. Its metrics are registered with
+// registerer, which may be nil; a second New on the same one panics. Serve it with
+// [NewServer]: its limits are part of the contract.
+func New(config Config, services Services, log *slog.Logger, registerer prometheus.Registerer) http.Handler {
+	config = config.withDefaults()
+	a := &api{
+		config:   config,
+		services: services,
+		log:      log.With("component", "httpapi"),
+		metrics:  newMetrics(registerer),
+		origins:  make(map[string]bool, len(config.WebOrigins)),
+		signUps:  newLimiter(config.SignUpsPerMinute),
+		misses:   newLimiter(config.MissesPerMinute),
+	}
+	for _, origin := range config.WebOrigins {
+		a.origins[normalOrigin(origin)] = true
+	}
+	return a.observe(a.bounded(tidy(a.mux())))
+}

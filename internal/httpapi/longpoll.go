@@ -1,0 +1,102 @@
+package httpapi
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"math/rand/v2"
+	"net/http"
+	"time"
+
+	"github.com/planetbell/planetbell/internal/bell"
+)
+
+const (
+	// minWait is the least time before a poll is answered 503. LINE's Android and
+	// Apple clients poll again at once, and would flood a server that answers at once.
+	minWait = time.Second
+	// refusalDelay, and up to as much again, is how long a poll that cannot be served
+	// is kept before its 503. The answer is 503 whatever is wrong, because LINE's
+	// Windows client stops to poll at any other error.
+	refusalDelay = 2 * time.Second
+)
+
+// longPoll holds the request until a call comes for the device, or the hold time is
+// over: GET /v2/notification/lp. "No call" is 503, as LINE's clients expect.
+func (a *api) longPoll(w http.ResponseWriter, r *http.Request) error {
+	// net/http sees that a client leaves only when the request's body is at its end.
+	if _, err := readBody(r); err != nil {
+		return err
+	}
+	id, err := a.identify(r)
+	if errors.Is(err, bell.Unauthorized) {
+		return err
+	}
+	var letter *bell.Letter
+	if err == nil {
+		letter, err = a.nextCall(r, id)
+	}
+	if err != nil {
+		pause(r.Context(), refusalDelay+rand.N(refusalDelay))
+		return bell.E(bell.Unavailable, "Calls cannot be waited for now; ask again.", err)
+	}
+	if letter == nil {
+		eventOf(r).quiet = true
+		return bell.E(bell.Unavailable, "No call came; ask again.", nil)
+	}
+	a.deliver(w, r, letter)
+	return nil
+}
+
+// nextCall waits for a call for the identity's device; nil when none came.
+func (a *api) nextCall(r *http.Request, id bell.Identity) (*bell.Letter, error) {
+	deviceID, err := a.services.Devices.Polling(r.Context(), id)
+	if err != nil {
+		return nil, err
+	}
+	a.metrics.polls.Inc()
+	defer a.metrics.polls.Dec()
+	start := time.Now()
+	letter, err := a.services.Mailbox.Wait(r.Context(), deviceID, a.hold())
+	if letter == nil && err == nil {
+		pause(r.Context(), minWait-time.Since(start))
+	}
+	return letter, err
+}
+
+// hold is the time of one poll: up to a tenth less than configured, so that polls that
+// a restart has lined up do not stay in step.
+func (a *api) hold() time.Duration {
+	return a.config.Hold - rand.N(a.config.Hold/10)
+}
+
+// deliver writes a call to the client that waits for it. It counts as written when it
+// was flushed to a client that was still there: one that has left then gets it with
+// its next poll. A client may close its connection as soon as it has the answer, so
+// what happens after the flush says nothing.
+func (a *api) deliver(w http.ResponseWriter, r *http.Request, letter *bell.Letter) {
+	written := false
+	defer func() { letter.Done(written) }()
+	e := eventOf(r)
+	e.add(slog.String("sid", string(letter.Notification.SessionID)))
+	if r.Context().Err() != nil {
+		e.gone = true
+		return
+	}
+	written = a.respond(w, r, http.StatusOK, envelope{
+		Status: "success", Data: letter.Notification.Fields(), Timestamp: a.timestamp(),
+	})
+}
+
+// pause waits for d, or until ctx ends.
+func pause(ctx context.Context, d time.Duration) {
+	if d <= 0 {
+		return
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-timer.C:
+	}
+}

@@ -1,0 +1,176 @@
+package mailbox
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/planetbell/planetbell/internal/bell"
+	"github.com/planetbell/planetbell/internal/delivery"
+	"github.com/planetbell/planetbell/planet"
+)
+
+// step is one thing that happens in a story, after a pause.
+type step struct {
+	pause  time.Duration
+	kind   string // put, poll, withdraw
+	device string
+	call   int
+	rings  time.Duration // put: how long
+	fate   string        // poll: written, lost, slowly lost, gone
+	gone   time.Duration // poll: when the device goes away
+}
+
+func stories() *rapid.Generator[[]step] {
+	seconds := func(most int) *rapid.Generator[time.Duration] {
+		return rapid.Custom(func(t *rapid.T) time.Duration {
+			return time.Duration(rapid.IntRange(0, most*2).Draw(t, "half seconds")) * 500 * time.Millisecond
+		})
+	}
+	return rapid.SliceOfN(rapid.Custom(func(t *rapid.T) step {
+		return step{
+			pause:  seconds(4).Draw(t, "pause"),
+			kind:   rapid.SampledFrom([]string{"put", "put", "poll", "poll", "poll", "withdraw"}).Draw(t, "kind"),
+			device: rapid.SampledFrom([]string{"a", "b"}).Draw(t, "device"),
+			call:   rapid.IntRange(0, 5).Draw(t, "call"),
+			rings:  seconds(30).Draw(t, "rings"),
+			fate:   rapid.SampledFrom([]string{"written", "written", "lost", "slowly lost", "gone"}).Draw(t, "fate"),
+			gone:   seconds(6).Draw(t, "gone"),
+		}
+	}), 0, 40)
+}
+
+// play is a story under way, and what is true of each delivery.
+type play struct {
+	*desk
+	work sync.WaitGroup
+
+	mu        sync.Mutex
+	deadlines map[string]time.Time // of what was put in
+	delivered map[string]int
+	withdrawn map[planet.SessionID]bool
+	drained   map[string]time.Time // when a device began to ask for all that is left
+	wrong     []string
+}
+
+func (p *play) complain(format string, args ...any) {
+	p.wrong = append(p.wrong, fmt.Sprintf(format, args...))
+}
+
+func (p *play) put(s step) {
+	r := ring(s.call, s.device, time.Now().Add(s.rings))
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	// Package call makes one delivery per device and call, and none after its end.
+	if _, twice := p.deadlines[r.Delivery.ID]; twice || p.withdrawn[sid(s.call)] {
+		return
+	}
+	p.deadlines[r.Delivery.ID] = r.Delivery.Deadline
+	if o := p.Send(context.Background(), r, delivery.Try{Number: 1}); o.Verdict != bell.Deposited {
+		p.complain("%s was not put in: %+v", r.Delivery.ID, o)
+	}
+}
+
+func (p *play) wait(s step) {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	if s.fate == "gone" {
+		stop := time.AfterFunc(s.gone, cancel)
+		defer stop.Stop()
+	}
+	letter, err := p.Wait(ctx, s.device, 10*time.Second)
+	if letter == nil {
+		if (err != nil) != (s.fate == "gone" && ctx.Err() != nil) {
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			p.complain("a poll ended with error %v", err)
+		}
+		return
+	}
+	n := letter.Notification
+	id := fmt.Sprintf("%s/%s", s.device, n.SessionID[len("call-"):])
+	p.mu.Lock()
+	if p.withdrawn[n.SessionID] {
+		p.complain("%s was delivered after its call had ended", id)
+	}
+	if now := time.Now(); !now.Before(p.deadlines[id]) {
+		p.complain("%s was delivered %v after its deadline", id, now.Sub(p.deadlines[id]))
+	}
+	if s.fate == "written" || s.fate == "gone" {
+		p.delivered[id]++
+	}
+	p.mu.Unlock()
+	if s.fate == "slowly lost" {
+		pass(1500 * time.Millisecond)
+	}
+	letter.Done(s.fate == "written" || s.fate == "gone")
+}
+
+func (p *play) run(story []step) {
+	for _, s := range story {
+		pass(s.pause)
+		synctest.Wait() // what is true now is true before the step
+		switch s.kind {
+		case "put":
+			p.put(s)
+		case "poll":
+			p.work.Go(func() { p.wait(s) })
+		case "withdraw":
+			p.Withdraw(planet.Evaluation, sid(s.call))
+			p.mu.Lock()
+			p.withdrawn[sid(s.call)] = true
+			p.mu.Unlock()
+		}
+	}
+	p.work.Wait()
+	for _, device := range []string{"a", "b"} { // what still rings is had by the next polls
+		p.drained[device] = time.Now()
+		for range 6 {
+			p.wait(step{device: device, fate: "written"})
+		}
+	}
+}
+
+func (p *play) check(t *testing.T) {
+	for id, deadline := range p.deadlines {
+		n := p.delivered[id]
+		excused := p.withdrawn[planet.SessionID("call-"+id[len("a/"):])] || !deadline.After(p.drained[id[:1]])
+		if n > 1 || n == 0 && !excused {
+			p.complain("%s was delivered %d times", id, n)
+		}
+	}
+	total := 0
+	for _, n := range p.delivered {
+		total += n
+	}
+	if got := len(p.reported()); got != total {
+		p.complain("%d reported as taken, %d delivered", got, total)
+	}
+	p.clean(time.Now().Add(time.Hour))
+	p.checkEmpty(t)
+}
+
+func TestEveryLetterIsDeliveredOnceOrIsOver(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		story := stories().Draw(rt, "story")
+		var wrong []string
+		synctest.Test(t, func(t *testing.T) {
+			p := &play{
+				desk: newDesk(Config{}), deadlines: map[string]time.Time{},
+				delivered: map[string]int{}, withdrawn: map[planet.SessionID]bool{}, drained: map[string]time.Time{},
+			}
+			p.run(story)
+			p.Close(0)
+			p.check(t)
+			wrong = p.wrong
+		})
+		for _, w := range wrong {
+			rt.Error(w)
+		}
+	})
+}

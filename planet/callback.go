@@ -44,7 +44,7 @@ type Release struct {
 	Terminate        *int // Q.850; 1-to-1 only
 	DisconnectReason *int
 	CallEndReason    *int   // old edition; its numbers overlap DisconnectReason's
-	ReleaserType     *int   // see Releaser
+	ReleaserType     *int   // who ended it; the function [ReleaserType] explains it
 	Releaser         string // old edition: initiator, responder or a host
 	Code             *int   // rel_code
 	CodeName         string // rel_code_str

@@ -228,12 +228,12 @@ func entriesOn(path string) func(yield func(string) bool) {
 
 func unknownVariable(name string) string {
 	// Suggestions are made for the entry that the variable names, not for entry 0.
-	numbers := regexp.MustCompile(`_\d+(_|$)`).FindAllString(name, -1)
+	numbers := listNumber.FindAllStringSubmatch(name, -1)
 	var candidates []string
 	for _, path := range pathsOf(configType, "") {
 		candidate := EnvName(path)
 		for _, n := range numbers {
-			candidate = strings.Replace(candidate, "_0_", "_"+strings.Trim(n, "_")+"_", 1)
+			candidate = strings.Replace(candidate, "_0_", "_"+n[1]+"_", 1)
 		}
 		candidates = append(candidates, candidate)
 	}
@@ -242,6 +242,10 @@ func unknownVariable(name string) string {
 	}
 	return "is not a setting; `planetbell config check` lists them."
 }
+
+// listNumber finds the numbers of list entries in a variable's name, without zeros
+// before them.
+var listNumber = regexp.MustCompile(`_0*(\d+)(?:_|$)`)
 
 // addFlags takes flags by the path they set.
 func (l *layers) addFlags(flags []Flag) error {

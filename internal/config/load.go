@@ -23,6 +23,8 @@ type Options struct {
 	// File is the configuration file. Empty: PLANETBELL_CONFIG, then the first of FileNames
 	// that exists, then none.
 	File string
+	// Content is used instead of what is in File, to check a file before it is written.
+	Content []byte
 	// Environ is the environment, as os.Environ gives it.
 	Environ []string
 	// Flags were given on the command line.
@@ -93,6 +95,9 @@ func Load(o Options) (*Loaded, error) {
 // findFile returns the configuration file's name and content, or two empty ones when
 // there is none and none was asked for.
 func findFile(o Options) (string, []byte, error) {
+	if o.Content != nil {
+		return o.File, o.Content, nil
+	}
 	name, asker := o.File, "--config"
 	if name == "" {
 		for _, entry := range o.Environ {

@@ -74,7 +74,7 @@ func (c *checker) project(p *Project, at string) {
 	}
 	c.apiSecret(p.APISecret, at+".api_secret")
 	if keys := p.Placeholders(); len(keys) > 0 {
-		c.warn(at, strings.Join(keys, ", ")+" still a placeholder: the server starts and takes callbacks, but LINE Planet will refuse its access tokens. Put in the values from the LINE Planet Console.")
+		c.warn(at, "placeholders stand in "+strings.Join(keys, ", ")+": the server starts and takes callbacks, but LINE Planet will refuse its access tokens. Put in the values from the LINE Planet Console.")
 	}
 	length, strange := characters(p.ClientKey, printable)
 	switch {

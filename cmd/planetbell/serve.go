@@ -1,0 +1,120 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/planetbell/planetbell/internal/app"
+	"github.com/planetbell/planetbell/internal/config"
+	"github.com/planetbell/planetbell/internal/telemetry"
+)
+
+// settingFlags are the settings that have a flag, because they are what one changes for
+// a single start.
+var settingFlags = []struct{ name, path, help string }{
+	{"public-address", "public.address", "host:port for LINE Planet and the clients"},
+	{"admin-address", "admin.address", "host:port for the operator"},
+	{"base-url", "public.base_url", "how LINE Planet and the clients see the server"},
+	{"data-dir", "data_dir", "folder for the database and certificates"},
+	{"log-level", "log.level", "debug, info, warn or error"},
+	{"log-format", "log.format", "auto, json or text"},
+}
+
+func newServe() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "serve",
+		Short: "Run the server until it is told to stop",
+		Long: `Run the server. It stops gracefully on SIGTERM and Ctrl-C: what LINE Planet has been
+told is accepted stays accepted. A second signal ends it at once.`,
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return serve(cmd) },
+	}
+	addSettingFlags(cmd.Flags())
+	return cmd
+}
+
+func addSettingFlags(flags *pflag.FlagSet) {
+	for _, f := range settingFlags {
+		flags.String(f.name, "", f.help+" ("+f.path+")")
+	}
+}
+
+// givenSettings returns the flags that were given.
+func givenSettings(flags *pflag.FlagSet) []config.Flag {
+	var given []config.Flag
+	for _, f := range settingFlags {
+		if flag := flags.Lookup(f.name); flag != nil && flag.Changed {
+			given = append(given, config.Flag{Name: "--" + f.name, Path: f.path, Value: flag.Value.String()})
+		}
+	}
+	return given
+}
+
+func serve(cmd *cobra.Command) error {
+	loaded, err := loadConfig(cmd, givenSettings(cmd.Flags())...)
+	if err != nil {
+		return configFailure(cmd, err)
+	}
+	log, err := telemetry.NewLogger(cmd.ErrOrStderr(), loaded.Config.Log.Level, loaded.Config.Log.Format)
+	if err != nil {
+		return fmt.Errorf("make the log: %w", err)
+	}
+	for _, w := range loaded.Warnings {
+		log.Warn("the configuration works, but: " + w.String())
+	}
+	server, err := app.New(cmd.Context(), loaded.Config, log, app.Version(version))
+	if err != nil {
+		return fmt.Errorf("start: %w", err)
+	}
+	announce(cmd.OutOrStdout(), loaded, server.PublicURL(), server.AdminURL())
+	if err := server.Run(cmd.Context()); err != nil {
+		return fmt.Errorf("serve: %w", err)
+	}
+	return nil
+}
+
+// announce says where the server listens and what to register. Callback secrets are
+// masked: this text ends up in journals and screenshots.
+func announce(w io.Writer, loaded *config.Loaded, publicURL, adminURL string) {
+	cfg := &loaded.Config
+	p := printer{w: w}
+	p.line("planetbell %s is up.", version)
+	p.line("")
+	p.line("  public   %s", publicURL)
+	if cfg.Public.BaseURL != "" {
+		p.line("           seen from outside as %s", cfg.Public.ExternalURL())
+	}
+	p.line("  admin    %s", adminURL)
+	p.line("")
+	for i := range cfg.Projects {
+		project := &cfg.Projects[i]
+		p.line("Project %s: service %s in %s. Callback URLs, their secret masked (`planetbell config urls` shows them whole):",
+			project.Name, project.ServiceID, project.Environment)
+		p.callbacks(project, cfg, config.MaskedSecret(project.CallbackSecret))
+		if keys := project.Placeholders(); len(keys) > 0 {
+			p.line("  NOT READY FOR CALLS: placeholders stand in %s. Callbacks are taken, but", strings.Join(keys, ", "))
+			p.line("  LINE Planet will refuse the access tokens. Put in the values from the LINE Planet Console.")
+		}
+		p.line("")
+	}
+	p.line("Ctrl-C stops it.")
+}
+
+// printer writes lines to people. A failure to write is not an error of the command:
+// the reader has gone away.
+type printer struct{ w io.Writer }
+
+func (p printer) line(format string, args ...any) {
+	_, _ = fmt.Fprintf(p.w, format+"\n", args...)
+}
+
+// callbacks prints a project's callback URLs with the secret as given.
+func (p printer) callbacks(project *config.Project, cfg *config.Config, secret string) {
+	for _, u := range project.CallbackURLs(cfg.Public, cfg.Callbacks.Recording, secret) {
+		p.line("  %-21s %s", u.Field, u.URL)
+	}
+}

@@ -1,0 +1,130 @@
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"net/url"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/planetbell/planetbell/internal/console"
+)
+
+// newCallCommand makes "planetbell call".
+func newCallCommand(admin *adminFlags) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "call",
+		Short: "List calls, and show what happened to one",
+		Args:  cobra.NoArgs,
+		RunE:  showHelp,
+	}
+	admin.add(cmd)
+	cmd.AddCommand(newCallListCommand(admin), newCallShowCommand(admin))
+	return cmd
+}
+
+func newCallListCommand(admin *adminFlags) *cobra.Command {
+	var who selection
+	var before string
+	cmd := &cobra.Command{
+		Use:     "list",
+		Short:   "List 1-to-1 calls, the newest first",
+		Example: "  planetbell call list --user bob --limit 5",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			client, err := admin.client(cmd)
+			if err != nil {
+				return err
+			}
+			query, err := who.query(cmd.Context(), client)
+			if err != nil {
+				return err
+			}
+			if before != "" {
+				query.Set("before", before)
+			}
+			list := console.CallList{Calls: []console.Call{}}
+			list.Next, err = pages(query, "before", who.limit, func() (int, string, error) {
+				page, err := client.Calls(cmd.Context(), query)
+				list.Calls = append(list.Calls, page.Calls...)
+				return len(page.Calls), page.Next, err
+			})
+			if err != nil {
+				return err
+			}
+			return admin.showCalls(cmd, list)
+		},
+	}
+	who.add(admin, cmd, 20)
+	cmd.Flags().StringVar(&before, "before", "", "continue where an earlier list ended")
+	complete(cmd, "before", cobra.NoFileCompletions)
+	return cmd
+}
+
+func (a *adminFlags) showCalls(cmd *cobra.Command, list console.CallList) error {
+	if a.json {
+		return printJSON(cmd.OutOrStdout(), list)
+	}
+	if len(list.Calls) == 0 {
+		_, err := fmt.Fprintln(cmd.ErrOrStderr(), "There is no such call. Calls appear when Planet Cloud calls the callback URLs; planetbell config check shows which to register.")
+		return err
+	}
+	now := a.now()
+	rows := [][]string{{"WHEN", "SID", "CALLER", "CALLEE", "TYPE", "ENDED", "TALKED"}}
+	for _, c := range list.Calls {
+		talked := "-"
+		if c.DurationMS > 0 {
+			talked = length(time.Duration(c.DurationMS) * time.Millisecond)
+		}
+		when := c.NotifiedAt
+		if when.IsZero() {
+			when = c.EndedAt
+		}
+		rows = append(rows, []string{
+			moment(now, when), string(c.SID), userName(c.Caller), userName(c.Callee), cmp.Or(c.Type, "-"), ending(c), talked,
+		})
+	}
+	if err := table(cmd.OutOrStdout(), rows); err != nil {
+		return err
+	}
+	if list.Next != "" {
+		fmt.Fprintf(cmd.ErrOrStderr(), "There are more: add --before %s, or a higher --limit.\n", clean(list.Next))
+	}
+	return nil
+}
+
+func newCallShowCommand(admin *adminFlags) *cobra.Command {
+	var environment string
+	cmd := &cobra.Command{
+		Use:   "show SID",
+		Short: "Tell what happened to a call",
+		Long: `Tell the story of one call: when it came in, what was tried for each of the callee's
+devices and with what result, and how the call ended. SID is the session ID that clients,
+LINE Planet and planetbell call list show, in any letter case.`,
+		Args:              cobra.ExactArgs(1),
+		ValidArgsFunction: admin.sessionIDs,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			client, err := admin.client(cmd)
+			if err != nil {
+				return err
+			}
+			query := url.Values{}
+			if environment != "" {
+				query.Set("environment", environment)
+			}
+			story, err := client.Call(cmd.Context(), args[0], query)
+			if err != nil {
+				return err
+			}
+			if admin.json {
+				return printJSON(cmd.OutOrStdout(), story)
+			}
+			_, err = fmt.Fprint(cmd.OutOrStdout(), tell(&story, admin.now()))
+			return err
+		},
+	}
+	cmd.Flags().StringVar(&environment, "environment", "", "evaluation or real; without it the newest call with this session ID is shown")
+	complete(cmd, "environment", fixed("evaluation", "real"))
+	return cmd
+}

@@ -1,0 +1,178 @@
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/planetbell/planetbell/internal/bell"
+	"github.com/planetbell/planetbell/internal/console"
+)
+
+// tell is a call's story for people. Everything in it that came from outside is cleaned.
+func tell(s *console.CallStory, now time.Time) string {
+	var b strings.Builder
+	c := &s.Call
+	kind := cmp.Or(c.Type, "unknown type")
+	line(&b, "Call %s: %s, %s, project %s", c.SID, kind, c.Environment, c.Project)
+	line(&b, "%s called %s.", userName(c.Caller), userName(c.Callee))
+	b.WriteByte('\n')
+	tellBeginning(&b, s, now)
+	for i := range s.Deliveries {
+		b.WriteByte('\n')
+		tellDelivery(&b, i+1, &s.Deliveries[i], c)
+	}
+	b.WriteByte('\n')
+	tellEnd(&b, s, now)
+	tellJournal(&b, s)
+	return b.String()
+}
+
+// line writes one line, whatever the arguments contain.
+func line(b *strings.Builder, format string, args ...any) {
+	b.WriteString(clean(fmt.Sprintf(format, args...)))
+	b.WriteByte('\n')
+}
+
+func tellBeginning(b *strings.Builder, s *console.CallStory, now time.Time) {
+	c := &s.Call
+	switch {
+	case c.NotifiedAt.IsZero():
+		line(b, "Notify never came: only the end of this call is known, so no device was rung.")
+	case len(s.Deliveries) == 0:
+		line(b, "Notify came %s.", moment(now, c.NotifiedAt))
+		line(b, "%s had no device that could ring.", userName(c.Callee))
+	default:
+		line(b, "Notify came %s.", moment(now, c.NotifiedAt))
+		within := ""
+		if !c.Deadline.IsZero() {
+			within = ", with no attempt later than " + length(c.Deadline.Sub(c.NotifiedAt)) + " after it"
+		}
+		line(b, "%s to ring%s:", counted(len(s.Deliveries), "device"), within)
+	}
+}
+
+func tellDelivery(b *strings.Builder, number int, d *console.Delivery, c *console.Call) {
+	line(b, "%2d. %s", number, deviceWords(d))
+	line(b, "    %s: %s", d.State, stateWords(d))
+	for i := range d.Attempts {
+		line(b, "    %s", attemptWords(&d.Attempts[i], c.NotifiedAt))
+	}
+	if len(d.Attempts) == 0 {
+		line(b, "    no attempt was made")
+	}
+}
+
+func deviceWords(d *console.Delivery) string {
+	if d.Device == nil {
+		return fmt.Sprintf("device %s, %s; it is gone since", d.DeviceID, d.Channel)
+	}
+	// The channel of the delivery: the device may have another one by now.
+	at := *d.Device
+	at.Channel = d.Channel
+	text := fmt.Sprintf("%s, device %s, %s", cmp.Or(appOf(d.Device), "app"), d.DeviceID, channelOf(&at))
+	if d.Device.PushTokenFingerprint != "" {
+		text += ", push token " + d.Device.PushTokenFingerprint
+	}
+	return text
+}
+
+func stateWords(d *console.Delivery) string {
+	words := deliveryWords[d.State]
+	if d.State == bell.DeliveryAccepted {
+		words = "the provider took it"
+		if d.Channel == bell.LongPoll {
+			words = "the device fetched it"
+		}
+	}
+	if d.Reason != "" && d.State != bell.DeliveryAccepted && d.State != bell.DeliveryReceived {
+		words += " (" + d.Reason + ")"
+	}
+	return words
+}
+
+func attemptWords(a *console.Attempt, notified time.Time) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "attempt %d", a.Number)
+	if !a.StartedAt.IsZero() && !notified.IsZero() {
+		fmt.Fprintf(&b, " after %s", length(a.StartedAt.Sub(notified)))
+	}
+	fmt.Fprintf(&b, ", took %s:", length(time.Duration(a.TookMS*float64(time.Millisecond))))
+	if a.Status != 0 {
+		fmt.Fprintf(&b, " %d", a.Status)
+	}
+	if a.Reason != "" {
+		fmt.Fprintf(&b, " %s", a.Reason)
+	}
+	fmt.Fprintf(&b, " %s", attemptVerdict(a))
+	if a.RetryAfterMS > 0 {
+		fmt.Fprintf(&b, "; asked to wait %s", length(time.Duration(a.RetryAfterMS)*time.Millisecond))
+	}
+	if a.TokenAction == bell.TokenDrop {
+		b.WriteString("; the push token is dead")
+	}
+	if a.Detail != "" {
+		b.WriteString(". " + a.Detail)
+	}
+	return b.String()
+}
+
+func attemptVerdict(a *console.Attempt) string {
+	words := cmp.Or(verdictWords[a.Verdict], string(a.Verdict))
+	if a.Status != 0 || a.Reason != "" {
+		return "(" + words + ")"
+	}
+	return words
+}
+
+func tellEnd(b *strings.Builder, s *console.CallStory, now time.Time) {
+	c := &s.Call
+	switch c.State {
+	case bell.CallRinging:
+		line(b, "It has not ended yet, as far as is known.")
+		return
+	case bell.CallLost:
+		line(b, "Nobody knows how it ended: its Call Event never came. Check on_call_evt_cb in the LINE Planet Console.")
+		return
+	}
+	after := ""
+	if !c.NotifiedAt.IsZero() && c.EndedAt.After(c.NotifiedAt) {
+		after = ", " + length(c.EndedAt.Sub(c.NotifiedAt)) + " after Notify"
+	}
+	line(b, "It ended %s%s: %s, %s.", moment(now, c.EndedAt), after, ending(*c), cmp.Or(outcomeWords[c.Outcome], "for an unknown reason"))
+	if c.DurationMS > 0 {
+		line(b, "They talked for %s.", length(time.Duration(c.DurationMS)*time.Millisecond))
+	}
+	tellRelease(b, &s.Release)
+}
+
+func tellRelease(b *strings.Builder, r *console.Release) {
+	if r.EndedBy != "" {
+		line(b, "Ended by: %s", strings.ReplaceAll(r.EndedBy, "_", " "))
+	}
+	if len(r.Reasons) > 0 {
+		line(b, "LINE Planet says:")
+	}
+	for _, reason := range r.Reasons {
+		line(b, "    %s %d %s: %s", reason.Family, reason.Code, cmp.Or(reason.Name, "(no name)"), reason.Meaning)
+	}
+	if r.UserCode != "" {
+		line(b, "The app says: %s", r.UserCode)
+	}
+}
+
+func tellJournal(b *strings.Builder, s *console.CallStory) {
+	if len(s.Journal) == 0 {
+		return
+	}
+	b.WriteByte('\n')
+	line(b, "Callbacks kept:")
+	for _, entry := range s.Journal {
+		after := ""
+		if !s.Call.NotifiedAt.IsZero() {
+			after = " (" + length(entry.ReceivedAt.Sub(s.Call.NotifiedAt)) + " after Notify)"
+		}
+		line(b, "    %s%s, %s; --json shows them", entry.Kind, after, counted(len(entry.Params), "parameter"))
+	}
+}

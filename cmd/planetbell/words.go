@@ -1,0 +1,158 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+	"time"
+	"unicode"
+
+	"github.com/planetbell/planetbell/internal/bell"
+	"github.com/planetbell/planetbell/internal/console"
+	"github.com/planetbell/planetbell/planet"
+)
+
+// clean makes text from outside fit for a terminal: a client or a provider must not be
+// able to move the cursor or break a table. What does not print becomes "?".
+func clean(text string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return '?'
+	}, text)
+}
+
+// table writes rows in columns; the first row is the heading.
+func table(w io.Writer, rows [][]string) error {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	for _, row := range rows {
+		for i, cell := range row {
+			if i > 0 {
+				fmt.Fprint(t, "\t")
+			}
+			fmt.Fprint(t, clean(cell))
+		}
+		fmt.Fprintln(t)
+	}
+	return t.Flush()
+}
+
+// moment is a time for people, in the time zone of now: "3 min ago (2026-09-01 11:57:00 UTC)".
+func moment(now, t time.Time) string {
+	if t.IsZero() {
+		return "-"
+	}
+	return fmt.Sprintf("%s (%s)", relative(now, t), t.In(now.Location()).Format("2006-01-02 15:04:05 MST"))
+}
+
+func relative(now, t time.Time) string {
+	d := now.Sub(t)
+	switch {
+	case d < -time.Second:
+		return "in " + coarse(-d)
+	case d < time.Second:
+		return "just now"
+	}
+	return coarse(d) + " ago"
+}
+
+// coarse is a length of time in its largest unit.
+func coarse(d time.Duration) string {
+	switch {
+	case d < time.Minute:
+		return strconv.Itoa(int(d/time.Second)) + " s"
+	case d < time.Hour:
+		return strconv.Itoa(int(d/time.Minute)) + " min"
+	case d < 48*time.Hour:
+		return strconv.Itoa(int(d/time.Hour)) + " h"
+	}
+	return strconv.Itoa(int(d/(24*time.Hour))) + " days"
+}
+
+// length is a length of time in two units at most: "0.4 ms", "40 ms", "1.5 s",
+// "1 min 5 s", "2 h 3 min".
+func length(d time.Duration) string {
+	switch {
+	case d < 0:
+		return "-" + length(-d)
+	case d < 10*time.Millisecond:
+		return decimal(float64(d)/float64(time.Millisecond)) + " ms"
+	case d < time.Second:
+		return strconv.FormatInt(d.Milliseconds(), 10) + " ms"
+	case d < time.Minute:
+		return decimal(d.Truncate(100*time.Millisecond).Seconds()) + " s"
+	case d < time.Hour:
+		return pair(int(d/time.Minute), "min", int(d%time.Minute/time.Second), "s")
+	}
+	return pair(int(d/time.Hour), "h", int(d%time.Hour/time.Minute), "min")
+}
+
+func decimal(f float64) string {
+	return strings.TrimSuffix(strconv.FormatFloat(f, 'f', 1, 64), ".0")
+}
+
+func pair(big int, bigUnit string, small int, smallUnit string) string {
+	text := strconv.Itoa(big) + " " + bigUnit
+	if small > 0 {
+		text += " " + strconv.Itoa(small) + " " + smallUnit
+	}
+	return text
+}
+
+// counted is "1 device", "3 devices".
+func counted(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return strconv.Itoa(n) + " " + noun + "s"
+}
+
+func userName(u console.User) string { return u.ServiceID + "/" + u.UserID }
+
+// ending is how a call ended, in a word or two.
+func ending(c console.Call) string {
+	switch c.State {
+	case bell.CallRinging:
+		return "ringing"
+	case bell.CallLost:
+		return "lost"
+	}
+	return strings.ReplaceAll(string(c.Outcome), "_", " ")
+}
+
+// outcomeWords say how a call ended in a clause.
+var outcomeWords = map[planet.Outcome]string{
+	planet.OutcomeCompleted:  "they talked",
+	planet.OutcomeCanceled:   "the caller hung up before the answer",
+	planet.OutcomeDeclined:   "the callee refused",
+	planet.OutcomeBusy:       "the callee was in a call",
+	planet.OutcomeMissed:     "nobody answered",
+	planet.OutcomePushFailed: "Planet Cloud could not reach this server, or was refused by it",
+	planet.OutcomeFailed:     "it failed; the reasons below say more",
+}
+
+// deliveryWords say where a delivery stands in a clause.
+var deliveryWords = map[bell.DeliveryState]string{
+	bell.DeliveryPending:   "nothing was sent yet",
+	bell.DeliverySending:   "an attempt is under way",
+	bell.DeliveryReceived:  "the device said that it has the call",
+	bell.DeliveryFailed:    "it was refused for good",
+	bell.DeliveryExpired:   "the ring was over before it could be delivered",
+	bell.DeliveryWithdrawn: "the call was over before it could be delivered",
+}
+
+// verdictWords say what an attempt came to.
+var verdictWords = map[bell.Verdict]string{
+	bell.Accepted:        "the provider took it",
+	bell.Deposited:       "it lies in the mailbox until the device asks",
+	bell.RetryNow:        "unknown outcome, to be tried again at once",
+	bell.RetryBackoff:    "the provider is unwell, to be tried again after a pause",
+	bell.RetryConnect:    "no connection, to be tried again on another",
+	bell.RetryThrottled:  "too much for this device or project, to be tried again later",
+	bell.RetryCredential: "the credential was refused, to be tried again with a fresh one",
+	bell.RetryOtherHost:  "wrong APNs environment, to be tried in the other one",
+	bell.Rejected:        "refused for good",
+}

@@ -54,10 +54,7 @@ type Call struct {
 }
 
 // decision is what a phone's user did first.
-type decision struct {
-	leg    *Leg
-	answer bool
-}
+type decision struct{ answer bool }
 
 // newCall returns a call that is not running.
 func newCall(c *Cloud, p Project, r CallRequest) *Call {
@@ -127,8 +124,8 @@ func (c *Call) run(ctx context.Context) {
 	c.cloud.finished(c.Report())
 }
 
-// ring waits for what happens first to a ringing call, and then for the end of the
-// conversation.
+// ring waits for what happens first to a ringing call, and if that is an answer, for
+// the end of the conversation.
 func (c *Call) ring(ctx context.Context, failed <-chan struct{}) release {
 	ctx, cancel := context.WithCancel(ctx)
 	var timers sync.WaitGroup
@@ -147,21 +144,44 @@ func (c *Call) ring(ctx context.Context, failed <-chan struct{}) release {
 	if c.request.Plan.Kind == PlanCanceled {
 		cancelled = after(c.request.Plan.After)
 	}
+	var rel release
 	select {
 	case <-failed:
-		return pushError()
+		rel = pushError()
 	case <-cancelled:
-		return releaseOf(PlanCanceled, true)
+		rel = releaseOf(PlanCanceled, true)
 	case <-c.hangup:
-		return releaseOf(PlanCanceled, true)
+		rel = releaseOf(PlanCanceled, true)
 	case <-after(c.cloud.o.RingTime):
-		return releaseOf(PlanUnanswered, false)
+		rel = releaseOf(PlanUnanswered, false)
 	case <-ctx.Done():
-		return releaseOf(PlanUnanswered, false)
+		rel = releaseOf(PlanUnanswered, false)
 	case d := <-c.decided:
-		if !d.answer {
-			return releaseOf(PlanDeclined, false)
-		}
+		return c.conversation(ctx, d, after)
+	}
+	if d, late := c.close(); late {
+		return c.conversation(ctx, d, after)
+	}
+	return rel
+}
+
+// close ends the ring, unless a phone decided just before: then it returns that.
+func (c *Call) close() (d decision, late bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	select {
+	case d = <-c.decided:
+		return d, true
+	default:
+		c.over = true
+		return d, false
+	}
+}
+
+// conversation waits for the end of an answered call.
+func (c *Call) conversation(ctx context.Context, d decision, after func(time.Duration) <-chan struct{}) release {
+	if !d.answer {
+		return releaseOf(PlanDeclined, false)
 	}
 	users := []planet.UserRef{c.request.Caller, c.request.Callee}
 	c.cloud.talk(1, users...)
@@ -276,7 +296,7 @@ func (l *Leg) decide(answer bool) error {
 		return ErrReleasedCall
 	}
 	select {
-	case c.decided <- decision{leg: l, answer: answer}:
+	case c.decided <- decision{answer: answer}:
 	default:
 		c.mu.Unlock()
 		return ErrReleasedCall
@@ -308,4 +328,11 @@ func (l *Leg) endLocked(reason int) {
 	}
 	l.report.DisconnectReason = reason
 	close(l.done)
+}
+
+// latency returns the time from set-up to verification.
+func (l *Leg) latency() time.Duration {
+	l.call.mu.Lock()
+	defer l.call.mu.Unlock()
+	return l.report.Latency
 }

@@ -60,6 +60,10 @@ type Project struct {
 	// CallbackURL is the registered URL up to the last slash, "http://host/cb/<secret>";
 	// "/notify", "/call-event", "/group-call-event", "/agent-call-status" follow it.
 	CallbackURL string
+	// APIKey and APISecret are the key that access tokens are signed with. With a
+	// secret, a [CallRequest] that carries an access token is refused unless it verifies.
+	APIKey    string
+	APISecret planet.Secret
 }
 
 // Cloud is a pretend Planet Cloud: it places calls and sends the server callbacks. It
@@ -139,6 +143,7 @@ type CallRequest struct {
 	Caller, Callee planet.UserRef
 	Type           planet.CallType // "" is audio
 	AppServerData  string          // sent as app_svr_data and as stid
+	AccessToken    planet.Secret   // the caller's; "" is not checked
 	Plan           Plan
 }
 
@@ -158,6 +163,9 @@ func (c *Cloud) Place(r CallRequest) (*Call, error) {
 	p, ok := c.projects[r.Caller.ServiceID]
 	if !ok {
 		return nil, fmt.Errorf("the service %q is no project of this cloud; add it with AddProject", r.Caller.ServiceID)
+	}
+	if err := p.checkAccess(r.AccessToken, r.Caller, c.clock.Now()); err != nil {
+		return nil, err
 	}
 	if c.o.DetectBusy && c.talking[r.Callee] > 0 {
 		r.Plan.Kind = PlanBusy

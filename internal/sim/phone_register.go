@@ -102,6 +102,20 @@ func (p *Phone) AccessToken(ctx context.Context) (planet.Secret, error) {
 	return planet.Secret(g.Token), nil
 }
 
+// Dial calls somebody as the app does: it asks the app server for an access token, and
+// shows it to Planet Cloud. The request's caller and token are the phone's.
+func (p *Phone) Dial(ctx context.Context, r CallRequest) (*Call, error) {
+	if p.o.Cloud == nil {
+		return nil, errors.New("the phone has no cloud to call through")
+	}
+	token, err := p.AccessToken(ctx)
+	if err != nil {
+		return nil, err
+	}
+	r.Caller, r.AccessToken = p.o.User, token
+	return p.o.Cloud.Place(r)
+}
+
 // wipe makes the app forget its account.
 func (p *Phone) wipe() {
 	p.StopPolling()

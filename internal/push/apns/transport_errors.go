@@ -1,0 +1,152 @@
+package apns
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"io"
+	"net"
+	"regexp"
+	"strings"
+	"syscall"
+
+	"github.com/planetbell/planetbell/internal/bell"
+)
+
+// The reasons of attempts that got no answer. They are ours, hence in lower case.
+const (
+	reasonTimeout   = "timeout"
+	reasonCancelled = "cancelled"
+	reasonDial      = "dial"
+	reasonDNS       = "dns"
+	reasonProxy     = "proxy"
+	reasonTLS       = "tls"
+	reasonNoStream  = "no_stream"
+	reasonGoAway    = "goaway"
+	reasonRefused   = "refused_stream"
+	reasonReset     = "reset"
+	reasonLost      = "connection_lost"
+	reasonClosed    = "closed"
+	reasonSigning   = "credential"
+)
+
+// transportRules is the one table of attempts without an answer. Error texts are never
+// passed on: they may hold the URL, and with it the push token.
+var transportRules = map[string]rule{
+	reasonTimeout:   {bell.RetryNow, bell.TokenKeep, bell.AlarmCount, false, "APNs did not answer in time; whether the push went out is not known."},
+	reasonCancelled: {bell.RetryNow, bell.TokenKeep, bell.AlarmNone, false, "The attempt was called off; whether the push went out is not known."},
+	reasonDial:      {bell.RetryConnect, bell.TokenKeep, bell.AlarmCount, false, "No connection to APNs: check outgoing TCP to port 443 of the APNs server."},
+	reasonDNS:       {bell.RetryConnect, bell.TokenKeep, bell.AlarmCount, false, "The name of the APNs server does not resolve."},
+	reasonProxy:     {bell.RetryConnect, bell.TokenKeep, bell.AlarmCount, false, "The proxy does not connect to APNs: check HTTPS_PROXY and NO_PROXY."},
+	reasonTLS:       {bell.RetryConnect, bell.TokenKeep, bell.AlarmPage, false, "TLS with APNs fails: a missing root certificate, something that opens TLS on the way, no HTTP/2, or a push certificate that APNs refuses."},
+	reasonNoStream:  {bell.RetryConnect, bell.TokenKeep, bell.AlarmCount, false, "All streams of all connections to APNs were in use until time was up."},
+	reasonGoAway:    {bell.RetryConnect, bell.TokenKeep, bell.AlarmCount, false, "APNs ended the connection."},
+	reasonRefused:   {bell.RetryConnect, bell.TokenKeep, bell.AlarmCount, false, "APNs refused the stream; the push did not go out."},
+	reasonReset:     {bell.RetryConnect, bell.TokenKeep, bell.AlarmCount, false, "APNs broke the request off."},
+	reasonLost:      {bell.RetryConnect, bell.TokenKeep, bell.AlarmCount, false, "The connection to APNs broke."},
+	reasonClosed:    {bell.RetryConnect, bell.TokenKeep, bell.AlarmNone, false, "planetbell is stopping."},
+	reasonSigning:   {bell.Rejected, bell.TokenKeep, bell.AlarmPage, false, "The provider token could not be signed: check the key."},
+}
+
+// unanswered turns a reason of the table into an outcome.
+func unanswered(reason string) bell.Outcome {
+	r := transportRules[reason]
+	return bell.Outcome{Verdict: r.verdict, Reason: reason, Token: r.token, Alarm: r.alarm, Detail: r.detail}
+}
+
+// streamError has the form of the HTTP/2 stream error that net/http does not export;
+// errors.As fills it field by field.
+type streamError struct {
+	StreamID uint32
+	Code     uint32
+	Cause    error
+}
+
+// Error makes streamError a target of errors.As.
+func (e streamError) Error() string { return "HTTP/2 stream error" }
+
+// refusedStream is the HTTP/2 error code (RFC 9113 section 7) that promises that
+// nothing was done.
+const refusedStream = 7
+
+// goAwayReason finds the reason in the debug data of a GOAWAY, as net/http prints it.
+var goAwayReason = regexp.MustCompile(`\\"reason\\":\s*\\"([A-Z][A-Za-z]{1,39})\\"`)
+
+// exchangeReason says why a request on a connection got no answer. For a GOAWAY it
+// also returns APNs' reason, if it named one that the table knows.
+func exchangeReason(err error) (reason, said string) {
+	var stream streamError
+	text := err.Error() // for comparison only
+	switch {
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
+		return reasonTimeout, ""
+	case strings.Contains(text, "GOAWAY"):
+		return reasonGoAway, goAwaySaid(text)
+	case errors.As(err, &stream) && stream.Code == refusedStream:
+		return reasonRefused, ""
+	case errors.As(err, &stream):
+		return reasonReset, ""
+	case isTLS(err): // TLS 1.3 tells a refused client certificate with the first read
+		return reasonTLS, ""
+	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
+		return reasonLost, ""
+	}
+	return reasonLost, ""
+}
+
+// goAwaySaid returns the reason that a GOAWAY named, if the table knows it.
+func goAwaySaid(text string) string {
+	match := goAwayReason.FindStringSubmatch(text)
+	if match == nil {
+		return ""
+	}
+	for known := range rules {
+		if known.reason == match[1] {
+			return match[1]
+		}
+	}
+	return ""
+}
+
+// goAwayOutcome adds what APNs said to a GOAWAY: a BadCertificate must raise the same
+// alarm here as in an answer.
+func goAwayOutcome(said string) bell.Outcome {
+	o := unanswered(reasonGoAway)
+	for known, r := range rules {
+		if said != "" && known.reason == said {
+			o.Detail = "APNs ended the connection: " + said + "."
+			o.Alarm = r.alarm
+		}
+	}
+	return o
+}
+
+// dialReason says why a connection could not be made.
+func dialReason(err error) string {
+	var op *net.OpError
+	var dns *net.DNSError
+	switch {
+	case isTLS(err):
+		return reasonTLS
+	case errors.As(err, &op) && op.Op == "proxyconnect":
+		return reasonProxy
+	case errors.As(err, &dns):
+		return reasonDNS
+	}
+	return reasonDial
+}
+
+// errNoHTTP2 is what a handshake ends with when the server has no HTTP/2.
+var errNoHTTP2 = errors.New("the server does not speak HTTP/2")
+
+func isTLS(err error) bool {
+	var alert tls.AlertError
+	var record tls.RecordHeaderError
+	var verification *tls.CertificateVerificationError
+	var authority x509.UnknownAuthorityError
+	var host x509.HostnameError
+	var invalid x509.CertificateInvalidError
+	return errors.Is(err, errNoHTTP2) || errors.As(err, &alert) || errors.As(err, &record) ||
+		errors.As(err, &verification) || errors.As(err, &authority) || errors.As(err, &host) || errors.As(err, &invalid)
+}

@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/pressly/goose/v3"
 	"github.com/prometheus/client_golang/prometheus"
@@ -57,6 +58,7 @@ type Store struct {
 	reads   *sql.DB
 	writer  *writer
 	readers *readerPool
+	close   func() error // once
 }
 
 // Open opens the database, brings its schema up to date, and starts the writer. It
@@ -113,13 +115,16 @@ func (s *Store) start(ctx context.Context, c Config) error {
 	}
 	s.writer = newWriter(c.Log, newMetrics(c.Registry), limit, first, connect)
 	s.readers = newReaderPool(s.reads)
+	s.close = sync.OnceValue(s.stop)
 	go s.writer.run()
 	return nil
 }
 
 // Close finishes the writes that wait, closes the files and frees the lock. Methods
-// called later fail with bell.Unavailable. Call it once.
-func (s *Store) Close() error {
+// called later fail with bell.Unavailable; Close itself may be called again.
+func (s *Store) Close() error { return s.close() }
+
+func (s *Store) stop() error {
 	s.writer.close()
 	err := s.readers.close()
 	if s.writer.link != nil {

@@ -78,7 +78,7 @@ func Open(ctx context.Context, c Config) (_ *Store, err error) {
 	s := &Store{path: c.Path, lock: lock}
 	defer func() {
 		if err != nil {
-			err = errors.Join(fmt.Errorf("open the database %s: %w", c.Path, err), s.closeFiles())
+			err = errors.Join(fmt.Errorf("open the database %s: %w", c.Path, outward(err)), s.closeFiles())
 		}
 	}()
 	return s, s.start(ctx, c)
@@ -155,7 +155,7 @@ func prepareFiles(path string) error {
 		return errors.New("open the database: no path was given; name a file")
 	}
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return fmt.Errorf("make the folder of the database: %w", err)
+		return fmt.Errorf("make the folder of the database %s: %w", path, err)
 	}
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
@@ -238,14 +238,14 @@ func migrate(ctx context.Context, db *sql.DB, log *slog.Logger) error {
 	}
 	have, want, err := provider.GetVersions(ctx)
 	if err != nil {
-		return fmt.Errorf("read the schema's version: %w", outward(err))
+		return fmt.Errorf("read the schema's version: %w", err)
 	}
 	if have > want {
 		return fmt.Errorf("it was written by a newer version of planetbell (schema %d, this one knows %d); use that version or restore a backup", have, want)
 	}
 	done, err := provider.Up(ctx)
 	if err != nil {
-		return fmt.Errorf("bring the schema from version %d to %d: %w", have, want, outward(err))
+		return fmt.Errorf("bring the schema from version %d to %d: %w", have, want, err)
 	}
 	for _, m := range done {
 		log.Info("database migrated", "version", m.Source.Version, "took", m.Duration)

@@ -1,11 +1,130 @@
 package sqlite
 
 import (
+	"errors"
+	"regexp"
+	"strings"
 	"testing"
 
+	"github.com/planetbell/planetbell/internal/account"
+	"github.com/planetbell/planetbell/internal/bell"
+	"github.com/planetbell/planetbell/internal/call"
+	"github.com/planetbell/planetbell/internal/device"
 	"github.com/planetbell/planetbell/internal/store/storetest"
+	"github.com/planetbell/planetbell/planet"
 )
 
 func TestConformance(t *testing.T) {
 	storetest.Run(t, func(t *testing.T) storetest.Store { return newStore(t) })
+}
+
+// Bytes that are not text come back as they were: SQLite keeps what it is given.
+func TestBytesThatAreNotText(t *testing.T) {
+	s := newStore(t)
+	for _, text := range []string{"\x00", "a\x00b", "\xff\xfe", "\xed\xa0\x80", strings.Repeat("\x80", 5000)} {
+		c, deliveries, _ := benchCall(1)
+		c.CCParam, c.AppServerData, c.Callee.UserID = planet.CCParam(text), text, text
+		if _, err := s.BeginCall(t.Context(), c, deliveries, []planet.RawParam{{Name: text, Value: text}}); err != nil {
+			t.Fatalf("BeginCall: %v", err)
+		}
+		d := bell.Device{ID: deliveries[0].DeviceID, Owner: c.CalleeOwner(), PushToken: planet.Secret(text)}
+		if err := s.AddDevice(t.Context(), d); err != nil {
+			t.Fatalf("AddDevice: %v", err)
+		}
+		rings, err := s.ClaimDeliveries(t.Context(), claimAll(c.NotifiedAt))
+		if err != nil || len(rings) == 0 {
+			t.Fatalf("ClaimDeliveries = %d, %v", len(rings), err)
+		}
+		got := rings[len(rings)-1].Call
+		if got.CCParam != c.CCParam || got.AppServerData != text || got.Callee.UserID != text {
+			t.Errorf("%q came back changed", text)
+		}
+		devices, err := s.DevicesOf(t.Context(), d.Owner)
+		if err != nil || len(devices) != 1 || devices[0].PushToken != d.PushToken {
+			t.Errorf("the device with %q was not found: %d, %v", text, len(devices), err)
+		}
+	}
+}
+
+// seldom are the queries that may read a whole table or sort: what reads one row of
+// it after the other in the order of an index, and stops at its limit.
+var seldom = regexp.MustCompile(`^(SCAN c USING INDEX calls_at|SCAN \(?subquery|SCAN \d|USE TEMP B-TREE)`)
+
+// TestPlans runs every method once and asks SQLite how it does each statement. No
+// table may be read from end to end: it would hold up everybody once the table is large.
+func TestPlans(t *testing.T) {
+	s := newStore(t)
+	ctx := t.Context()
+	c, deliveries, raw := benchCall(1)
+	other, _, _ := benchCall(2)
+	owner := c.CalleeOwner()
+	full := device.Filter{Environment: "e", ServiceID: "s", UserID: "u", Channel: "c"}
+	rule := account.SessionRule{Now: c.NotifiedAt, Exclusive: true}
+	_, begun := s.BeginCall(ctx, c, deliveries, raw)
+	_, again := s.BeginCall(ctx, c, deliveries, raw)
+	_, claimed := s.ClaimDeliveries(ctx, claimAll(c.NotifiedAt))
+	if err := errors.Join(begun, again, claimed,
+		s.OpenSession(ctx, bell.User{Owner: owner}, bell.Session{ID: "1", Owner: owner}, rule),
+		s.RestoreSession(ctx, bell.User{Owner: owner}, bell.Session{ID: "2", Owner: owner}),
+		s.AddDevice(ctx, bell.Device{ID: deliveries[0].DeviceID, PushToken: "t"}),
+		s.RecordAttempt(ctx, deliveries[0], bell.Attempt{Number: 1}),
+		s.EndCall(ctx, c, bell.JournalEntry{}), s.EndCall(ctx, other, bell.JournalEntry{}),
+		s.RecordAttempt(ctx, deliveries[0], bell.Attempt{}),
+		s.RemoveDevice(ctx, deliveries[0].DeviceID),
+	); err != nil {
+		t.Fatal(err)
+	}
+	for _, run := range []func() error{
+		func() error { return failed(s.ExpireDeliveries(ctx, c.NotifiedAt)) },
+		func() error { return failed(s.Session(ctx, "1")) },
+		func() error { return failed(s.DevicesOf(ctx, owner)) },
+		func() error { return failed(s.Devices(ctx, device.Filter{}, "", 1)) },
+		func() error { return failed(s.Devices(ctx, full, "", 1)) },
+		func() error { return failed(s.Call(ctx, c.Environment, c.SessionID)) },
+		func() error { return failed(s.Call(ctx, "", c.SessionID)) },
+		func() error { return failed(s.Calls(ctx, call.Filter{}, call.Cursor{}, 1)) },
+		func() error {
+			return failed(s.Calls(ctx, call.Filter{Environment: "e", User: c.Callee}, call.Cursor{At: c.NotifiedAt}, 1))
+		},
+		func() error { return failed(s.Journal(ctx, c.SessionID)) },
+	} {
+		if err := run(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.writer.submit(ctx, "explain", func(l *link) error { explain(t, l); return nil }); err != nil {
+		t.Fatal(err)
+	}
+	for range readers {
+		if err := s.readers.read(ctx, func(l *link) error { explain(t, l); return nil }); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func failed[T any](_ T, err error) error { return err }
+
+// explain checks the plan of every statement that the link has run.
+func explain(t *testing.T, l *link) {
+	t.Helper()
+	for query := range l.stmts {
+		rows, err := l.conn.QueryContext(detached(), `EXPLAIN QUERY PLAN `+query)
+		if err != nil {
+			continue // BEGIN and the like have no plan
+		}
+		for rows.Next() {
+			var a, b, c int
+			var step string
+			if err := rows.Scan(&a, &b, &c, &step); err != nil {
+				t.Fatal(err)
+			}
+			if !strings.HasPrefix(step, "SEARCH") && strings.Contains(step, "SCAN") && !seldom.MatchString(step) {
+				t.Errorf("%s\nreads a whole table: %s", query, step)
+			}
+			t.Logf("%.60q: %s", strings.Join(strings.Fields(query), " "), step)
+		}
+		if err := errors.Join(rows.Err(), rows.Close()); err != nil {
+			t.Error(err)
+		}
+	}
 }

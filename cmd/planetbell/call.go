@@ -16,7 +16,7 @@ func newCallCommand(admin *adminFlags) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "call",
 		Short: "List calls, and show what happened to one",
-		Args:  cobra.NoArgs,
+		Args:  noArgs,
 		RunE:  showHelp,
 	}
 	admin.add(cmd)
@@ -31,7 +31,7 @@ func newCallListCommand(admin *adminFlags) *cobra.Command {
 		Use:     "list",
 		Short:   "List 1-to-1 calls, the newest first",
 		Example: "  planetbell call list --user bob --limit 5",
-		Args:    cobra.NoArgs,
+		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			client, err := admin.client(cmd)
 			if err != nil {
@@ -102,7 +102,7 @@ func newCallShowCommand(admin *adminFlags) *cobra.Command {
 		Long: `Tell the story of one call: when it came in, what was tried for each of the callee's
 devices and with what result, and how the call ended. SID is the session ID that clients,
 LINE Planet and planetbell call list show, in any letter case.`,
-		Args:              cobra.ExactArgs(1),
+		Args:              usage(cobra.ExactArgs(1)),
 		ValidArgsFunction: admin.sessionIDs,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			client, err := admin.client(cmd)

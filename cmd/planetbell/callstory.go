@@ -71,7 +71,10 @@ func deviceWords(d *console.Delivery) string {
 	// The channel of the delivery: the device may have another one by now.
 	at := *d.Device
 	at.Channel = d.Channel
-	text := fmt.Sprintf("%s, device %s, %s", cmp.Or(appOf(d.Device), "app"), d.DeviceID, channelOf(&at))
+	text := fmt.Sprintf("device %s, %s", d.DeviceID, channelOf(&at))
+	if app := appOf(d.Device); app != "-" {
+		text = app + ", " + text
+	}
 	if d.Device.PushTokenFingerprint != "" {
 		text += ", push token " + d.Device.PushTokenFingerprint
 	}

@@ -18,7 +18,7 @@ func newDeviceCommand(admin *adminFlags) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "device",
 		Short: "List, add and remove devices",
-		Args:  cobra.NoArgs,
+		Args:  noArgs,
 		RunE:  showHelp,
 	}
 	admin.add(cmd)
@@ -33,7 +33,7 @@ func newDeviceListCommand(admin *adminFlags) *cobra.Command {
 		Use:     "list",
 		Short:   "List devices, the oldest first",
 		Example: "  planetbell device list --project main --user bob",
-		Args:    cobra.NoArgs,
+		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			client, err := admin.client(cmd)
 			if err != nil {
@@ -114,7 +114,7 @@ The push token is read from a file, or from standard input with --push-token-fil
 that it is not kept in the shell's history nor shown in the list of processes.`,
 		Example: `  planetbell device add --project main --user bob --channel apns_voip --apns-server sandbox --push-token-file token.txt
   pbpaste | planetbell device add --project main --user bob --channel fcm --push-token-file -`,
-		Args: cobra.NoArgs,
+		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			request, err := in.request(cmd)
 			if err != nil {
@@ -167,7 +167,7 @@ func (in *newDeviceFlags) request(cmd *cobra.Command) (console.NewDevice, error)
 	request.Channel = bell.Channel(in.channel)
 	switch {
 	case request.Project == "" || request.UserID == "" || in.channel == "":
-		return request, errors.New("say whose device it is and how it is reached: --project NAME --user ID --channel CHANNEL")
+		return request, usageError(cmd, errors.New("say whose device it is and how it is reached: --project NAME --user ID --channel CHANNEL"))
 	case in.token != "":
 		request.PushToken.Secret = planet.Secret(strings.TrimSpace(in.token))
 		fmt.Fprintln(cmd.ErrOrStderr(), "Note: --push-token leaves the token in the shell's history; --push-token-file does not.")
@@ -178,7 +178,7 @@ func (in *newDeviceFlags) request(cmd *cobra.Command) (console.NewDevice, error)
 		}
 		request.PushToken.Secret = token
 	default:
-		return request, errors.New("give the push token with --push-token-file FILE, or - for standard input")
+		return request, usageError(cmd, errors.New("give the push token with --push-token-file FILE, or - for standard input"))
 	}
 	return request, nil
 }
@@ -188,7 +188,7 @@ func newDeviceRemoveCommand(admin *adminFlags) *cobra.Command {
 		Use:               "remove ID...",
 		Short:             "Forget devices",
 		Long:              "Forget devices by their IDs, as planetbell device list shows them. They ring no more\nuntil they register again.",
-		Args:              cobra.MinimumNArgs(1),
+		Args:              usage(cobra.MinimumNArgs(1)),
 		ValidArgsFunction: admin.deviceIDs,
 		RunE: func(cmd *cobra.Command, ids []string) error {
 			client, err := admin.client(cmd)
@@ -236,7 +236,7 @@ func channelOf(d *console.Device) string {
 		text += " " + string(d.APNsServer)
 	}
 	if d.APNsServerGuessed {
-		text += "?"
+		text += " (guessed)"
 	}
 	return text
 }

@@ -14,7 +14,7 @@ func newTokenCommand(admin *adminFlags) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "token",
 		Short: "Issue PlanetKit access tokens",
-		Args:  cobra.NoArgs,
+		Args:  noArgs,
 		RunE:  showHelp,
 	}
 	admin.add(cmd)
@@ -31,10 +31,10 @@ func newTokenMintCommand(admin *adminFlags) *cobra.Command {
 to join a group call. The token, and nothing else, goes to standard output, so that it
 can be piped. Whoever holds it can call as that user; it is meant to be used at once.`,
 		Example: `  planetbell token mint --project main --user alice | pbcopy`,
-		Args:    cobra.NoArgs,
+		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if in.Project == "" || in.UserID == "" {
-				return errors.New("say for whom: --project NAME --user ID")
+				return usageError(cmd, errors.New("say for whom: --project NAME --user ID"))
 			}
 			client, err := admin.client(cmd)
 			if err != nil {
@@ -60,3 +60,13 @@ can be piped. Whoever holds it can call as that user; it is meant to be used at 
 
 // showHelp is what a command does that only groups others.
 func showHelp(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+
+// usage gives what an argument check finds the exit code of a wrong use.
+func usage(check cobra.PositionalArgs) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if err := check(cmd, args); err != nil {
+			return usageError(cmd, err)
+		}
+		return nil
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"slices"
 )
 
@@ -32,3 +33,5 @@ func (c *cleanups) run(ctx context.Context) error {
 	*c = nil
 	return errors.Join(errs...)
 }
+
+func isClosed(err error) bool { return errors.Is(err, net.ErrClosed) }

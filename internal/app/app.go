@@ -1,0 +1,231 @@
+// Package app puts the server together: it is the only package that knows every other.
+// New builds everything and opens the listeners, Run serves until its context ends and
+// then stops in the order that loses nothing.
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/planetbell/planetbell/internal/account"
+	"github.com/planetbell/planetbell/internal/bell"
+	"github.com/planetbell/planetbell/internal/call"
+	"github.com/planetbell/planetbell/internal/config"
+	"github.com/planetbell/planetbell/internal/delivery"
+	"github.com/planetbell/planetbell/internal/device"
+	"github.com/planetbell/planetbell/internal/push/mailbox"
+	"github.com/planetbell/planetbell/internal/store/sqlite"
+	"github.com/planetbell/planetbell/planet"
+)
+
+// Version is the program's version, for /debug/info.
+type Version string
+
+// App is a planetbell server. Make one with New.
+type App struct {
+	cfg      config.Config
+	log      *slog.Logger
+	version  Version
+	registry *prometheus.Registry
+	cleanups cleanups
+
+	projects *bell.Projects
+	store    *sqlite.Store
+	senders  *senders
+	engine   *delivery.Engine
+	mailbox  *mailbox.Mailbox
+	accounts *account.Service
+	devices  *device.Service
+	calls    *call.Service
+
+	publicListener, adminListener net.Listener
+	public, admin                 *http.Server
+	ready                         atomic.Bool
+}
+
+// New builds a server from a checked configuration and opens its listeners, so that a
+// bad credential or a port in use stops the start. Close what New returned by Run.
+func New(ctx context.Context, cfg config.Config, log *slog.Logger, version Version) (*App, error) {
+	a := &App{cfg: cfg, log: log, version: version, registry: prometheus.NewRegistry()}
+	a.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	for _, step := range []func(context.Context) error{a.openStore, a.openSenders, a.buildServices, a.listen} {
+		if err := step(ctx); err != nil {
+			stop, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), cfg.ShutdownTimeout, errShutdown)
+			defer cancel()
+			return nil, errors.Join(err, a.cleanups.run(stop))
+		}
+	}
+	return a, nil
+}
+
+// PublicURL is where Planet Cloud and the clients reach the server from this machine.
+func (a *App) PublicURL() string {
+	return urlOf(a.publicListener, a.cfg.Public.TLS.Enabled())
+}
+
+// AdminURL is where the operator reaches the server from this machine.
+func (a *App) AdminURL() string {
+	return urlOf(a.adminListener, a.cfg.Admin.TLS.Enabled())
+}
+
+func urlOf(l net.Listener, secure bool) string {
+	if secure {
+		return "https://" + l.Addr().String()
+	}
+	return "http://" + l.Addr().String()
+}
+
+func (a *App) openStore(ctx context.Context) error {
+	if err := os.MkdirAll(filepath.Dir(a.cfg.Database.Path), 0o700); err != nil {
+		return fmt.Errorf("make the folder of the database: %w", err)
+	}
+	store, err := sqlite.Open(ctx, sqlite.Config{Path: a.cfg.Database.Path, Log: a.log.With("component", "sqlite"), Registry: a.registry})
+	if err != nil {
+		return fmt.Errorf("open the database: %w", err)
+	}
+	a.store = store
+	a.cleanups.push("close the database", func(context.Context) error { return store.Close() })
+	return nil
+}
+
+func (a *App) openSenders(context.Context) error {
+	s, err := newSenders(a.cfg, a.log, a.registry)
+	if err != nil {
+		return err
+	}
+	a.senders = s
+	a.cleanups.push("close the connections to push providers", func(context.Context) error { s.Close(); return nil })
+	return nil
+}
+
+func (a *App) buildServices(context.Context) error {
+	domain := make([]*bell.Project, len(a.cfg.Projects))
+	for i := range a.cfg.Projects {
+		domain[i] = a.cfg.Projects[i].Domain()
+	}
+	projects, err := bell.NewProjects(domain)
+	if err != nil {
+		return err
+	}
+	a.projects = projects
+	host, err := os.Hostname()
+	if err != nil {
+		host = "node"
+	}
+	a.engine = delivery.New(delivery.Config{
+		Store: a.store, Router: a.senders, Owner: host + "-" + bell.NewID(), Log: a.log.With("component", "delivery"),
+		Metrics: delivery.NewMetrics(a.registry), MaxInFlight: a.cfg.Limits.DeliveriesInFlight,
+	})
+	a.cleanups.push("finish or give back deliveries", func(ctx context.Context) error { a.engine.Stop(ctx); return nil })
+	a.mailbox = mailbox.New(mailbox.Config{
+		Taken: a.engine.Taken, MaxWaiting: a.cfg.Limits.LongPolls, Metrics: mailbox.NewMetrics(a.registry),
+	})
+	a.cleanups.push("answer waiting polls", func(context.Context) error { a.mailbox.Close(pollStagger); return nil })
+	a.senders.mailbox = a.mailbox
+	a.accounts, err = account.New(account.Config{Store: a.store, Projects: projects, SigningKey: a.cfg.AppTokens.SigningKey})
+	if err != nil {
+		return err
+	}
+	a.devices = device.New(device.Config{Store: a.store})
+	a.calls = call.New(call.Config{
+		Store: a.store, Bells: bells{a.engine, a.mailbox}, Projects: projects,
+		RingTime: a.cfg.Calls.RingTime, Safety: a.cfg.Calls.Safety,
+	})
+	return nil
+}
+
+// bells makes a call's end reach the mailbox too. The engine comes first: it ends the
+// contexts that could still put something in.
+type bells struct {
+	*delivery.Engine
+	mailbox *mailbox.Mailbox
+}
+
+func (b bells) Withdraw(environment planet.Environment, id planet.SessionID) {
+	b.Engine.Withdraw(environment, id)
+	b.mailbox.Withdraw(environment, id)
+}
+
+const (
+	// pollStagger spreads the end of waiting polls at a stop, so that their clients do not
+	// all come back in the same instant.
+	pollStagger = 2 * time.Second
+)
+
+var errShutdown = errors.New("the stop took longer than shutdown_timeout")
+
+// Run serves until ctx ends, then stops: readiness off, waiting polls answered, requests
+// finished, deliveries finished or left to be continued by the next process, database
+// closed; all within shutdown_timeout. It may be called once.
+func (a *App) Run(ctx context.Context) error {
+	background, stopBackground := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopBackground()
+	var behind errgroup.Group
+	behind.Go(func() error { return a.mailbox.Run(background) })
+	behind.Go(func() error { a.senders.Warm(background); return nil })
+
+	group, serving := errgroup.WithContext(ctx)
+	group.Go(func() error { return a.engine.Run(background, true) })
+	group.Go(func() error { return serve(a.public, a.publicListener) })
+	group.Go(func() error { return serve(a.admin, a.adminListener) })
+	a.ready.Store(true)
+	a.log.Info("ready", "public", a.PublicURL(), "admin", a.AdminURL(), "projects", len(a.cfg.Projects))
+
+	group.Go(func() error {
+		<-serving.Done()
+		a.ready.Store(false)
+		a.log.Info("stopping", "cause", context.Cause(serving))
+		stop, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), a.cfg.ShutdownTimeout, errShutdown)
+		defer cancel()
+		err := a.drain(stop)
+		stopBackground()
+		return errors.Join(err, shutdown(stop, a.admin, "admin"))
+	})
+	err := errors.Join(group.Wait(), behind.Wait())
+	stop, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), a.cfg.ShutdownTimeout, errShutdown)
+	defer cancel()
+	err = errors.Join(err, a.cleanups.run(stop))
+	a.log.Info("stopped", "error", err)
+	return err
+}
+
+// drain answers what is waiting and takes nothing new. Polls are ended beside Shutdown,
+// because it waits for them and does not end them itself.
+func (a *App) drain(ctx context.Context) error {
+	var group errgroup.Group
+	group.Go(func() error { a.mailbox.Close(pollStagger); return nil })
+	group.Go(func() error { return shutdown(ctx, a.public, "public") })
+	return group.Wait()
+}
+
+func shutdown(ctx context.Context, s *http.Server, name string) error {
+	if err := s.Shutdown(ctx); err != nil {
+		return errors.Join(fmt.Errorf("drain the %s listener: %w", name, err), s.Close())
+	}
+	return nil
+}
+
+func serve(s *http.Server, l net.Listener) error {
+	var err error
+	if s.TLSConfig != nil {
+		err = s.ServeTLS(l, "", "")
+	} else {
+		err = s.Serve(l)
+	}
+	if errors.Is(err, http.ErrServerClosed) {
+		return nil
+	}
+	return err
+}

@@ -1,0 +1,101 @@
+// Bench prints planetbell's figures beside the bare limits of the machine it runs on,
+// and the ratios. Absolute figures of one machine move by a factor of two within an
+// hour, so only figures of one run may be compared.
+//
+// Load generator, server and pretend provider share the machine's cores, as they do in
+// the figures of the design. Usage: bench [-seconds N] [-rounds N] [-devices N]
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"runtime"
+	"time"
+)
+
+// settings of one run.
+type settings struct {
+	length  time.Duration // of one measurement
+	rounds  int           // the middle one is printed
+	devices int           // users with one iOS device each
+	folder  string        // for databases
+}
+
+func main() {
+	seconds := flag.Float64("seconds", 3, "length of one measurement")
+	rounds := flag.Int("rounds", 3, "rounds of all measurements, interleaved; medians are printed")
+	devices := flag.Int("devices", 1000, "users with one device each")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	err := run(ctx, settings{length: time.Duration(*seconds * float64(time.Second)), rounds: max(*rounds, 1), devices: max(*devices, 1)})
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, s settings) (err error) {
+	folder, err := os.MkdirTemp("", "planetbell-bench-")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(folder)) }()
+	s.folder = folder
+
+	fmt.Printf("planetbell bench: %s, %d cores, %s; %d rounds of %s each\n", runtime.Version(), runtime.GOMAXPROCS(0), runtime.GOARCH, s.rounds, s.length)
+	fake, err := newProvider()
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, fake.close()) }()
+	server, err := startServer(ctx, s, fake)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, server.stop()) }()
+
+	results := newResults()
+	for round := range s.rounds {
+		for _, m := range measurements {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			figure, err := m.run(ctx, s, server, fake)
+			if err != nil {
+				return fmt.Errorf("%s, round %d: %w", m.name, round+1, err)
+			}
+			results.add(m.name, figure)
+			fmt.Fprintf(os.Stderr, "  round %d: %-28s %s\n", round+1, m.name, figure)
+		}
+	}
+	results.print(os.Stdout)
+	return nil
+}
+
+// The measurements. Bare limits stand between ours, so that both see the same machine.
+var measurements = []struct {
+	name string
+	run  func(context.Context, settings, *server, *provider) (figure, error)
+}{
+	{bareHandler, measureBareHandler},
+	{answer1000, measureAnswer},
+	{bareCommit, measureBareCommit},
+	{callsPerSecond, measureCalls(0)},
+	{barePush, measureBarePush},
+	{calls50ms, measureCalls(50 * time.Millisecond)},
+}
+
+// Names of measurements.
+const (
+	bareHandler    = "bare net/http handler"
+	barePush       = "bare HTTP/2 push"
+	bareCommit     = "bare grouped SQLite commit"
+	answer1000     = "1,000 calls/s"
+	callsPerSecond = "calls/s, provider at once"
+	calls50ms      = "calls/s, provider 50 ms"
+)

@@ -12,6 +12,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/planetbell/planetbell/internal/bell"
+	"github.com/planetbell/planetbell/internal/delivery"
 	"github.com/planetbell/planetbell/internal/testlog"
 	"github.com/planetbell/planetbell/planet"
 )
@@ -108,4 +109,55 @@ func BenchmarkRecordAttempt(b *testing.B) {
 			Outcome: bell.Outcome{Verdict: bell.Accepted, Status: 200, Token: bell.TokenKeep, ProviderID: d.ID},
 		})
 	})
+}
+
+// BenchmarkEndCall ends calls that ring: it erases cc_param and withdraws a delivery.
+func BenchmarkEndCall(b *testing.B) {
+	s := newStore(b)
+	ringing := make(chan bell.Call, b.N)
+	concurrently(b, func(n int64) error {
+		c, deliveries, raw := benchCall(n)
+		_, err := s.BeginCall(context.Background(), c, deliveries, raw)
+		ringing <- c
+		return err
+	})
+	concurrently(b, func(int64) error {
+		c := <-ringing
+		c.Outcome, c.EndedAt = planet.OutcomeCompleted, time.Now()
+		return s.EndCall(context.Background(), c, bell.JournalEntry{
+			ReceivedAt: c.EndedAt, Kind: "call-event", SessionID: c.SessionID, DedupKey: string(c.SessionID),
+		})
+	})
+}
+
+// BenchmarkSweep is what happens every second beside the calls, with many devices that
+// have not yet asked for their call: nothing to claim, nothing to expire.
+func BenchmarkSweep(b *testing.B) {
+	const waiting = 40_000
+	s := newStore(b)
+	now := time.Now()
+	for begun := 0; begun < waiting; {
+		c, deliveries, raw := benchCall(int64(begun))
+		template := deliveries[0]
+		deliveries = nil
+		for range 500 {
+			d := template
+			d.ID, d.LeaseUntil = uuid.Must(uuid.NewV7()).String(), c.Deadline
+			deliveries = append(deliveries, d)
+		}
+		if _, err := s.BeginCall(b.Context(), c, deliveries, raw); err != nil {
+			b.Fatal(err)
+		}
+		begun += len(deliveries)
+	}
+	b.ResetTimer()
+	for b.Loop() {
+		if n, err := s.ExpireDeliveries(b.Context(), now); err != nil || n != 0 {
+			b.Fatal(n, err)
+		}
+		rings, err := s.ClaimDeliveries(b.Context(), delivery.Claim{Owner: "b", Now: now, LeaseUntil: now, Limit: 100})
+		if err != nil || len(rings) != 0 {
+			b.Fatal(len(rings), err)
+		}
+	}
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/planetbell/planetbell/internal/account"
 	"github.com/planetbell/planetbell/internal/bell"
 	"github.com/planetbell/planetbell/internal/call"
+	"github.com/planetbell/planetbell/internal/delivery"
 	"github.com/planetbell/planetbell/internal/device"
 	"github.com/planetbell/planetbell/internal/store/storetest"
 	"github.com/planetbell/planetbell/planet"
@@ -63,7 +64,8 @@ func TestPlans(t *testing.T) {
 	_, begun := s.BeginCall(ctx, c, deliveries, raw)
 	_, again := s.BeginCall(ctx, c, deliveries, raw)
 	_, claimed := s.ClaimDeliveries(ctx, claimAll(c.NotifiedAt))
-	if err := errors.Join(begun, again, claimed,
+	_, swept := s.ClaimDeliveries(ctx, delivery.Claim{Now: c.NotifiedAt, Limit: 1})
+	if err := errors.Join(begun, again, claimed, swept,
 		s.OpenSession(ctx, bell.User{Owner: owner}, bell.Session{ID: "1", Owner: owner}, rule),
 		s.RestoreSession(ctx, bell.User{Owner: owner}, bell.Session{ID: "2", Owner: owner}),
 		s.AddDevice(ctx, bell.Device{ID: deliveries[0].DeviceID, PushToken: "t"}),
@@ -92,27 +94,37 @@ func TestPlans(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := s.writer.submit(ctx, "explain", func(l *link) error { explain(t, l); return nil }); err != nil {
+	explained := 0
+	look := func(l *link) error { explained += explain(t, l); return nil }
+	if err := s.writer.submit(ctx, "explain", look); err != nil {
 		t.Fatal(err)
 	}
 	for range readers {
-		if err := s.readers.read(ctx, func(l *link) error { explain(t, l); return nil }); err != nil {
+		if err := s.readers.read(ctx, look); err != nil {
 			t.Fatal(err)
 		}
+	}
+	if explained < 25 {
+		t.Errorf("%d statements have a plan; the test looks at too little", explained)
 	}
 }
 
 func failed[T any](_ T, err error) error { return err }
 
-// explain checks the plan of every statement that the link has run.
-func explain(t *testing.T, l *link) {
+// explain checks the plan of every statement that the link has run, and returns how
+// many have one.
+func explain(t *testing.T, l *link) (explained int) {
 	t.Helper()
 	for query := range l.stmts {
 		rows, err := l.conn.QueryContext(detached(), `EXPLAIN QUERY PLAN `+query)
-		if err != nil {
-			continue // BEGIN and the like have no plan
+		for args := []any{nil}; err != nil && len(args) < 40; args = append(args, nil) { // as many as it wants
+			rows, err = l.conn.QueryContext(detached(), `EXPLAIN QUERY PLAN `+query, args...)
 		}
-		for rows.Next() {
+		if err != nil {
+			t.Fatalf("explain %s: %v", query, err)
+		}
+		found := 0
+		for ; rows.Next(); found = 1 {
 			var a, b, c int
 			var step string
 			if err := rows.Scan(&a, &b, &c, &step); err != nil {
@@ -123,8 +135,10 @@ func explain(t *testing.T, l *link) {
 			}
 			t.Logf("%.60q: %s", strings.Join(strings.Fields(query), " "), step)
 		}
+		explained += found
 		if err := errors.Join(rows.Err(), rows.Close()); err != nil {
 			t.Error(err)
 		}
 	}
+	return explained
 }

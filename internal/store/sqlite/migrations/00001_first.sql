@@ -103,7 +103,9 @@ CREATE TABLE deliveries (
     updated_at  INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX deliveries_call ON deliveries (call_id);
-CREATE INDEX deliveries_open ON deliveries (deadline, lease_until) WHERE state IN ('pending', 'sending');
+-- These two hold only what may still ring, so they stay small and cheap.
+CREATE INDEX deliveries_deadline ON deliveries (deadline) WHERE state IN ('pending', 'sending');
+CREATE INDEX deliveries_lease ON deliveries (lease_until) WHERE state IN ('pending', 'sending');
 
 -- The start time is part of the key because two processes may both count an attempt as
 -- the third; neither record may be lost.

@@ -21,7 +21,7 @@ var (
 	fcmTTL = regexp.MustCompile(`^\d+(\.\d{1,9})?s$`)
 	// fcmToken is loose: tokens of today have about 160 characters with one colon,
 	// installation IDs have 22. Google publishes no format.
-	fcmToken = regexp.MustCompile(`^[A-Za-z0-9_:\-]{20,4096}$`)
+	fcmToken = regexp.MustCompile(`^[A-Za-z0-9_:\-]{20,1000}$`)
 )
 
 // fcmError is a refusal of FCM.

@@ -209,6 +209,12 @@ func (w *world) start() http.Handler {
 	return w.handler
 }
 
+// restart makes the next request meet a new server with the services as they are now.
+func (w *world) restart() {
+	w.once = sync.Once{}
+	w.registry = prometheus.NewRegistry()
+}
+
 // noSecretsLogged searches every line of the test.
 func (w *world) noSecretsLogged() {
 	for line := range strings.Lines(w.log.String()) {

@@ -189,7 +189,7 @@ func (c *adminClient) problem(status int, body []byte) error {
 	detail := clean(p.Detail)
 	if status == http.StatusUnauthorized {
 		if c.token == "" {
-			return fmt.Errorf("%s wants an admin token: set PLANETBELL_ADMIN_TOKEN or give --admin-token-file", c.base)
+			return fmt.Errorf("%s wants an admin token: set PLANETBELL_ADMIN_TOKEN or give --admin-token-file. It says: %s", c.base, detail)
 		}
 		return fmt.Errorf("%s does not take the admin token from %s. It says: %s", c.base, c.tokenSource, detail)
 	}

@@ -67,7 +67,7 @@ func (a *adminFlags) showCalls(cmd *cobra.Command, list console.CallList) error 
 		return printJSON(cmd.OutOrStdout(), list)
 	}
 	if len(list.Calls) == 0 {
-		_, err := fmt.Fprintln(cmd.ErrOrStderr(), "There is no such call. Calls appear when Planet Cloud calls the callback URLs; planetbell config check shows which to register.")
+		_, err := fmt.Fprintln(cmd.ErrOrStderr(), "There is no such call. Calls appear when Planet Cloud calls the callback URLs; planetbell config urls prints them to be registered.")
 		return err
 	}
 	now := a.now()

@@ -1,0 +1,80 @@
+package console_test
+
+import (
+	"os"
+	"reflect"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/planetbell/planetbell/internal/console"
+)
+
+func apiDocument(t *testing.T) string {
+	t.Helper()
+	text, err := os.ReadFile("../../docs/admin-api.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+func TestEveryRouteIsDocumented(t *testing.T) {
+	source, err := os.ReadFile("routes.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	routes := regexp.MustCompile(`(?:open|admin|debug)\("([A-Z]+ /[^"]+)"`).FindAllStringSubmatch(string(source), -1)
+	if len(routes) < 15 {
+		t.Fatalf("found %d routes in routes.go; the test would prove little", len(routes))
+	}
+	document := apiDocument(t)
+	for _, route := range routes {
+		if strings.Contains(route[1], " /debug/pprof/") {
+			continue // one line stands for all profiles
+		}
+		if !strings.Contains(document, route[1]) {
+			t.Errorf("docs/admin-api.md does not have %s", route[1])
+		}
+	}
+}
+
+func TestEveryFieldIsDocumented(t *testing.T) {
+	document := apiDocument(t)
+	seen := map[reflect.Type]bool{}
+	var check func(reflect.Type)
+	check = func(v reflect.Type) {
+		for v.Kind() == reflect.Slice || v.Kind() == reflect.Pointer {
+			v = v.Elem()
+		}
+		if v.Kind() != reflect.Struct || seen[v] || v.PkgPath() != reflect.TypeFor[console.Call]().PkgPath() {
+			return
+		}
+		seen[v] = true
+		for _, f := range reflect.VisibleFields(v) {
+			name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+			if name == "" {
+				continue // the secret inside SentSecret
+			}
+			if !strings.Contains(document, "`"+name+"`") && !strings.Contains(document, `"`+name+`"`) {
+				t.Errorf("docs/admin-api.md does not have %s.%s", v.Name(), name)
+			}
+			check(f.Type)
+		}
+	}
+	for _, v := range []any{
+		console.DeviceList{},
+		console.NewDevice{},
+		console.CallList{},
+		console.CallStory{},
+		console.AccessTokenRequest{},
+		console.AccessToken{},
+		console.ProjectList{},
+		console.Problem{},
+	} {
+		check(reflect.TypeOf(v))
+	}
+	if len(seen) < 15 {
+		t.Errorf("looked at %d types only", len(seen))
+	}
+}

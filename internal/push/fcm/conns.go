@@ -1,0 +1,62 @@
+package fcm
+
+import (
+	"net"
+	"sync"
+)
+
+// conns are the open connections of a client: http.Transport neither counts them nor
+// closes those that are in use.
+type conns struct {
+	mu     sync.Mutex // guards what follows
+	all    map[*conn]struct{}
+	closed bool
+}
+
+// conn is a connection that takes itself off the list when it is closed.
+type conn struct {
+	net.Conn
+	list *conns
+}
+
+// add puts a connection on the list. After close it closes the connection at once.
+func (l *conns) add(c net.Conn) net.Conn {
+	tracked := &conn{Conn: c, list: l}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		_ = c.Close()
+		return tracked
+	}
+	if l.all == nil {
+		l.all = make(map[*conn]struct{})
+	}
+	l.all[tracked] = struct{}{}
+	return tracked
+}
+
+// Close closes the connection.
+func (c *conn) Close() error {
+	c.list.mu.Lock()
+	delete(c.list.all, c)
+	c.list.mu.Unlock()
+	return c.Conn.Close() // as it is: net/http looks at its type
+}
+
+// count is how many connections are open.
+func (l *conns) count() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.all)
+}
+
+// close closes all connections, also future ones.
+func (l *conns) close() {
+	l.mu.Lock()
+	all := l.all
+	l.all, l.closed = nil, true
+	l.mu.Unlock()
+	for c := range all {
+		_ = c.Conn.Close()
+	}
+}

@@ -67,10 +67,12 @@ func ringStory() call.Record {
 		delivery(devices[1], bell.FCM, bell.DeliveryFailed, "UNREGISTERED",
 			attempt(1, 4, 80*time.Millisecond, bell.Outcome{Verdict: bell.Rejected, Reason: "UNREGISTERED", Status: 404, Token: bell.TokenDrop})),
 		delivery(bell.Device{ID: desk}, bell.LongPoll, bell.DeliveryAccepted, "",
-			attempt(1, 2, 300*time.Microsecond, bell.Outcome{Verdict: bell.Deposited})),
+			attempt(1, 2, 300*time.Microsecond, bell.Outcome{Verdict: bell.Deposited}),
+			attempt(2, 900, time.Millisecond, bell.Outcome{Verdict: bell.Accepted, Reason: "polled"})),
 		delivery(devices[2], bell.APNsAlert, bell.DeliveryExpired, "timeout",
 			attempt(1, 5, 10*time.Second, bell.Outcome{Verdict: bell.RetryConnect, Reason: "timeout"})),
 		delivery(devices[2], bell.FCM, bell.DeliveryWithdrawn, ""),
+		delivery(devices[1], bell.FCM, bell.DeliveryFailed, "no_fcm_credential"),
 		delivery(devices[2], bell.LongPoll, bell.DeliveryReceived, ""),
 	}}
 }
@@ -113,7 +115,7 @@ func TestNoCalls(t *testing.T) {
 func TestCallShow(t *testing.T) {
 	s := newServer(t)
 	s.records[sid] = ringStory()
-	s.journal = []bell.JournalEntry{{
+	s.journal = []bell.JournalEntry{{ReceivedAt: noon.Add(-10 * time.Minute), Environment: planet.Evaluation, Kind: "notify"}, {
 		ReceivedAt: noon.Add(-9 * time.Minute), Project: "main", Environment: planet.Evaluation, Kind: "call-event",
 		Params: []planet.RawParam{{Name: "sid", Value: string(sid)}, {Name: "param", Value: testlog.CCParam(1)}},
 	}}

@@ -57,7 +57,7 @@ func tellDelivery(b *strings.Builder, number int, d *console.Delivery, c *consol
 	line(b, "%2d. %s", number, deviceWords(d))
 	line(b, "    %s: %s", d.State, stateWords(d))
 	for i := range d.Attempts {
-		line(b, "    %s", attemptWords(&d.Attempts[i], c.NotifiedAt))
+		line(b, "    %s", attemptWords(&d.Attempts[i], d.Channel, c.NotifiedAt))
 	}
 	if len(d.Attempts) == 0 {
 		line(b, "    no attempt was made")
@@ -83,19 +83,27 @@ func deviceWords(d *console.Delivery) string {
 
 func stateWords(d *console.Delivery) string {
 	words := deliveryWords[d.State]
-	if d.State == bell.DeliveryAccepted {
-		words = "the provider took it"
-		if d.Channel == bell.LongPoll {
-			words = "the device fetched it"
-		}
+	switch {
+	case d.State == bell.DeliveryAccepted:
+		return takenBy(d.Channel)
+	case d.State == bell.DeliveryFailed && ownReasons[d.Reason] != "":
+		words = ownReasons[d.Reason]
 	}
-	if d.Reason != "" && d.State != bell.DeliveryAccepted && d.State != bell.DeliveryReceived {
+	if d.Reason != "" && d.State != bell.DeliveryReceived {
 		words += " (" + d.Reason + ")"
 	}
 	return words
 }
 
-func attemptWords(a *console.Attempt, notified time.Time) string {
+// takenBy says who took a notification: a poll is the device itself.
+func takenBy(channel bell.Channel) string {
+	if channel == bell.LongPoll {
+		return "the device fetched it"
+	}
+	return "the provider took it"
+}
+
+func attemptWords(a *console.Attempt, channel bell.Channel, notified time.Time) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "attempt %d", a.Number)
 	if !a.StartedAt.IsZero() && !notified.IsZero() {
@@ -108,7 +116,7 @@ func attemptWords(a *console.Attempt, notified time.Time) string {
 	if a.Reason != "" {
 		fmt.Fprintf(&b, " %s", a.Reason)
 	}
-	fmt.Fprintf(&b, " %s", attemptVerdict(a))
+	fmt.Fprintf(&b, " %s", attemptVerdict(a, channel))
 	if a.RetryAfterMS > 0 {
 		fmt.Fprintf(&b, "; asked to wait %s", length(time.Duration(a.RetryAfterMS)*time.Millisecond))
 	}
@@ -121,8 +129,11 @@ func attemptWords(a *console.Attempt, notified time.Time) string {
 	return b.String()
 }
 
-func attemptVerdict(a *console.Attempt) string {
+func attemptVerdict(a *console.Attempt, channel bell.Channel) string {
 	words := cmp.Or(verdictWords[a.Verdict], string(a.Verdict))
+	if a.Verdict == bell.Accepted {
+		words = takenBy(channel)
+	}
 	if a.Status != 0 || a.Reason != "" {
 		return "(" + words + ")"
 	}
@@ -170,12 +181,12 @@ func tellJournal(b *strings.Builder, s *console.CallStory) {
 		return
 	}
 	b.WriteByte('\n')
-	line(b, "Callbacks kept:")
+	line(b, "Callbacks kept, which --json shows whole:")
 	for _, entry := range s.Journal {
 		after := ""
-		if !s.Call.NotifiedAt.IsZero() {
+		if !s.Call.NotifiedAt.IsZero() && entry.Kind != "notify" {
 			after = " (" + length(entry.ReceivedAt.Sub(s.Call.NotifiedAt)) + " after Notify)"
 		}
-		line(b, "    %s%s, %s; --json shows them", entry.Kind, after, counted(len(entry.Params), "parameter"))
+		line(b, "    %s%s, %s", entry.Kind, after, counted(len(entry.Params), "parameter"))
 	}
 }

@@ -146,7 +146,6 @@ var deliveryWords = map[bell.DeliveryState]string{
 
 // verdictWords say what an attempt came to.
 var verdictWords = map[bell.Verdict]string{
-	bell.Accepted:        "the provider took it",
 	bell.Deposited:       "it lies in the mailbox until the device asks",
 	bell.RetryNow:        "unknown outcome, to be tried again at once",
 	bell.RetryBackoff:    "the provider is unwell, to be tried again after a pause",
@@ -155,4 +154,13 @@ var verdictWords = map[bell.Verdict]string{
 	bell.RetryCredential: "the credential was refused, to be tried again with a fresh one",
 	bell.RetryOtherHost:  "wrong APNs environment, to be tried in the other one",
 	bell.Rejected:        "refused for good",
+}
+
+// ownReasons explain why nothing could be sent at all; the words are ours, and the
+// providers' own reasons stand for themselves.
+var ownReasons = map[string]string{
+	"no_apns_credential": "nothing was sent, because the project has no APNs credential that fits the device",
+	"no_fcm_credential":  "nothing was sent, because the project has no FCM credential",
+	"no_channel":         "nothing was sent, because the app never said how it can be reached",
+	"mailbox_full":       "nothing was kept for the device, because its mailbox is full",
 }

@@ -59,7 +59,7 @@ func TestEveryStateHasWords(t *testing.T) {
 		}
 	}
 	for _, verdict := range []bell.Verdict{
-		bell.Accepted, bell.Deposited, bell.RetryNow, bell.RetryBackoff, bell.RetryConnect, bell.RetryThrottled,
+		bell.Deposited, bell.RetryNow, bell.RetryBackoff, bell.RetryConnect, bell.RetryThrottled,
 		bell.RetryCredential, bell.RetryOtherHost, bell.Rejected,
 	} {
 		if verdictWords[verdict] == "" {

@@ -1,0 +1,186 @@
+package sqlite
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/planetbell/planetbell/internal/account"
+	"github.com/planetbell/planetbell/internal/bell"
+	"github.com/planetbell/planetbell/internal/call"
+	"github.com/planetbell/planetbell/internal/delivery"
+	"github.com/planetbell/planetbell/internal/device"
+	"github.com/planetbell/planetbell/internal/testlog"
+)
+
+// methods calls every method of the store once, on things that are there.
+func methods(t *testing.T, s *Store) map[string]func() error {
+	t.Helper()
+	ctx := t.Context()
+	c, deliveries, raw := benchCall(1)
+	next, nextDeliveries, _ := benchCall(2)
+	unseen, _, _ := benchCall(3)
+	early, _, _ := benchCall(4)
+	owner := c.CalleeOwner()
+	session := bell.Session{ID: "session", Owner: owner, ExpiresAt: c.Deadline}
+	d := bell.Device{
+		ID: deliveries[0].DeviceID, Owner: owner, Channel: bell.APNsVoIP, SessionID: "session",
+		PushToken: "push-token-of-" + testlog.Text,
+	}
+	_, err := s.BeginCall(ctx, c, deliveries, raw)
+	if err = errors.Join(err, s.AddDevice(ctx, d), s.OpenSession(ctx, bell.User{Owner: owner}, session, account.SessionRule{}),
+		s.EndCall(ctx, early, bell.JournalEntry{})); err != nil {
+		t.Fatal(err)
+	}
+	another := session
+	another.ID = "another"
+	return map[string]func() error{
+		"OpenSession": func() error {
+			return s.OpenSession(ctx, bell.User{Owner: owner}, another, account.SessionRule{Exclusive: true, Now: c.Deadline})
+		},
+		"RestoreSession": func() error { return s.RestoreSession(ctx, bell.User{Owner: owner}, session) },
+		"Session":        func() error { return failed(s.Session(ctx, "session")) },
+		"ChangeDevice": func() error {
+			return failed(s.ChangeDevice(ctx, "session", func(*bell.Device) (bell.Device, error) { return d, nil }))
+		},
+		"AddDevice":       func() error { return s.AddDevice(ctx, bell.Device{ID: "new"}) },
+		"RemoveDevice":    func() error { return s.RemoveDevice(ctx, d.ID) },
+		"Device":          func() error { return failed(s.Device(ctx, d.ID)) },
+		"DeviceBySession": func() error { return failed(s.DeviceBySession(ctx, "session")) },
+		"DevicesOf":       func() error { return failed(s.DevicesOf(ctx, owner)) },
+		"Devices":         func() error { return failed(s.Devices(ctx, device.Filter{}, "", 1)) },
+		"BeginCall":       func() error { return failed(s.BeginCall(ctx, next, nextDeliveries, raw)) },
+		"BeginCall late":  func() error { return failed(s.BeginCall(ctx, early, nil, raw)) },
+		"EndCall":         func() error { return s.EndCall(ctx, c, bell.JournalEntry{}) },
+		"EndCall unseen":  func() error { return s.EndCall(ctx, unseen, bell.JournalEntry{}) },
+		"AppendJournal":   func() error { return s.AppendJournal(ctx, bell.JournalEntry{}) },
+		"Call":            func() error { return failed(s.Call(ctx, c.Environment, c.SessionID)) },
+		"Calls":           func() error { return failed(s.Calls(ctx, call.Filter{}, call.Cursor{}, 1)) },
+		"Journal":         func() error { return failed(s.Journal(ctx, c.SessionID)) },
+		"RecordAttempt":   func() error { return s.RecordAttempt(ctx, deliveries[0], bell.Attempt{Number: 1}) },
+		"ClaimDeliveries": func() error {
+			return failed(s.ClaimDeliveries(ctx, delivery.Claim{Now: c.NotifiedAt, TakeAll: true, Limit: 1}))
+		},
+		"ExpireDeliveries": func() error { return failed(s.ExpireDeliveries(ctx, c.NotifiedAt)) },
+	}
+}
+
+// A damaged schema makes exactly the methods fail that need the missing table; the
+// errors hold no secret, and the rest goes on working.
+func TestMissingTable(t *testing.T) {
+	for table, needed := range map[string]string{
+		"users":      "OpenSession, RestoreSession",
+		"sessions":   "OpenSession, RestoreSession, Session",
+		"devices":    "AddDevice, Call, ChangeDevice, ClaimDeliveries, Device, DeviceBySession, Devices, DevicesOf, OpenSession, RemoveDevice",
+		"calls":      "BeginCall, BeginCall late, Call, Calls, ClaimDeliveries, EndCall, EndCall unseen, ExpireDeliveries, Journal",
+		"deliveries": "BeginCall, Call, ClaimDeliveries, EndCall, ExpireDeliveries, RecordAttempt",
+		"attempts":   "Call, RecordAttempt",
+		"journal":    "AppendJournal, EndCall, EndCall unseen, Journal",
+	} {
+		t.Run(table, func(t *testing.T) {
+			var broken []string
+			for name := range methods(t, newStore(t)) {
+				s := newStore(t)
+				run := methods(t, s)[name]
+				if err := s.writer.submit(t.Context(), "break", func(l *link) error {
+					_, err := l.exec(`DROP TABLE ` + table)
+					return err
+				}); err != nil {
+					t.Fatal(err)
+				}
+				err := run()
+				if err == nil {
+					continue
+				}
+				broken = append(broken, name)
+				testlog.Keep(t, name, err.Error())
+				if !strings.Contains(err.Error(), "no such table") || strings.Contains(err.Error(), testlog.Text) {
+					t.Errorf("%s = %v", name, err)
+				}
+			}
+			slices.Sort(broken)
+			if got := strings.Join(broken, ", "); got != needed {
+				t.Errorf("failed:\n%s\nwant:\n%s", got, needed)
+			}
+		})
+	}
+}
+
+// A trigger makes one statement of a method fail after others have been run: then
+// nothing of the method may stay.
+func TestMethodsAreAllOrNothing(t *testing.T) {
+	for name, trigger := range map[string]string{
+		"OpenSession":    `BEFORE INSERT ON sessions`,
+		"RestoreSession": `BEFORE INSERT ON sessions`,
+		"ChangeDevice":   `BEFORE INSERT ON devices`,
+		"BeginCall":      `BEFORE INSERT ON deliveries`,
+		"EndCall":        `BEFORE UPDATE ON deliveries`,
+		"EndCall unseen": `BEFORE INSERT ON calls`,
+		"RecordAttempt":  `BEFORE INSERT ON attempts`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newStore(t)
+			run := methods(t, s)[name]
+			if err := s.writer.submit(t.Context(), "break", func(l *link) error {
+				if _, err := l.exec(`DELETE FROM users`); err != nil { // so that sign-up would write one
+					return err
+				}
+				_, err := l.exec(`CREATE TRIGGER broken ` + trigger + ` BEGIN SELECT raise(ABORT, 'broken by the test'); END`)
+				return err
+			}); err != nil {
+				t.Fatal(err)
+			}
+			before := contents(t, s)
+			if err := run(); err == nil || !strings.Contains(err.Error(), "broken by the test") {
+				t.Errorf("%s = %v, want the trigger's error", name, err)
+			}
+			equal(t, contents(t, s), before)
+		})
+	}
+}
+
+// contents is every row of every table, as text.
+func contents(t *testing.T, s *Store) (rows []string) {
+	t.Helper()
+	err := s.readers.read(t.Context(), func(l *link) error {
+		for _, query := range []string{
+			`SELECT 'user ' || user_id FROM users`,
+			`SELECT 'session ' || id || revoked_at FROM sessions`,
+			`SELECT 'device ' || id || session_id FROM devices`,
+			`SELECT 'call ' || session_id || state || (cc_param <> '') FROM calls`,
+			`SELECT 'delivery ' || id || state || attempts FROM deliveries`,
+			`SELECT 'attempt ' || delivery_id || number FROM attempts`,
+			`SELECT 'entry ' || kind || session_id FROM journal`,
+		} {
+			err := l.each(query+` ORDER BY 1`, func(row scanner) error {
+				var text string
+				err := row.Scan(&text)
+				rows = append(rows, text)
+				return err
+			})
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return rows
+}
+
+func TestDamagedRows(t *testing.T) {
+	for text, says := range map[string]string{"a=%zz": "not kept as it should be", "%zz=a": "parameter 0"} {
+		if _, err := decodeParams(text); err == nil || !strings.Contains(err.Error(), says) {
+			t.Errorf("decodeParams(%q) = %v", text, err)
+		}
+	}
+	if at := (at{}); at.Scan("noon") == nil {
+		t.Error("a text was read as a time")
+	}
+	if span := (span{}); span.Scan(nil) == nil {
+		t.Error("nothing was read as a duration")
+	}
+}

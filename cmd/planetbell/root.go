@@ -25,6 +25,7 @@ const (
 func commands() []*cobra.Command {
 	admin := &adminFlags{environ: os.Environ(), now: time.Now}
 	return []*cobra.Command{
+		newDemo(),
 		newServe(),
 		newInit(),
 		newConfig(),

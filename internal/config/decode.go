@@ -192,7 +192,7 @@ func outOfBounds(v reflect.Value, tag reflect.StructTag) string {
 		known := strings.Fields(words)
 		for _, value := range each(v) {
 			if !slices.Contains(known, value) {
-				return quote(value) + ", want " + strings.Join(known, " or ") + "."
+				return quote(value) + ", want " + choice(known) + "."
 			}
 		}
 	}
@@ -207,7 +207,13 @@ func outOfBounds(v reflect.Value, tag reflect.StructTag) string {
 	if v.Int() >= least.Int() && v.Int() <= most.Int() {
 		return ""
 	}
-	return fmt.Sprintf("%v, want %s to %s.", v.Interface(), low, tag.Get("max"))
+	return fmt.Sprintf("%s, want %s to %s.", show(v), low, tag.Get("max"))
+}
+
+// choice writes "a, b or c".
+func choice(words []string) string {
+	last := len(words) - 1
+	return strings.Join(words[:last], ", ") + " or " + words[last]
 }
 
 // each returns a value's text, or that of every element of a list.

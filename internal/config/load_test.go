@@ -351,3 +351,40 @@ func TestUnknownVariables(t *testing.T) {
 		t.Errorf("-want +got:\n%s", diff)
 	}
 }
+
+func TestWrongYAMLIsNotRepeated(t *testing.T) {
+	secret := testlog.TextSecret("in-the-wrong-place")
+	for content, want := range map[string]string{
+		secret:                        `planetbell.yaml: line 1: is not YAML of the form "key: value".`,
+		"public: {address: 1\na: b\n": "planetbell.yaml: line 1: is not YAML: did not find expected; look at the indentation and the quotes near this line.",
+		"log: {}\nlog: {}\n":          `planetbell.yaml: line 2: the key "log" stands twice; keep one.`,
+		"a: *" + secret + "\n":        `planetbell.yaml: is not YAML of the form "key: value".`,
+		"a: b: " + secret + "\n":      "planetbell.yaml: is not YAML: mapping values are not allowed; look at the indentation and the quotes near this line.",
+	} {
+		at(t, content)
+		_, err := load(t, Options{})
+		if got := lines(t, err); len(got) != 1 || got[0] != want {
+			t.Errorf("%q, want %s", got, want)
+		}
+	}
+}
+
+// Whatever a file holds, loading it ends with a sentence.
+func FuzzLoad(f *testing.F) {
+	f.Add(valid())
+	f.Add("projects: [{apns: [{}]}]\n1: 2\n")
+	f.Add("public: {tls: {acme: {domains: [a.b]}}}\ncalls: {ring_time: 61s}\nprojects:\n- 3\n")
+	f.Fuzz(func(t *testing.T, content string) {
+		// Files named by fuzzed content would be read, so nothing that names one is tried.
+		if strings.Contains(content, "file") {
+			return
+		}
+		loaded, err := Load(Options{File: "planetbell.yaml", Content: []byte(content)})
+		if err == nil && len(loaded.Config.Projects) == 0 {
+			t.Error("a configuration without a project passed")
+		}
+		if err != nil && err.Error() == "" {
+			t.Error("an error without a sentence")
+		}
+	})
+}

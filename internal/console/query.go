@@ -41,7 +41,7 @@ func parseQuery(raw string, known ...string) (query, error) {
 	}
 	for name, all := range values {
 		if !slices.Contains(known, name) {
-			return query{}, invalid("There is no parameter %.40q here; want %s.", name, strings.Join(known, ", "))
+			return query{}, invalid("There is no parameter %s here; want %s.", shownName(name), strings.Join(known, ", "))
 		}
 		if len(all) > 1 {
 			return query{}, invalid("%s is given %d times; give it once.", name, len(all))
@@ -202,10 +202,20 @@ func bodyError(err error) error {
 		return invalid("The body: %s cannot be a JSON %s.", cmp.Or(wrong.Field, "the whole"), kind)
 	case errors.Is(err, errSecretShape):
 		return invalid("The body: push_token: want a text.")
-	case strings.HasPrefix(err.Error(), "json: unknown field "):
-		return invalid("The body has a field that is not known here: %.30s.", strings.TrimPrefix(err.Error(), "json: unknown field "))
+	}
+	if name, found := strings.CutPrefix(err.Error(), "json: unknown field "); found {
+		return invalid("There is no field %s here; docs/admin-api.md lists what there is.", shownName(strings.Trim(name, `"`)))
 	}
 	return invalid("The body is not complete JSON.")
+}
+
+// shownName repeats a name that is not known if it looks like one. Anything else may be a
+// secret in the wrong place.
+func shownName(name string) string {
+	if name == "" || len(name) > 24 || strings.Trim(name, "abcdefghijklmnopqrstuvwxyz_") != "" {
+		return "with this name"
+	}
+	return strconv.Quote(name)
 }
 
 func invalid(format string, args ...any) error {

@@ -149,6 +149,7 @@ func newTransport(cfg Config, host string) *http.Transport {
 	}
 	return &http.Transport{
 		Proxy:                  cfg.Proxy,
+		OnProxyConnectResponse: requireTunnel,
 		DialContext:            (&net.Dialer{Timeout: 3 * time.Second, KeepAlive: 15 * time.Second}).DialContext,
 		TLSClientConfig:        config,
 		TLSHandshakeTimeout:    dialTimeout,
@@ -176,6 +177,14 @@ func requireHTTP2(host string) func(tls.ConnectionState) error {
 		}
 		return nil
 	}
+}
+
+// requireTunnel gives a proxy's refusal an error of its own; net/http's is a bare text.
+func requireTunnel(_ context.Context, _ *url.URL, _ *http.Request, r *http.Response) error {
+	if r.StatusCode != http.StatusOK {
+		return errProxyRefused
+	}
+	return nil
 }
 
 // Warm waits until the connections were dialled for the first time, at most until ctx

@@ -129,7 +129,7 @@ func dialReason(err error) string {
 	switch {
 	case isTLS(err):
 		return reasonTLS
-	case errors.As(err, &op) && op.Op == "proxyconnect":
+	case errors.Is(err, errProxyRefused), errors.As(err, &op) && op.Op == "proxyconnect":
 		return reasonProxy
 	case errors.As(err, &dns):
 		return reasonDNS
@@ -139,6 +139,9 @@ func dialReason(err error) string {
 
 // errNoHTTP2 is what a handshake ends with when the server has no HTTP/2.
 var errNoHTTP2 = errors.New("the server does not speak HTTP/2")
+
+// errProxyRefused is what dialling ends with when the proxy opens no tunnel.
+var errProxyRefused = errors.New("the proxy refuses to connect")
 
 func isTLS(err error) bool {
 	var alert tls.AlertError

@@ -26,6 +26,7 @@ func commands() []*cobra.Command {
 	admin := &adminFlags{environ: os.Environ(), now: time.Now}
 	return []*cobra.Command{
 		newDemo(),
+		newSim(),
 		newServe(),
 		newInit(),
 		newConfig(),

@@ -1,0 +1,185 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	_ "embed"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"text/template"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/planetbell/planetbell/internal/sim"
+	"github.com/planetbell/planetbell/planet"
+)
+
+//go:embed sim.yaml.tmpl
+var simConfig string
+
+func newSim() *cobra.Command {
+	var s simulator
+	cmd := &cobra.Command{
+		Use:   "sim",
+		Short: "Run a pretend Planet Cloud, APNs, FCM and phones for a server of your own",
+		Long: `Run the pretend world of the demo without the server. It writes a configuration for
+"planetbell serve" whose push services are the pretend ones, waits for that server, lets
+phones register at it, and then does what its control port is told: place calls, add
+phones, script faults of the push services. All of it stays on this machine.`,
+		Example: `  planetbell sim --dir sim --phone bob:ios --phone bob:android
+  planetbell serve --config sim/planetbell.yaml          # in another terminal
+  curl -s http://127.0.0.1:8082/calls -d '{"from":"alice","to":"bob","plan":"answered"}'
+  curl -s http://127.0.0.1:8082/faults -d '{"target":"fcm","status":503,"count":3}'`,
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return s.run(cmd) },
+	}
+	cmd.Flags().StringVar(&s.dir, "dir", "sim", "folder for the configuration, keys and certificates")
+	cmd.Flags().StringVar(&s.control, "control-address", "127.0.0.1:8082", "host:port to be told what to do")
+	cmd.Flags().StringVar(&s.public, "public-address", "127.0.0.1:8080", "where the server will listen for Planet Cloud and clients")
+	cmd.Flags().StringVar(&s.admin, "admin-address", "127.0.0.1:8081", "where the server will listen for the operator")
+	cmd.Flags().DurationVar(&s.ring, "ring-time", 60*time.Second, "how long a call rings")
+	cmd.Flags().BoolVar(&s.lenient, "lenient", false, "let the push services accept pushes that are unfit for calls")
+	cmd.Flags().StringArrayVar(&s.phones, "phone", nil, "a phone as user:kind, kind one of ios, ios-sandbox, android, android-lp, windows, macos, web; may be repeated")
+	return cmd
+}
+
+// simulator is one run of planetbell sim.
+type simulator struct {
+	dir, control, public, admin string
+	ring                        time.Duration
+	lenient                     bool
+	phones                      []string
+}
+
+func (s *simulator) run(cmd *cobra.Command) (err error) {
+	ctx, out := cmd.Context(), printer{w: cmd.OutOrStdout()}
+	requests, err := phoneRequests(s.phones)
+	if err != nil {
+		return usageError(cmd, err)
+	}
+	if err := os.MkdirAll(s.dir, 0o700); err != nil {
+		return fmt.Errorf("make the folder of the simulator: %w", err)
+	}
+	dir, err := filepath.Abs(s.dir)
+	if err != nil {
+		return fmt.Errorf("find the folder of the simulator: %w", err)
+	}
+	world, err := sim.NewWorld(sim.WorldOptions{Dir: dir, RingTime: s.ring, Lenient: s.lenient, ControlAddress: s.control})
+	if err != nil {
+		return fmt.Errorf("start the simulator: %w", err)
+	}
+	defer func() { err = errors.Join(err, world.Close()) }()
+	server, file, err := s.writeConfig(dir, world.Settings())
+	if err != nil {
+		return err
+	}
+	out.line("The simulator is up; it is told what to do at %s", world.Settings().ControlURL)
+	out.line("Now start the server in another terminal:")
+	out.line("")
+	out.line("  %s serve --config %s", program(), file)
+	out.line("")
+	if err := world.Connect(server); err != nil {
+		return fmt.Errorf("connect the simulator: %w", err)
+	}
+	if err := waitForServer(ctx, "http://"+s.admin+"/readyz"); err != nil {
+		return ended(ctx, err)
+	}
+	out.line("The server answers.")
+	events := world.Events(ctx)
+	for _, r := range requests {
+		if _, err := world.AddPhone(ctx, r); err != nil {
+			return ended(ctx, fmt.Errorf("register %s: %w", r.Name, err))
+		}
+	}
+	d := demo{out: out}
+	d.show(events) // until Ctrl-C ends ctx
+	return nil
+}
+
+// phoneRequests reads --phone values. Several phones of one kind get a number.
+func phoneRequests(texts []string) ([]sim.PhoneRequest, error) {
+	var requests []sim.PhoneRequest
+	named := map[string]int{}
+	for _, text := range texts {
+		user, kind, ok := strings.Cut(text, ":")
+		if !ok || user == "" {
+			return nil, fmt.Errorf("--phone %q is not of the form user:kind, such as bob:ios", text)
+		}
+		r := sim.PhoneRequest{UserID: user, DisplayName: user, Name: user + "'s " + kind}
+		if named[r.Name]++; named[r.Name] > 1 {
+			r.Name = fmt.Sprintf("%s %d", r.Name, named[r.Name])
+		}
+		kind, r.Sandbox = strings.CutSuffix(kind, "-sandbox")
+		r.Kind = sim.PhoneKind(kind)
+		requests = append(requests, r)
+	}
+	return requests, nil
+}
+
+// simServer is what the configuration of the server under test is made of.
+type simServer struct {
+	sim.Settings
+	Public, Admin                        string
+	RingTime                             time.Duration
+	AdminToken, SigningKey               string
+	APISecret, ClientKey, CallbackSecret string
+	Service, APIKey                      string
+}
+
+func (s *simulator) writeConfig(dir string, settings sim.Settings) (sim.AppServer, string, error) {
+	v := simServer{
+		Settings: settings, Public: s.public, Admin: s.admin, RingTime: s.ring,
+		AdminToken: freshSecret(), SigningKey: freshSecret(), APISecret: freshSecret(),
+		ClientKey: freshSecret()[:32], CallbackSecret: freshSecret()[:40],
+		Service: "sim-service", APIKey: "sim-api-key",
+	}
+	var text strings.Builder
+	if err := template.Must(template.New("sim").Parse(simConfig)).Execute(&text, v); err != nil {
+		return sim.AppServer{}, "", fmt.Errorf("make the configuration: %w", err)
+	}
+	file := filepath.Join(dir, "planetbell.yaml")
+	if err := os.WriteFile(file, []byte(text.String()), 0o600); err != nil {
+		return sim.AppServer{}, "", fmt.Errorf("write the configuration: %w", err)
+	}
+	base := "http://" + s.public
+	return sim.AppServer{
+		BaseURL: base, CallbackURL: base + "/cb/" + v.CallbackSecret, ServiceID: v.Service,
+		ClientKey: v.ClientKey, APIKey: v.APIKey, APISecret: planet.Secret(v.APISecret),
+	}, file, nil
+}
+
+func freshSecret() string {
+	b := make([]byte, 32)
+	_, _ = rand.Read(b) // never fails
+	return hex.EncodeToString(b)
+}
+
+// waitForServer asks once a second until the server is ready or ctx ends.
+func waitForServer(ctx context.Context, url string) error {
+	client := http.Client{Timeout: 2 * time.Second}
+	ticker := time.NewTicker(time.Second)
+	defer ticker.Stop()
+	for {
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+		if err != nil {
+			return fmt.Errorf("ask whether the server is up: %w", err)
+		}
+		if resp, err := client.Do(req); err == nil {
+			_ = resp.Body.Close()
+			if resp.StatusCode == http.StatusOK {
+				return nil
+			}
+		}
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}

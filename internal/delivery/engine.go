@@ -217,8 +217,8 @@ func (e *Engine) ring(ctx context.Context, r *bell.Ring) {
 	seen := map[bell.Verdict]int{}
 	spare := false
 	for {
-		release, err := e.slot(ctx, route.Key)
-		if err != nil {
+		release, ok := e.slot(ctx, r, route.Key)
+		if !ok {
 			e.interrupted(ctx, r)
 			return
 		}
@@ -228,7 +228,7 @@ func (e *Engine) ring(ctx context.Context, r *bell.Ring) {
 			e.deposited(r)
 			return
 		}
-		if ctx.Err() != nil && attempt.Outcome.Verdict != bell.Accepted {
+		if e.over(ctx, r) && attempt.Outcome.Verdict != bell.Accepted {
 			e.record(r, e.stateAfter(ctx), attempt)
 			return
 		}
@@ -250,9 +250,15 @@ func (e *Engine) ring(ctx context.Context, r *bell.Ring) {
 	}
 }
 
-// slot waits for one of the route's places. Places are per route, so a provider that
-// hangs fills its own and nobody else's.
-func (e *Engine) slot(ctx context.Context, key RouteKey) (release func(), err error) {
+// over reports whether nothing may be attempted any more. The clock is asked too: a
+// timer, and so a context, ends a moment after its time.
+func (e *Engine) over(ctx context.Context, r *bell.Ring) bool {
+	return ctx.Err() != nil || !e.Now().Before(r.Delivery.Deadline)
+}
+
+// slot waits for one of the route's places; false means that the ring is over. Places
+// are per route, so a provider that hangs fills its own and nobody else's.
+func (e *Engine) slot(ctx context.Context, r *bell.Ring, key RouteKey) (release func(), ok bool) {
 	e.mu.Lock()
 	places := e.routes[key]
 	if places == nil {
@@ -260,18 +266,15 @@ func (e *Engine) slot(ctx context.Context, key RouteKey) (release func(), err er
 		e.routes[key] = places
 	}
 	e.mu.Unlock()
-	if ctx.Err() != nil {
-		return nil, context.Cause(ctx)
-	}
 	select {
 	case places <- struct{}{}:
-		if ctx.Err() != nil { // a ring's end frees many places at once, and both were ready
+		if e.over(ctx, r) { // a ring's end frees many places at once, and both were ready
 			<-places
-			return nil, context.Cause(ctx)
+			return nil, false
 		}
-		return func() { <-places }, nil
+		return func() { <-places }, true
 	case <-ctx.Done():
-		return nil, context.Cause(ctx)
+		return nil, false
 	}
 }
 
@@ -385,7 +388,7 @@ func (e *Engine) logAttempt(r *bell.Ring, key RouteKey, a bell.Attempt) {
 		level = slog.LevelWarn
 	}
 	e.Log.Log(context.Background(), level, "attempt", "sid", r.Call.SessionID, "device", r.Device.ID,
-		"token", r.Device.PushToken.Fingerprint(), "credential", key.Credential, "channel", key.Channel, "server", key.Server,
+		"fingerprint", r.Device.PushToken.Fingerprint(), "route", key.Credential, "channel", key.Channel, "server", key.Server,
 		"number", a.Number, "verdict", a.Outcome.Verdict, "reason", a.Outcome.Reason, "status", a.Outcome.Status,
 		"detail", a.Outcome.Detail, "took", a.Took)
 }

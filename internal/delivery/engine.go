@@ -388,7 +388,7 @@ func (e *Engine) logAttempt(r *bell.Ring, key RouteKey, a bell.Attempt) {
 		level = slog.LevelWarn
 	}
 	e.Log.Log(context.Background(), level, "attempt", "sid", r.Call.SessionID, "device", r.Device.ID,
-		"fingerprint", r.Device.PushToken.Fingerprint(), "route", key.Credential, "channel", key.Channel, "server", key.Server,
+		"fingerprint", r.Device.PushToken.Fingerprint(), "via", key.Credential, "channel", key.Channel, "server", key.Server,
 		"number", a.Number, "verdict", a.Outcome.Verdict, "reason", a.Outcome.Reason, "status", a.Outcome.Status,
 		"detail", a.Outcome.Detail, "took", a.Took)
 }

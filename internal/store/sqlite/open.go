@@ -161,7 +161,11 @@ func prepareFiles(path string) error {
 	if err != nil {
 		return fmt.Errorf("open the database file: %w", err)
 	}
-	if err := errors.Join(f.Chmod(0o600), f.Close()); err != nil {
+	info, err := f.Stat()
+	if err == nil && info.Mode().Perm()&0o077 != 0 { // a file that was there before
+		err = f.Chmod(0o600)
+	}
+	if err := errors.Join(err, f.Close()); err != nil {
 		return fmt.Errorf("protect the database file %s: %w", path, err)
 	}
 	return nil

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -17,7 +18,11 @@ import (
 	"testing/iotest"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/planetbell/planetbell/internal/bell"
 	"github.com/planetbell/planetbell/internal/config"
+	"github.com/planetbell/planetbell/internal/console"
 	"github.com/planetbell/planetbell/internal/testlog"
 	"github.com/planetbell/planetbell/planet"
 )
@@ -275,5 +280,76 @@ func TestPages(t *testing.T) {
 func TestAdminTimeoutIsLongerThanTheServersOwn(t *testing.T) {
 	if adminTimeout <= 10*time.Second { // console's requestTime
 		t.Errorf("%s: the server's own sentence would not arrive", adminTimeout)
+	}
+}
+
+func TestWhatIsSent(t *testing.T) {
+	type request struct{ method, target, contentType, authorization, body string }
+	var got []request
+	base := handle(t, func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			t.Error(err)
+		}
+		got = append(got, request{r.Method, r.URL.RequestURI(), r.Header.Get("Content-Type"), r.Header.Get("Authorization"), string(body)})
+		if r.Method == http.MethodDelete {
+			w.WriteHeader(http.StatusNoContent)
+			return
+		}
+		w.Header().Set("Content-Type", "application/json; charset=utf-8")
+		fmt.Fprint(w, "{}")
+	})
+	client, err := newAdminClient(base+"/", "token", "a test", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	bare, err := newAdminClient(base, "", "", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx := t.Context()
+	_, errList := bare.Devices(ctx, url.Values{"user_id": {"a b&c"}})
+	_, errCall := client.Call(ctx, "a/../b?c", url.Values{})
+	_, errMint := client.MintAccessToken(ctx, console.AccessTokenRequest{Project: "main", UserID: "alice"})
+	_, errAdd := client.AddDevice(ctx, console.NewDevice{Project: "main", UserID: "bob", Channel: bell.FCM, PushToken: console.SentSecret{Secret: "the token"}})
+	if err := errors.Join(errList, errCall, errMint, errAdd, client.RemoveDevice(ctx, "../calls")); err != nil {
+		t.Fatal(err)
+	}
+	want := []request{
+		{"GET", "/admin/v1/devices?user_id=a+b%26c", "", "", ""},
+		{"GET", "/admin/v1/calls/a%2F..%2Fb%3Fc?", "", "Bearer token", ""},
+		{"POST", "/admin/v1/access_tokens", "application/json", "Bearer token", `{"project":"main","user_id":"alice"}`},
+		{"POST", "/admin/v1/devices", "application/json", "Bearer token", `{"project":"main","user_id":"bob","channel":"fcm","push_token":"the token"}`},
+		{"DELETE", "/admin/v1/devices/..%2Fcalls", "", "Bearer token", ""},
+	}
+	if diff := cmp.Diff(want, got, cmp.AllowUnexported(request{})); diff != "" {
+		t.Errorf("requests (-want +got):\n%s", diff)
+	}
+}
+
+func TestRefusalsAreRepeatedCleanly(t *testing.T) {
+	base := handle(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/problem+json")
+		w.WriteHeader(http.StatusTooManyRequests)
+		fmt.Fprint(w, `{"detail":"Wait\u001b[2J a moment."}`)
+	})
+	r := ask(t, base, "device", "list")
+	if r.err == nil || r.err.Error() != "Wait?[2J a moment." {
+		t.Errorf("error %q", r.err)
+	}
+}
+
+func TestProxiesNeverSeeTheToken(t *testing.T) {
+	proxy := handle(t, func(http.ResponseWriter, *http.Request) { t.Error("the proxy was asked") })
+	for _, name := range []string{"HTTP_PROXY", "http_proxy", "ALL_PROXY"} {
+		t.Setenv(name, proxy)
+	}
+	client, err := newAdminClient("http://planetbell.invalid:8081", "token", "a test", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	transport, ok := client.http.Transport.(*http.Transport)
+	if !ok || transport.Proxy != nil {
+		t.Error("the client would use a proxy")
 	}
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"math"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -77,7 +78,7 @@ func coarse(d time.Duration) string {
 func length(d time.Duration) string {
 	switch {
 	case d < 0:
-		return "-" + length(-d)
+		return "-" + length(-max(d, -math.MaxInt64)) // the least number has no opposite
 	case d < 10*time.Millisecond:
 		return decimal(float64(d)/float64(time.Millisecond)) + " ms"
 	case d < time.Second:

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"math"
 	"testing"
 	"time"
 
@@ -20,6 +21,7 @@ func TestLength(t *testing.T) {
 		time.Minute:                         "1 min",
 		65 * time.Second:                    "1 min 5 s",
 		2*time.Hour + 3*time.Minute + 59999: "2 h 3 min",
+		math.MinInt64:                       "-2562047 h 47 min",
 		-2 * time.Second:                    "-2 s",
 	} {
 		if got := length(d); got != want {

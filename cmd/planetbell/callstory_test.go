@@ -1,0 +1,128 @@
+package main
+
+import (
+	"encoding/json"
+	"os"
+	"strings"
+	"testing"
+	"time"
+	"unicode"
+
+	"github.com/planetbell/planetbell/internal/bell"
+	"github.com/planetbell/planetbell/internal/console"
+	"github.com/planetbell/planetbell/planet"
+)
+
+// FuzzTell feeds the story whatever a server may answer: nothing of it may reach the
+// terminal but printable text.
+func FuzzTell(f *testing.F) {
+	golden, err := os.ReadFile("testdata/admin_call_show.json")
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(string(golden))
+	f.Add(`{}`)
+	f.Add(`{"call":{"state":"ended","outcome":"\u001b[2J","notified_at":"0001-01-01T00:00:01Z","ended_at":"9999-12-31T23:59:59Z"}}`)
+	f.Add(`{"deliveries":[{"attempts":[{"took_ms":1e300,"retry_after_ms":-9}]}],"journal":[{"kind":"\r\n"}]}`)
+	f.Fuzz(func(t *testing.T, answer string) {
+		var story console.CallStory
+		if json.Unmarshal([]byte(answer), &story) != nil {
+			return
+		}
+		for _, r := range tell(&story, noon) {
+			if r != '\n' && !unicode.IsPrint(r) {
+				t.Fatalf("the story of %q holds %q", answer, r)
+			}
+		}
+	})
+}
+
+func TestDeviceWords(t *testing.T) {
+	device := console.Device{
+		AppType: "IOS", Channel: bell.FCM, APNsServer: bell.APNsSandbox, PushTokenFingerprint: "cbec5a2f",
+	}
+	tests := []struct {
+		name     string
+		delivery console.Delivery
+		want     string
+	}{
+		{"gone", console.Delivery{DeviceID: "d", Channel: bell.FCM}, "device d, fcm; it is gone since"},
+		{"its channel then, not now", console.Delivery{DeviceID: "d", Channel: bell.APNsVoIP, Device: &device}, "IOS, device d, apns_voip sandbox, push token cbec5a2f"},
+		{"bare", console.Delivery{DeviceID: "d", Device: &console.Device{}}, "device d, none yet"},
+	}
+	for _, test := range tests {
+		if got := deviceWords(&test.delivery); got != test.want {
+			t.Errorf("%s: %q, want %q", test.name, got, test.want)
+		}
+	}
+}
+
+func TestStateWords(t *testing.T) {
+	tests := []struct {
+		delivery console.Delivery
+		want     string
+	}{
+		{console.Delivery{State: bell.DeliveryPending}, "nothing was sent yet"},
+		{console.Delivery{State: bell.DeliverySending, Reason: "timeout"}, "an attempt is under way (timeout)"},
+		{console.Delivery{State: bell.DeliveryAccepted, Channel: bell.FCM, Reason: "x"}, "the provider took it"},
+		{console.Delivery{State: bell.DeliveryAccepted, Channel: bell.LongPoll}, "the device fetched it"},
+		{console.Delivery{State: bell.DeliveryReceived, Reason: "x"}, "the device said that it has the call"},
+		{console.Delivery{State: bell.DeliveryFailed, Reason: "BadTopic"}, "it was refused for good (BadTopic)"},
+		{console.Delivery{State: bell.DeliveryFailed, Reason: "no_channel"}, "nothing was sent, because the app never said how it can be reached (no_channel)"},
+		{console.Delivery{State: bell.DeliveryExpired, Reason: "no_channel"}, "the ring was over before it could be delivered (no_channel)"},
+	}
+	for _, test := range tests {
+		if got := stateWords(&test.delivery); got != test.want {
+			t.Errorf("%s, %s: %q, want %q", test.delivery.State, test.delivery.Reason, got, test.want)
+		}
+	}
+}
+
+func TestAttemptWords(t *testing.T) {
+	later := noon.Add(2500 * time.Millisecond)
+	tests := []struct {
+		name    string
+		attempt console.Attempt
+		channel bell.Channel
+		want    string
+	}{
+		{"plain", console.Attempt{Number: 1, StartedAt: noon, TookMS: 0.25, Verdict: bell.Accepted}, bell.FCM, "attempt 1 after 0 ms, took 0.2 ms: the provider took it"},
+		{"fetched", console.Attempt{Number: 1, StartedAt: noon, Verdict: bell.Accepted}, bell.LongPoll, "attempt 1 after 0 ms, took 0 ms: the device fetched it"},
+		{"unknown verdict", console.Attempt{Number: 2, Verdict: "shrug", TookMS: 61000}, bell.FCM, "attempt 2, took 1 min 1 s: shrug"},
+		{"all", console.Attempt{
+			Number: 3, StartedAt: later, TookMS: 12, Verdict: bell.RetryThrottled, Status: 429, Reason: "QUOTA_EXCEEDED",
+			RetryAfterMS: 1500, TokenAction: bell.TokenKeep, Detail: "Too many.",
+		}, bell.FCM, "attempt 3 after 2.5 s, took 12 ms: 429 QUOTA_EXCEEDED (too much for this device or project, to be tried again later); asked to wait 1.5 s. Too many."},
+		{"dead token", console.Attempt{Number: 1, StartedAt: noon, Verdict: bell.Rejected, Status: 410, TokenAction: bell.TokenDrop}, bell.APNsVoIP, "attempt 1 after 0 ms, took 0 ms: 410 (refused for good); the push token is dead"},
+	}
+	for _, test := range tests {
+		if got := attemptWords(&test.attempt, test.channel, noon); got != test.want {
+			t.Errorf("%s:\n got %q\nwant %q", test.name, got, test.want)
+		}
+	}
+}
+
+func TestEndings(t *testing.T) {
+	for want, c := range map[string]console.Call{
+		"ringing":     {State: bell.CallRinging},
+		"lost":        {State: bell.CallLost},
+		"push failed": {State: bell.CallEnded, Outcome: planet.OutcomePushFailed},
+	} {
+		if got := ending(c); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+	for _, outcome := range []planet.Outcome{
+		planet.OutcomeCompleted, planet.OutcomeCanceled, planet.OutcomeDeclined, planet.OutcomeBusy,
+		planet.OutcomeMissed, planet.OutcomePushFailed, planet.OutcomeFailed,
+	} {
+		story := console.CallStory{Call: console.Call{State: bell.CallEnded, Outcome: outcome, EndedAt: noon}}
+		if text := tell(&story, noon); strings.Contains(text, "unknown reason") {
+			t.Errorf("%s has no words: %s", outcome, text)
+		}
+	}
+	story := console.CallStory{Call: console.Call{State: bell.CallEnded, Outcome: "brand_new"}}
+	if text := tell(&story, noon); !strings.Contains(text, "brand new, for an unknown reason.") {
+		t.Errorf("an outcome of a newer server: %s", text)
+	}
+}

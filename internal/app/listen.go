@@ -54,12 +54,14 @@ func (a *App) publicHandler() http.Handler {
 
 func (a *App) adminServer(t *tls.Config) *http.Server {
 	handler := console.New(console.Config{
-		Token:     a.cfg.Admin.Token,
-		PublicURL: a.cfg.Public.ExternalURL(),
-		Hosts:     hostsOf(a.cfg.Public),
-		Channels:  a.senders.Channels,
-		Ready:     a.readiness,
-		Version:   string(a.version),
+		Token: a.cfg.Admin.Token,
+		// Without a token the configuration allows loopback only, and so does the console.
+		OpenOnLoopback: a.cfg.Admin.Token == "",
+		PublicURL:      a.cfg.Public.ExternalURL(),
+		Hosts:          hostsOf(a.cfg.Public),
+		Channels:       a.senders.Channels,
+		Ready:          a.readiness,
+		Version:        string(a.version),
 	}, console.Services{
 		Devices: a.devices, Calls: a.calls, Tokens: a.accounts, Projects: a.projects,
 	}, a.log, a.registry)

@@ -130,7 +130,7 @@ func configFailure(cmd *cobra.Command, err error) error {
 		for _, p := range wrong.Problems {
 			cmd.PrintErrln(p)
 		}
-		return &exitError{code: exitFailed, err: fmt.Errorf("the configuration has %s; nothing was started", counted(len(wrong.Problems), "error"))}
+		return &exitError{code: exitFailed, err: fmt.Errorf("the configuration has %s", counted(len(wrong.Problems), "error"))}
 	}
 	return err
 }

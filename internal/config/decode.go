@@ -147,7 +147,11 @@ func (d *decoder) value(v reflect.Value, f reflect.StructField, path string) {
 	if f.Tag.Get("path") == "yes" && v.String() != "" {
 		v.SetString(d.resolve(v.String(), path))
 	}
-	if message := outOfBounds(v, f.Tag); message != "" {
+	written, isText := d.layers.merged.Get(path).(string)
+	if !isText {
+		written = show(v)
+	}
+	if message := outOfBounds(v, f.Tag, written); message != "" {
 		d.problems.wrong(shown(path), message)
 	}
 }
@@ -186,8 +190,9 @@ func wantOf(v reflect.Value) string {
 	}
 }
 
-// outOfBounds checks the tags min, max and oneof.
-func outOfBounds(v reflect.Value, tag reflect.StructTag) string {
+// outOfBounds checks the tags min, max and oneof. The sentence shows a number or duration
+// as it was written.
+func outOfBounds(v reflect.Value, tag reflect.StructTag, written string) string {
 	if words, ok := tag.Lookup("oneof"); ok {
 		known := strings.Fields(words)
 		for _, value := range each(v) {
@@ -207,7 +212,7 @@ func outOfBounds(v reflect.Value, tag reflect.StructTag) string {
 	if v.Int() >= least.Int() && v.Int() <= most.Int() {
 		return ""
 	}
-	return fmt.Sprintf("%s, want %s to %s.", show(v), low, tag.Get("max"))
+	return fmt.Sprintf("%s, want %s to %s.", written, low, tag.Get("max"))
 }
 
 // choice writes "a, b or c".

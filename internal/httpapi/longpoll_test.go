@@ -1,0 +1,317 @@
+package httpapi_test
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"github.com/planetbell/planetbell/internal/bell"
+	"github.com/planetbell/planetbell/planet"
+)
+
+// holding makes the mailbox wait for the whole hold time and records it.
+func (w *world) holding() *[]time.Duration {
+	var holds []time.Duration
+	w.mailbox.wait = func(ctx context.Context, deviceID string, hold time.Duration) (*bell.Letter, error) {
+		if deviceID != "device-1" {
+			w.t.Errorf("waited for device %q", deviceID)
+		}
+		holds = append(holds, hold)
+		timer := time.NewTimer(hold)
+		defer timer.Stop()
+		select {
+		case <-timer.C:
+			return nil, nil
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+	}
+	return &holds
+}
+
+func TestPollIsHeld(t *testing.T) {
+	tests := []struct {
+		configured, at time.Duration
+	}{
+		{0, 25 * time.Second},
+		{50 * time.Second, 50 * time.Second},
+		{time.Second, 5 * time.Second},
+		{10 * time.Minute, 55 * time.Second},
+	}
+	for _, test := range tests {
+		t.Run(fmt.Sprint(test.configured), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t)
+				w.config.Hold = test.configured
+				holds := w.holding()
+				different := map[time.Duration]bool{}
+				for range 20 {
+					start := time.Now()
+					w.do("GET", "/v2/notification/lp", "", as(appToken)...).want(t, http.StatusServiceUnavailable)
+					took := time.Since(start)
+					if took > test.at || took < test.at*9/10 || took != (*holds)[len(*holds)-1] {
+						t.Errorf("answered after %v, want up to a tenth less than %v", took, test.at)
+					}
+					different[took] = true
+				}
+				if len(different) < 10 {
+					t.Errorf("20 polls had %d different times; they would stay in step", len(different))
+				}
+				if level := w.lines()[0]["level"]; level != "DEBUG" {
+					t.Errorf("an empty poll is logged as %v", level)
+				}
+			})
+		})
+	}
+}
+
+// TestPollIsNeverRefusedAtOnce: Android and Apple would ask again at once, for ever;
+// and Windows stops at anything but 503.
+func TestPollIsNeverRefusedAtOnce(t *testing.T) {
+	none := func(context.Context, string, time.Duration) (*bell.Letter, error) { return nil, nil }
+	tests := []struct {
+		name    string
+		broken  func(*world)
+		atLeast time.Duration
+	}{
+		{"empty mailbox that does not wait", func(w *world) { w.mailbox.wait = none }, time.Second},
+		{"too many polls", func(w *world) { w.everything(bell.E(bell.TooMany, "Too many polls.", nil)) }, 2 * time.Second},
+		{"mailbox fails", func(w *world) { w.everything(errors.New("disk")) }, 2 * time.Second},
+		{"registry fails", func(w *world) {
+			w.devices.polling = func(context.Context, bell.Identity) (string, error) { return "", errors.New("disk") }
+		}, 2 * time.Second},
+		{"accounts fail", func(w *world) {
+			w.accounts.authenticate = func(context.Context, planet.Secret) (bell.Identity, error) {
+				return bell.Identity{}, errors.New("disk")
+			}
+		}, 2 * time.Second},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t)
+				test.broken(w)
+				start := time.Now()
+				w.do("GET", "/v2/notification/lp", "", as(appToken)...).want(t, http.StatusServiceUnavailable)
+				if took := time.Since(start); took < test.atLeast || took > 5*time.Second {
+					t.Errorf("answered after %v, want at least %v and not much more", took, test.atLeast)
+				}
+			})
+		})
+	}
+}
+
+func TestPollDeliversACall(t *testing.T) {
+	w := newWorld(t)
+	var done []bool
+	w.mailbox.wait = func(context.Context, string, time.Duration) (*bell.Letter, error) {
+		return letter(func(written bool) { done = append(done, written) }), nil
+	}
+	out := w.do("GET", "/v2/notification/lp", "", as(appToken)...)
+	out.want(t, http.StatusOK)
+	want := map[string]any{
+		"app_call_type": "A", "app_callee_uid": "bob", "app_callee_sid": service, "app_caller_uid": "alice",
+		"app_caller_sid": service, "_env": "evaluation", "cc_param": ccParam, "app_session_id": sid,
+		"app_sent_at": "1700000000000", "app_expires_at": "1700000055000",
+	}
+	if diff := cmp.Diff(want, out.envelope.Data); diff != "" {
+		t.Errorf("data (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff([]bool{true}, done); diff != "" {
+		t.Errorf("done (-want +got):\n%s", diff)
+	}
+	if line := w.lines()[0]; line["sid"] != sid {
+		t.Errorf("log line %v", line)
+	}
+}
+
+// brokenWriter fails as a connection does that has gone.
+type brokenWriter struct{ *httptest.ResponseRecorder }
+
+func (brokenWriter) Write([]byte) (int, error) { return 0, errors.New("broken pipe") }
+
+// unflushable takes the bytes but cannot send them.
+type unflushable struct{ *httptest.ResponseRecorder }
+
+func (unflushable) FlushError() error { return errors.New("broken pipe") }
+
+func TestLetterGoesBackWhenItCouldNotBeWritten(t *testing.T) {
+	leave, cancel := context.WithCancel(t.Context())
+	cancel()
+	tests := []struct {
+		name   string
+		writer http.ResponseWriter
+		ctx    context.Context
+	}{
+		{"write fails", brokenWriter{httptest.NewRecorder()}, t.Context()},
+		{"flush fails", unflushable{httptest.NewRecorder()}, t.Context()},
+		{"client has gone", httptest.NewRecorder(), leave},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			w := newWorld(t)
+			var done []bool
+			w.mailbox.wait = func(context.Context, string, time.Duration) (*bell.Letter, error) {
+				return letter(func(written bool) { done = append(done, written) }), nil
+			}
+			r := httptest.NewRequest("GET", "/v2/notification/lp", nil).WithContext(test.ctx)
+			r.Header.Set("Authorization", "Bearer "+appToken)
+			w.start().ServeHTTP(test.writer, r)
+			if diff := cmp.Diff([]bool{false}, done); diff != "" {
+				t.Errorf("done (-want +got):\n%s", diff)
+			}
+			if line := w.lines()[0]; line["status"] != 499.0 {
+				t.Errorf("log line %v, want status 499", line)
+			}
+		})
+	}
+}
+
+// TestLetterGoesBackWhenTheClientLeaves uses a real connection: net/http has to notice.
+func TestLetterGoesBackWhenTheClientLeaves(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		var done []bool
+		w.mailbox.wait = func(ctx context.Context, _ string, _ time.Duration) (*bell.Letter, error) {
+			<-ctx.Done() // the call comes just as the client leaves
+			return letter(func(written bool) { done = append(done, written) }), nil
+		}
+		s := w.serve(t)
+		client := s.dial()
+		fmt.Fprintf(client, "GET /v2/notification/lp HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer %s\r\n\r\n", appToken)
+		synctest.Wait()
+		if n := s.gauge("planetbell_http_polls_waiting"); n != 1 {
+			t.Errorf("%v polls wait", n)
+		}
+		if err := client.Close(); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		if diff := cmp.Diff([]bool{false}, done); diff != "" {
+			t.Errorf("done (-want +got):\n%s", diff)
+		}
+		if n := s.gauge("planetbell_http_polls_waiting"); n != 0 {
+			t.Errorf("%v polls wait", n)
+		}
+		s.stop()
+	})
+}
+
+// TestLetterGoesBackWhenTheClientDoesNotRead: a client that takes nothing off the wire
+// holds neither the connection nor the call.
+func TestLetterGoesBackWhenTheClientDoesNotRead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		var done []bool
+		var after time.Duration
+		start := time.Now()
+		w.mailbox.wait = func(context.Context, string, time.Duration) (*bell.Letter, error) {
+			return letter(func(written bool) { done, after = append(done, written), time.Since(start) }), nil
+		}
+		s := w.serve(t)
+		client := s.dial()
+		fmt.Fprintf(client, "GET /v2/notification/lp HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer %s\r\n\r\n", appToken)
+		advance(t, 6*time.Second)
+		if diff := cmp.Diff([]bool{false}, done); diff != "" || after != 5*time.Second {
+			t.Errorf("done %v after %v, want [false] after 5s", done, after)
+		}
+		_ = client.Close()
+		s.stop()
+	})
+}
+
+// TestPollOutlivesTheReadTimeouts: what bounds slow requests must not cut a poll.
+func TestPollOutlivesTheReadTimeouts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.config.Hold = 55 * time.Second
+		w.holding()
+		s := w.serve(t)
+		client := s.dial()
+		fmt.Fprintf(client, "GET /v2/notification/lp HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer %s\r\n\r\n", appToken)
+		in := bufio.NewReader(client)
+		start := time.Now()
+		res, err := http.ReadResponse(in, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.Copy(io.Discard, res.Body); err != nil {
+			t.Error(err)
+		}
+		if took := time.Since(start); res.StatusCode != http.StatusServiceUnavailable || took < 49*time.Second {
+			t.Errorf("status %d after %v", res.StatusCode, took)
+		}
+		_ = client.Close()
+		s.stop()
+	})
+}
+
+// TestPollThatPanicsGivesTheLetterBack: the mailbox must not believe it delivered.
+func TestPollThatPanics(t *testing.T) {
+	w := newWorld(t)
+	w.panicWith(ccParam)
+	w.do("GET", "/v2/notification/lp", "", as(appToken)...).want(t, http.StatusInternalServerError)
+	if n, err := testutil.GatherAndCount(w.registry, "planetbell_http_panics_total"); n != 1 || err != nil {
+		t.Errorf("metric: %d, %v", n, err)
+	}
+}
+
+// server is a real one of NewServer over connections in memory, so that it lives in a
+// bubble.
+type server struct {
+	w      *world
+	http   *http.Server
+	accept chan net.Conn
+	ended  chan error
+}
+
+func (s *server) Accept() (net.Conn, error) {
+	c, ok := <-s.accept
+	if !ok {
+		return nil, net.ErrClosed
+	}
+	return c, nil
+}
+
+func (s *server) Close() error   { close(s.accept); return nil }
+func (s *server) Addr() net.Addr { return &net.TCPAddr{} }
+
+func (s *server) dial() net.Conn {
+	ours, theirs := net.Pipe()
+	s.accept <- theirs
+	return ours
+}
+
+func (s *server) stop() {
+	if err := s.http.Shutdown(s.w.t.Context()); err != nil {
+		s.w.t.Errorf("shutdown: %v", err)
+	}
+	if err := <-s.ended; !errors.Is(err, http.ErrServerClosed) {
+		s.w.t.Errorf("serve: %v", err)
+	}
+}
+
+func (s *server) gauge(name string) float64 {
+	families, err := s.w.registry.Gather()
+	if err != nil {
+		s.w.t.Fatal(err)
+	}
+	for _, f := range families {
+		if f.GetName() == name {
+			return f.GetMetric()[0].GetGauge().GetValue()
+		}
+	}
+	s.w.t.Fatalf("no metric %s", name)
+	return 0
+}

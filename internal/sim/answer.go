@@ -23,7 +23,8 @@ type Answer struct {
 	// GoAway makes the HTTP/2 server announce the end of the connection after the
 	// answer. It may stand beside the fake's own answer (Status 0).
 	GoAway bool
-	// Status is the HTTP status; 0 means the fake's own judgement.
+	// Status is the HTTP status; 0 means the fake's own judgement. 200 takes the request
+	// and loses it.
 	Status int
 	// Reason is APNs' reason, FCM's errorCode, or OAuth's error. Unless Body is set, the
 	// fake wraps it as the real service does.
@@ -67,7 +68,7 @@ func (a *Answer) fault(w http.ResponseWriter, r *http.Request) bool {
 		return false
 	}
 	w.Header().Set("Content-Type", a.ContentType)
-	w.WriteHeader(a.Status)
+	w.WriteHeader(max(a.Status, http.StatusOK))
 	_, _ = w.Write([]byte(a.Body))
 	return true
 }

@@ -282,6 +282,10 @@ func (f *FCM) serveSend(w http.ResponseWriter, r *http.Request) {
 		f.reject(&fcmError{status: s.Status, code: "Script", message: "scripted body"})
 		return
 	}
+	if s.Status == http.StatusOK {
+		writeJSON(w, s.Status, map[string]string{"name": f.newName()})
+		return
+	}
 	if s.Status != 0 {
 		e := &fcmError{status: s.Status, code: s.Reason, message: "scripted", fcm: true}
 		f.reject(e)
@@ -300,6 +304,9 @@ func (f *FCM) serveSend(w http.ResponseWriter, r *http.Request) {
 		f.deliver(m)
 	}
 }
+
+// newName makes the name of a message.
+func (f *FCM) newName() string { return "projects/" + f.o.ProjectID + "/messages/0:" + randomHex(12) }
 
 // refuse answers an error; one without a status word comes from the front end, as HTML.
 func (f *FCM) refuse(w http.ResponseWriter, e *fcmError) {

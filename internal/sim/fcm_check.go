@@ -96,7 +96,7 @@ func (f *FCM) judge(r *http.Request, body []byte) (*FCMMessage, *fcmError) {
 			return nil, e
 		}
 	}
-	m.Name = "projects/" + f.o.ProjectID + "/messages/0:" + randomHex(12)
+	m.Name = f.newName()
 	return m, nil
 }
 

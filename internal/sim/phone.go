@@ -190,9 +190,9 @@ func (p *Phone) SetBehavior(b Behavior) {
 func (p *Phone) Uninstall() {
 	switch p.kind {
 	case IOS:
-		p.o.APNs.Unregister(p.token, p.Topic(), p.clock.Now())
+		p.o.APNs.Unregister(p.Token().Reveal(), p.Topic(), p.clock.Now())
 	case Android:
-		p.o.FCM.Unregister(p.token)
+		p.o.FCM.Unregister(p.Token().Reveal())
 	}
 	p.Close()
 }

@@ -82,7 +82,9 @@ type RingResult struct {
 // Ring takes a Notify: it records the call with one delivery for each device of the
 // callee, on disk, and starts to ring. It does not wait for any provider. A repeat of
 // a known call rings nothing. The error kind is bell.Unavailable when the call could
-// not be taken; then nothing rings and nothing was recorded that would.
+// not be taken; then nothing rings. One case is left open: when ctx ended while the
+// commit was under way, the call may be on disk, and is then claimed like that of a dead
+// process once its lease has run out.
 func (s *Service) Ring(ctx context.Context, project *bell.Project, n planet.NotifyCallback) (RingResult, error) {
 	now := s.now()
 	c := s.begin(project, n, now)

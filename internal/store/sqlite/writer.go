@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime/debug"
+	"slices"
 	"sync"
 
 	"github.com/planetbell/planetbell/internal/bell"
@@ -71,8 +72,24 @@ func (w *writer) submit(ctx context.Context, what string, run func(*link) error)
 		}
 		return outward(op.err)
 	case <-ctx.Done():
+		if w.withdraw(op) {
+			return bell.E(bell.Unavailable, "The database took too long; nothing was written.", ctx.Err())
+		}
 		return bell.E(bell.Unavailable, "The database took too long; the write may still happen.", ctx.Err())
 	}
+}
+
+// withdraw takes an operation out of the queue whose turn has not come. It reports
+// whether it was there: then it will not be run.
+func (w *writer) withdraw(op *operation) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	i := slices.Index(w.queue, op)
+	if i < 0 {
+		return false
+	}
+	w.queue = slices.Delete(w.queue, i, i+1)
+	return true
 }
 
 func (w *writer) enqueue(op *operation) error {

@@ -182,7 +182,9 @@ func TestRefusalDoesNotRepeatItsGroup(t *testing.T) {
 	wantNumbers(t, s, "1")
 }
 
-func TestWriteGoesOnWithoutItsCaller(t *testing.T) {
+// A write whose turn has not come is taken back when its caller leaves: what was said to
+// be refused must not happen later.
+func TestWriteOfACallerWhoLeftIsTakenBack(t *testing.T) {
 	s := numbers(t)
 	release := hold(t, s)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -191,11 +193,34 @@ func TestWriteGoesOnWithoutItsCaller(t *testing.T) {
 	waitQueued(s, 1)
 	cancel()
 	err := <-left
-	wantUnavailable(t, "submit", err, "the write may still happen")
+	wantUnavailable(t, "submit", err, "nothing was written")
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("submit = %v, want the context's error as its cause", err)
 	}
 	release()
+	if err := s.writer.submit(t.Context(), "follow", insertNumber(2)); err != nil {
+		t.Fatalf("submit: %v", err)
+	}
+	wantNumbers(t, s, "2")
+}
+
+// A write that has begun goes on: a transaction is never broken by who waits for it.
+func TestWriteThatHasBegunGoesOnWithoutItsCaller(t *testing.T) {
+	s := numbers(t)
+	begun, release := make(chan struct{}), make(chan struct{})
+	ctx, cancel := context.WithCancel(t.Context())
+	left := make(chan error, 1)
+	go func() {
+		left <- s.writer.submit(ctx, "left alone", func(l *link) error {
+			close(begun)
+			<-release
+			return insertNumber(1)(l)
+		})
+	}()
+	<-begun
+	cancel()
+	wantUnavailable(t, "submit", <-left, "the write may still happen")
+	close(release)
 	if err := s.writer.submit(t.Context(), "follow", insertNumber(2)); err != nil {
 		t.Fatalf("submit: %v", err)
 	}

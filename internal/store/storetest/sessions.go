@@ -23,6 +23,7 @@ var sessionTests = map[string]func(*testing.T, Store){
 	"not exclusive revokes nothing":        sessionShared,
 	"a session that nobody ever opened":    sessionMissing,
 	"repeated sign-up of one installation": sessionAgain,
+	"devices of earlier holders go":        sessionTakesOver,
 }
 
 func newSession(user string, n int) bell.Session {
@@ -222,4 +223,26 @@ func sessionAgain(t *testing.T, s Store) {
 	first.RevokedAt = noon
 	sessionIs(t, s, first)
 	sessionIs(t, s, second)
+}
+
+// A user ID that changes hands takes no devices along: they would ring for a stranger's
+// calls. An operator's device stays, and so does everybody else's.
+func sessionTakesOver(t *testing.T, s Store) {
+	expired := newSession("ann", 1)
+	expired.ExpiresAt = noon.Add(-time.Second)
+	ok(t, "OpenSession", openSession(t, s, expired, exclusive))
+	old, operators, others := newDevice("ann", 1), newDevice("ann", 2), newDevice("bob", 3)
+	old.SessionID, operators.SessionID, others.SessionID = expired.ID, "", id("session", 3)
+	for _, d := range []bell.Device{old, operators, others} {
+		add(t, s, d)
+	}
+
+	ok(t, "OpenSession", openSession(t, s, newSession("ann", 4), account.SessionRule{Now: noon}))
+	deviceIs(t, s, old) // a shared user ID: nobody is pushed aside
+
+	later := account.SessionRule{Now: noon.Add(2 * time.Hour), Exclusive: true, FreeIssuedBefore: noon.Add(time.Hour)}
+	ok(t, "OpenSession", openSession(t, s, newSession("ann", 5), later))
+	noDevice(t, s, old.ID)
+	deviceIs(t, s, operators)
+	deviceIs(t, s, others)
 }

@@ -183,20 +183,14 @@ func (a *App) Run(ctx context.Context) error {
 	a.ready.Store(true)
 	a.log.Info("ready", "public", a.PublicURL(), "admin", a.AdminURL(), "projects", len(a.cfg.Projects))
 
-	group.Go(func() error {
-		<-serving.Done()
-		a.ready.Store(false)
-		a.log.Info("stopping", "cause", context.Cause(serving))
-		stop, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), a.cfg.ShutdownTimeout, errShutdown)
-		defer cancel()
-		err := a.drain(stop)
-		stopBackground()
-		return errors.Join(err, shutdown(stop, a.admin, "admin"))
-	})
-	err := errors.Join(group.Wait(), behind.Wait())
+	<-serving.Done()
+	a.ready.Store(false)
+	a.log.Info("stopping", "cause", context.Cause(serving))
 	stop, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), a.cfg.ShutdownTimeout, errShutdown)
 	defer cancel()
-	err = errors.Join(err, a.cleanups.run(stop))
+	err := a.drain(stop)
+	stopBackground()
+	err = errors.Join(err, shutdown(stop, a.admin, "admin"), group.Wait(), behind.Wait(), a.cleanups.run(stop))
 	a.log.Info("stopped", "error", err)
 	return err
 }

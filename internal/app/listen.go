@@ -3,10 +3,14 @@ package app
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/url"
+	"os"
+	"syscall"
 	"time"
 
 	"github.com/planetbell/planetbell/internal/config"
@@ -16,27 +20,41 @@ import (
 
 // listen opens both listeners and makes their servers; Run serves.
 func (a *App) listen(ctx context.Context) error {
-	publicTLS, err := publicTLS(a.cfg.Public.TLS)
+	publicTLS, err := publicTLS(a.cfg.Public.TLS, a.log)
 	if err != nil {
 		return fmt.Errorf("public listener: %w", err)
 	}
-	adminTLS, err := adminTLS(a.cfg.Admin.TLS)
+	adminTLS, err := adminTLS(a.cfg.Admin.TLS, a.log)
 	if err != nil {
 		return fmt.Errorf("admin listener: %w", err)
 	}
-	var lc net.ListenConfig
-	if a.publicListener, err = lc.Listen(ctx, "tcp", a.cfg.Public.Address); err != nil {
-		return fmt.Errorf("public.address: %w", err)
+	if a.publicListener, err = open(ctx, "public.address", a.cfg.Public.Address); err != nil {
+		return err
 	}
 	a.cleanups.push("close the public listener", func(context.Context) error { return ignoreClosed(a.publicListener.Close()) })
-	if a.adminListener, err = lc.Listen(ctx, "tcp", a.cfg.Admin.Address); err != nil {
-		return fmt.Errorf("admin.address: %w", err)
+	if a.adminListener, err = open(ctx, "admin.address", a.cfg.Admin.Address); err != nil {
+		return err
 	}
 	a.cleanups.push("close the admin listener", func(context.Context) error { return ignoreClosed(a.adminListener.Close()) })
 	a.public = httpapi.NewServer(a.publicHandler(), a.log)
 	a.public.TLSConfig = publicTLS
 	a.admin = a.adminServer(adminTLS)
 	return nil
+}
+
+// open listens on the address of a setting.
+func open(ctx context.Context, setting, address string) (net.Listener, error) {
+	var lc net.ListenConfig
+	l, err := lc.Listen(ctx, "tcp", address)
+	switch {
+	case err == nil:
+		return l, nil
+	case errors.Is(err, syscall.EADDRINUSE):
+		return nil, fmt.Errorf("%s: %s is in use by another program; stop that one or choose another port: %w", setting, address, err)
+	case errors.Is(err, os.ErrPermission):
+		return nil, fmt.Errorf("%s: this user may not listen on %s; choose a port above 1023 or allow it (CAP_NET_BIND_SERVICE): %w", setting, address, err)
+	}
+	return nil, fmt.Errorf("%s: %w", setting, err)
 }
 
 func (a *App) publicHandler() http.Handler {
@@ -68,6 +86,7 @@ func (a *App) adminServer(t *tls.Config) *http.Server {
 	return &http.Server{
 		Handler: handler, TLSConfig: t,
 		ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 30 * time.Second, IdleTimeout: 2 * time.Minute,
+		ErrorLog: slog.NewLogLogger(a.log.With("component", "console").Handler(), slog.LevelDebug),
 	}
 }
 
@@ -87,11 +106,11 @@ func (a *App) readiness(context.Context) string {
 	return ""
 }
 
-func adminTLS(c config.AdminTLS) (*tls.Config, error) {
+func adminTLS(c config.AdminTLS, log *slog.Logger) (*tls.Config, error) {
 	if !c.Enabled() {
 		return nil, nil
 	}
-	return fileTLS(c.CertificateFile, c.KeyFile)
+	return fileTLS(c.CertificateFile, c.KeyFile, log)
 }
 
 // ignoreClosed: a server that was shut down has closed its listener already.

@@ -68,38 +68,62 @@ func (s *senders) Route(d *bell.Device) (delivery.Route, string) {
 	return delivery.Route{}, "no_channel"
 }
 
-// apple finds the app of a device: by the bundle ID that the client named, else by its
-// app type, else the project's first.
+// apple finds the credential for a device among those of its app: a key may be good for
+// one of Apple's servers only, and a certificate for one channel.
 func (p projectSenders) apple(d *bell.Device) (delivery.Route, string) {
-	app, ok := p.app(d)
-	if !ok {
+	apps := p.appsOf(d)
+	if len(apps) == 0 {
 		return delivery.Route{}, "no_apns_credential"
 	}
-	sender := app.senders[appleWay{d.APNsServer, d.Channel}]
-	if sender == nil {
-		return delivery.Route{}, "no_" + string(d.Channel) + "_credential_for_" + string(d.APNsServer)
+	way := appleWay{d.APNsServer, d.Channel}
+	for _, app := range apps {
+		if sender := app.senders[way]; sender != nil {
+			return delivery.Route{
+				Key:    delivery.RouteKey{Credential: app.credential, Channel: d.Channel, Server: string(d.APNsServer)},
+				Sender: sender,
+			}, ""
+		}
 	}
-	return delivery.Route{
-		Key:    delivery.RouteKey{Credential: app.credential, Channel: d.Channel, Server: string(d.APNsServer)},
-		Sender: sender,
-	}, ""
+	return delivery.Route{}, "no_" + string(d.Channel) + "_credential_for_" + string(d.APNsServer)
 }
 
-func (p projectSenders) app(d *bell.Device) (appleApp, bool) {
+// appsOf returns the entries that a device may belong to, the best first: those of the
+// bundle ID that the client named, else those of its app type. Entries that name the app
+// type go before entries for all types, as an exception goes before the rule.
+func (p projectSenders) appsOf(d *bell.Device) []appleApp {
+	var named, typed, others []appleApp
+	bundles := map[string]bool{}
 	for _, a := range p.apps {
-		if d.AppID != "" && a.bundleID == d.AppID {
-			return a, true
+		bundles[a.bundleID] = true
+		switch {
+		case d.AppID != "" && a.bundleID == d.AppID:
+			named = append(named, a)
+		case slices.Contains(a.appTypes, d.AppType):
+			typed = append(typed, a)
+		case len(a.appTypes) == 0:
+			others = append(others, a)
 		}
 	}
-	if d.AppID != "" && len(p.apps) > 1 { // a named app without credentials must not be guessed
-		return appleApp{}, false
+	switch {
+	case len(named) > 0:
+		slices.SortStableFunc(named, func(a, b appleApp) int { return a.distance(d) - b.distance(d) })
+		return named
+	case d.AppID != "" && len(bundles) > 1: // a named app without credentials must not be guessed
+		return nil
 	}
-	for _, a := range p.apps {
-		if len(a.appTypes) == 0 || slices.Contains(a.appTypes, d.AppType) {
-			return a, true
-		}
+	return append(typed, others...)
+}
+
+// distance is how far an entry is from a device's app type: 0 names it, 1 is for all, 2
+// names others.
+func (a appleApp) distance(d *bell.Device) int {
+	switch {
+	case slices.Contains(a.appTypes, d.AppType):
+		return 0
+	case len(a.appTypes) == 0:
+		return 1
 	}
-	return appleApp{}, false
+	return 2
 }
 
 func (a appleApp) serves(channel bell.Channel) bool {

@@ -3,6 +3,7 @@ package app
 import (
 	"crypto/tls"
 	"fmt"
+	"log/slog"
 	"os"
 	"sync"
 	"time"
@@ -14,14 +15,14 @@ import (
 )
 
 // publicTLS returns the public listener's TLS settings, or nil for plain HTTP.
-func publicTLS(c config.PublicTLS) (*tls.Config, error) {
+func publicTLS(c config.PublicTLS, log *slog.Logger) (*tls.Config, error) {
 	switch {
 	case !c.Enabled():
 		return nil, nil
 	case c.ACME.Enabled():
 		return acmeTLS(c.ACME), nil
 	}
-	return fileTLS(c.CertificateFile, c.KeyFile)
+	return fileTLS(c.CertificateFile, c.KeyFile, log)
 }
 
 // acmeTLS gets certificates by TLS-ALPN-01 (RFC 8737), which needs no second port.
@@ -41,8 +42,8 @@ func acmeTLS(c config.ACME) *tls.Config {
 }
 
 // fileTLS serves a certificate from files and takes up a renewed one without a restart.
-func fileTLS(certFile, keyFile string) (*tls.Config, error) {
-	f := &certificateFiles{cert: certFile, key: keyFile, now: time.Now}
+func fileTLS(certFile, keyFile string, log *slog.Logger) (*tls.Config, error) {
+	f := &certificateFiles{cert: certFile, key: keyFile, now: time.Now, log: log}
 	if err := f.load(); err != nil {
 		return nil, err
 	}
@@ -60,6 +61,7 @@ const lookEvery = time.Minute
 type certificateFiles struct {
 	cert, key string
 	now       func() time.Time
+	log       *slog.Logger
 
 	mu      sync.Mutex // guards all below
 	loaded  *tls.Certificate
@@ -89,8 +91,17 @@ func (f *certificateFiles) current() *tls.Certificate {
 		return f.loaded
 	}
 	f.looked = f.now()
-	if info, err := os.Stat(f.cert); err == nil && !info.ModTime().Equal(f.changed) {
-		_ = f.load()
+	info, err := os.Stat(f.cert)
+	if err == nil && info.ModTime().Equal(f.changed) {
+		return f.loaded
+	}
+	if err == nil {
+		err = f.load()
+	}
+	if err != nil {
+		f.log.Error("a renewed certificate cannot be used; the old one stays until it can", "error", err, "until", f.loaded.Leaf.NotAfter)
+	} else {
+		f.log.Info("a renewed certificate is in use", "file", f.cert, "until", f.loaded.Leaf.NotAfter)
 	}
 	return f.loaded
 }

@@ -34,6 +34,10 @@ type WorldOptions struct {
 	ReorderShare   float64
 	Seed           uint64
 	Recent         int // how many records of each sort are kept; 0 is 10,000
+	CA             *CA // of the push services, and trusted by phones and cloud; nil makes a fresh one
+	// Transport wraps what phones and Planet Cloud send their requests through, to look at
+	// them; nil does not.
+	Transport func(http.RoundTripper) http.RoundTripper
 }
 
 // Settings is what a planetbell configuration needs to know of a world.
@@ -86,13 +90,18 @@ func NewWorld(o WorldOptions) (*World, error) {
 	if o.BundleID == "" {
 		o.BundleID = "com.example.planetbell"
 	}
-	w := &World{o: o, hub: newHub(o.Recent)}
+	w := &World{o: o, hub: newHub(o.Recent), CA: o.CA}
 	var err error
-	if w.CA, err = NewCA(); err != nil {
-		return nil, err
+	if w.CA == nil {
+		if w.CA, err = NewCA(); err != nil {
+			return nil, err
+		}
 	}
 	w.client = w.CA.Client()
 	w.client.Transport.(*http.Transport).MaxIdleConnsPerHost = 256
+	if o.Transport != nil {
+		w.client.Transport = o.Transport(w.client.Transport)
+	}
 	w.Sandbox, w.Production = w.newAPNs(APNsSandbox), w.newAPNs(APNsProduction)
 	if w.FCM, err = NewFCM(FCMOptions{
 		ProjectID: o.Project, CA: w.CA, Clock: o.Clock, Strict: !o.Lenient, RingTime: o.RingTime, Recent: o.Recent,

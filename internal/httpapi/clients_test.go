@@ -72,8 +72,11 @@ func (m *memory) DeviceBySession(_ context.Context, sessionID string) (bell.Devi
 func (m *memory) Device(context.Context, string) (bell.Device, error) {
 	return bell.Device{}, bell.NotFound
 }
-func (m *memory) AddDevice(context.Context, bell.Device) error { return errors.New("not in these tests") }
-func (m *memory) RemoveDevice(context.Context, string) error   { return bell.NotFound }
+
+func (m *memory) AddDevice(context.Context, bell.Device) error {
+	return errors.New("not in these tests")
+}
+func (m *memory) RemoveDevice(context.Context, string) error { return bell.NotFound }
 func (m *memory) DevicesOf(context.Context, bell.Owner) ([]bell.Device, error) {
 	return nil, nil
 }

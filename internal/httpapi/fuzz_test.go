@@ -1,0 +1,80 @@
+package httpapi_test
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/planetbell/planetbell/internal/bell"
+	"github.com/planetbell/planetbell/internal/call"
+	"github.com/planetbell/planetbell/internal/device"
+	"github.com/planetbell/planetbell/planet"
+)
+
+// FuzzBodies: whatever a client sends, it gets an answer of the contract, and it is
+// never our failure.
+func FuzzBodies(f *testing.F) {
+	for _, req := range good()[:3] {
+		f.Add(req.body)
+	}
+	for _, seed := range []string{"", "null", "{}", "[]", `{"userId":1}`, `{"a":{"b":[1e999]}}`, `{"userId":"a","userId":"b"}`, "\x00", `{"appVer":12.5}`, `"`} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, body string) {
+		w := newWorld(t)
+		w.devices.register = func(_ context.Context, _ bell.Identity, d device.Description) error {
+			var sent map[string]json.RawMessage
+			if err := json.Unmarshal([]byte(body), &sent); err != nil {
+				t.Errorf("%q is not an object and reached the registry", body)
+			}
+			var text string
+			if err := json.Unmarshal(sent["appType"], &text); err == nil && text != d.AppType {
+				t.Errorf("appType %q arrived as %q", text, d.AppType)
+			}
+			return nil
+		}
+		for _, path := range []string{"/v2/register_user", "/v2/register_device", "/v2/update_notification_token"} {
+			out := w.do("POST", path, body, as(appToken)...)
+			switch out.StatusCode {
+			case http.StatusOK, http.StatusBadRequest, http.StatusRequestEntityTooLarge:
+			default:
+				t.Errorf("%s: status %d for body %q", path, out.StatusCode, body)
+			}
+		}
+	})
+}
+
+// FuzzCallback: whatever comes with the right secret is taken or refused with a
+// sentence; what rings rings with the bytes that came.
+func FuzzCallback(f *testing.F) {
+	f.Add(notifyQuery()[1:], "", "")
+	f.Add("", notifyQuery()[1:], "application/x-www-form-urlencoded")
+	f.Add("", `{"sid":"`+sid+`","to_service_id":"my-service","to_user_id":"bob","param":"e+/="}`, "application/json")
+	f.Add("sid=%zz&&=;", `{"sid":[`, "text/plain; charset")
+	f.Fuzz(func(t *testing.T, query, body, contentType string) {
+		w := newWorld(t)
+		w.calls.ring = func(_ context.Context, _ *bell.Project, n planet.NotifyCallback) (call.RingResult, error) {
+			if n.SessionID == "" || n.CCParam == "" || n.Callee.UserID == "" || n.Callee.ServiceID != service {
+				t.Errorf("rung without what it needs: %v %v", n.SessionID, n.Callee)
+			}
+			return call.RingResult{}, nil
+		}
+		for _, kind := range []string{"notify", "call-event", "group-call-event", "agent-call-status"} {
+			for _, method := range []string{http.MethodGet, http.MethodPost} {
+				r := httptest.NewRequest(method, cb(kind), strings.NewReader(body))
+				r.URL.RawQuery = query
+				r.Header.Set("Content-Type", contentType)
+				out := w.send(r)
+				switch {
+				case out.StatusCode == http.StatusOK, out.StatusCode == http.StatusRequestEntityTooLarge:
+				case out.StatusCode == http.StatusBadRequest && kind == "notify":
+				default:
+					t.Errorf("%s %s: status %d", method, kind, out.StatusCode)
+				}
+			}
+		}
+	})
+}

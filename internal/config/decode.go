@@ -158,6 +158,10 @@ func (d *decoder) value(v reflect.Value, f reflect.StructField, path string) {
 
 // elements sets a list of plain values.
 func (d *decoder) elements(v reflect.Value, raw []any, path string) bool {
+	if len(raw) == 0 {
+		v.SetZero() // as if it came from an empty variable
+		return true
+	}
 	list := reflect.MakeSlice(v.Type(), len(raw), len(raw))
 	for i, entry := range raw {
 		text, ok := entry.(string)

@@ -62,11 +62,25 @@ func load(t *testing.T, o Options) (*Loaded, error) {
 		} {
 			noSecret(t, what)
 		}
+		sentences(t, loaded.Warnings)
 	}
 	if err != nil {
 		noSecret(t, err.Error())
 	}
+	if wrong := new(Error); errors.As(err, &wrong) {
+		sentences(t, wrong.Problems)
+	}
 	return loaded, err
+}
+
+// sentences wants every problem to be one line that ends like a sentence.
+func sentences(t *testing.T, problems []Problem) {
+	t.Helper()
+	for _, p := range problems {
+		if text := p.String(); strings.Contains(text, "\n") || strings.HasSuffix(text, "..") || !strings.HasSuffix(text, ".") && !strings.HasSuffix(text, "?") {
+			t.Errorf("%q is not a sentence", text)
+		}
+	}
 }
 
 func noSecret(t *testing.T, what string) {

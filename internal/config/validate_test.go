@@ -71,7 +71,7 @@ func TestForm(t *testing.T) {
 		{name: "empty section and key", yaml: "database:\nlog: {level: }\n"},
 		{
 			name: "values of the wrong kind",
-			yaml: "calls: {ring_time: 60, safety: soon}\nlimits: {long_polls: many, sign_ups_per_minute: 1.5, access_tokens_per_minute: [1], deliveries_in_flight: true}\n" +
+			yaml: "calls: {ring_time: 60, safety: soon}\nshutdown_timeout: [1s]\nlimits: {long_polls: many, sign_ups_per_minute: 1.5, deliveries_in_flight: true}\n" +
 				"callbacks: {recording: yes, allow_from: [1]}\ndatabase: {path: 17}\nca_file: 2020-01-01\n",
 			errors: []string{
 				"ca_file: want text; put it in quotes.",
@@ -80,10 +80,10 @@ func TestForm(t *testing.T) {
 				"calls.ring_time: want a duration with its unit, such as 30s or 1m30s.",
 				`calls.safety: "soon", want a duration with its unit, such as 30s or 1m30s.`,
 				"database.path: want text; put it in quotes.",
-				"limits.access_tokens_per_minute: is a list, want a whole number.",
 				"limits.deliveries_in_flight: want a whole number.",
 				`limits.long_polls: "many", want a whole number.`,
 				"limits.sign_ups_per_minute: want a whole number.",
+				"shutdown_timeout: is a list, want a duration with its unit, such as 30s or 1m30s.",
 			},
 		},
 		{
@@ -98,6 +98,11 @@ func TestForm(t *testing.T) {
 				"shutdown_timeout: 1h, want 1s to 5m.",
 			},
 		},
+	})
+}
+
+func TestFormOfListsAndSecrets(t *testing.T) {
+	checkAll(t, []rule{
 		{
 			name:   "addresses",
 			yaml:   "callbacks: {allow_from: [10.0.0.0/8, nowhere]}\npublic: {trusted_proxies: 10.0.0.0/99}\n",

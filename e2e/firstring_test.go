@@ -106,21 +106,11 @@ func TestARepeatedNotifyRingsOnce(t *testing.T) {
 
 	var crowd sync.WaitGroup
 	for i := range 50 {
+		values := []url.Values{again, upper}[i%2]
+		r := s.request(http.MethodGet, s.callbackURL(s.project(), "notify")+"?"+values.Encode(), "")
 		crowd.Go(func() {
-			values := []url.Values{again, upper}[i%2]
-			r, err := http.NewRequestWithContext(s.ctx, http.MethodGet, s.callbackURL(s.project(), "notify")+"?"+values.Encode(), http.NoBody)
-			if err != nil {
-				t.Error("a repeat could not be made")
-				return
-			}
-			resp, err := s.watch.client.Do(r)
-			if err != nil {
-				t.Error("a repeat got no answer")
-				return
-			}
-			_ = resp.Body.Close()
-			if resp.StatusCode != http.StatusOK {
-				t.Errorf("a repeat was answered %d", resp.StatusCode)
+			if a, err := s.send(r); err != nil || a.status != http.StatusOK {
+				t.Errorf("a repeat was answered %d: %v", a.status, err)
 			}
 		})
 	}

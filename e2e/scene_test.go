@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"hash/fnv"
 	"io"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"regexp"
 	"strconv"
 	"strings"
@@ -238,16 +240,45 @@ type answer struct {
 // do sends a request and reads the answer.
 func (s *scene) do(r *http.Request) answer {
 	s.t.Helper()
+	a, err := s.send(r)
+	if err != nil {
+		s.t.Fatalf("%s: %v", r.Method, err)
+	}
+	return a
+}
+
+// send is do for other goroutines than the test's. Its errors name no URL, because that
+// may hold a secret.
+func (s *scene) send(r *http.Request) (answer, error) {
 	resp, err := s.watch.client.Do(r)
 	if err != nil {
-		s.t.Fatalf("%s: %T", r.Method, err) // its text may hold a callback URL
+		var u *url.Error
+		if errors.As(err, &u) {
+			err = u.Err
+		}
+		return answer{}, err
 	}
 	defer resp.Body.Close()
 	body, err := io.ReadAll(resp.Body)
-	if err != nil {
-		s.t.Fatal(err)
+	return answer{resp.StatusCode, resp.Header, string(body)}, err
+}
+
+// envelope is what every answer of the client API is.
+type envelope struct {
+	Status    string          `json:"status"`
+	Message   string          `json:"message"`
+	Code      any             `json:"code"`
+	Data      json.RawMessage `json:"data"`
+	Timestamp int64           `json:"timestamp"`
+}
+
+func (a answer) envelope(t *testing.T) envelope {
+	t.Helper()
+	var e envelope
+	if err := json.Unmarshal([]byte(a.body), &e); err != nil {
+		t.Fatalf("an answer %d is no envelope: %v", a.status, err)
 	}
-	return answer{resp.StatusCode, resp.Header, string(body)}
+	return e
 }
 
 // request makes a request of the story.

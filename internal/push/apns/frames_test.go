@@ -142,6 +142,9 @@ func (c *frameConn) next() uint32 {
 				c.write(func() error { return c.framer.WritePing(true, f.Data) })
 			}
 		case *http2.DataFrame:
+			if n := uint32(len(f.Data())); n > 0 { // or the connection's window is used up some day
+				c.write(func() error { return c.framer.WriteWindowUpdate(0, n) })
+			}
 			if f.StreamEnded() {
 				return f.StreamID
 			}

@@ -198,6 +198,9 @@ func TestColdStart(t *testing.T) {
 		})
 	}
 	wg.Wait()
+	if _, err := a.fake.AwaitPushes(t.Context(), 1000); err != nil { // counted just after they are answered
+		t.Error(err)
+	}
 	s := a.fake.Stats()
 	if s.Connections != 2 || s.Held != 0 || s.Accepted != 1000 {
 		t.Errorf("the fake saw %+v, want 2 connections, 1000 pushes and none held", s)

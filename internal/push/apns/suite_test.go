@@ -8,6 +8,8 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"fmt"
+	"io"
+	"log"
 	"net/http"
 	"net/url"
 	"testing"
@@ -204,3 +206,6 @@ func specialAnswers() []pushtest.Answer {
 		},
 	}
 }
+
+// quiet is for servers whose clients misbehave on purpose.
+func quiet() *log.Logger { return log.New(io.Discard, "", 0) }

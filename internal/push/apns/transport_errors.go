@@ -144,12 +144,13 @@ var errNoHTTP2 = errors.New("the server does not speak HTTP/2")
 var errProxyRefused = errors.New("the proxy refuses to connect")
 
 func isTLS(err error) bool {
-	var alert tls.AlertError
+	var op *net.OpError // "remote error" and "local error" are alerts; crypto/tls exports no type for them
 	var record tls.RecordHeaderError
 	var verification *tls.CertificateVerificationError
 	var authority x509.UnknownAuthorityError
 	var host x509.HostnameError
 	var invalid x509.CertificateInvalidError
-	return errors.Is(err, errNoHTTP2) || errors.As(err, &alert) || errors.As(err, &record) ||
+	return errors.Is(err, errNoHTTP2) || (errors.As(err, &op) && strings.HasSuffix(op.Op, " error")) ||
+		errors.As(err, &record) ||
 		errors.As(err, &verification) || errors.As(err, &authority) || errors.As(err, &host) || errors.As(err, &invalid)
 }

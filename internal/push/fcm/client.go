@@ -126,7 +126,8 @@ func (cfg *Config) complete() error {
 func (c *Client) newTransport(cfg Config) *http.Transport {
 	dialer := &net.Dialer{Timeout: 3 * time.Second, KeepAlive: 15 * time.Second}
 	return &http.Transport{
-		Proxy: cfg.Proxy,
+		Proxy:                  cfg.Proxy,
+		OnProxyConnectResponse: requireTunnel,
 		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
 			conn, err := dialer.DialContext(ctx, network, address)
 			if err != nil {
@@ -148,6 +149,14 @@ func (c *Client) newTransport(cfg Config) *http.Transport {
 			SendPingTimeout: 10 * time.Second, PingTimeout: 3 * time.Second, WriteByteTimeout: 5 * time.Second,
 		},
 	}
+}
+
+// requireTunnel gives a proxy's refusal an error of its own; net/http's is a bare text.
+func requireTunnel(_ context.Context, _ *url.URL, _ *http.Request, r *http.Response) error {
+	if r.StatusCode != http.StatusOK {
+		return errProxyRefused
+	}
+	return nil
 }
 
 // Warm waits for the first access token, at most until ctx ends, and fails when there

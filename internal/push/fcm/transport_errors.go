@@ -66,7 +66,7 @@ func exchangeReason(err error) string {
 		return reasonTimeout
 	case isTLS(err):
 		return reasonTLS
-	case errors.As(err, &op) && op.Op == "proxyconnect":
+	case errors.Is(err, errProxyRefused), errors.As(err, &op) && op.Op == "proxyconnect":
 		return reasonProxy
 	case errors.As(err, &dns):
 		return reasonDNS
@@ -78,13 +78,16 @@ func exchangeReason(err error) string {
 	return reasonLost
 }
 
+// errProxyRefused is what dialling ends with when the proxy opens no tunnel.
+var errProxyRefused = errors.New("the proxy refuses to connect")
+
 func isTLS(err error) bool {
-	var alert tls.AlertError
+	var op *net.OpError // "remote error" and "local error" are alerts; crypto/tls exports no type for them
 	var record tls.RecordHeaderError
 	var verification *tls.CertificateVerificationError
 	var authority x509.UnknownAuthorityError
 	var host x509.HostnameError
 	var invalid x509.CertificateInvalidError
-	return errors.As(err, &alert) || errors.As(err, &record) || errors.As(err, &verification) ||
+	return (errors.As(err, &op) && strings.HasSuffix(op.Op, " error")) || errors.As(err, &record) || errors.As(err, &verification) ||
 		errors.As(err, &authority) || errors.As(err, &host) || errors.As(err, &invalid)
 }

@@ -208,7 +208,9 @@ func parseMessage(body []byte, m *FCMMessage) (target string, e *fcmError) {
 	if e := parseAndroid(msg, m); e != nil {
 		return "", e
 	}
-	_, m.Notification = msg.take("notification")
+	if _, ok := msg.take("notification"); ok {
+		m.Notification = true
+	}
 	for _, other := range []string{"name", "webpush", "apns", "fcm_options"} {
 		msg.take(other)
 	}

@@ -223,6 +223,7 @@ func TestLetterGoesBackWhenTheClientDoesNotRead(t *testing.T) {
 		client := s.dial()
 		fmt.Fprintf(client, "GET /v2/notification/lp HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer %s\r\n\r\n", appToken)
 		advance(t, 6*time.Second)
+		synctest.Wait()
 		if diff := cmp.Diff([]bool{false}, done); diff != "" || after != 5*time.Second {
 			t.Errorf("done %v after %v, want [false] after 5s", done, after)
 		}
@@ -257,7 +258,7 @@ func TestPollOutlivesTheReadTimeouts(t *testing.T) {
 	})
 }
 
-// TestPollThatPanicsGivesTheLetterBack: the mailbox must not believe it delivered.
+// TestPollThatPanics: a bug behind the poll is answered and counted.
 func TestPollThatPanics(t *testing.T) {
 	w := newWorld(t)
 	w.panicWith(ccParam)

@@ -226,6 +226,23 @@ func (w *world) noSecretsLogged() {
 	}
 }
 
+// metric returns a counter's or gauge's value, summed over the labels.
+func (w *world) metric(name string) (sum float64) {
+	w.t.Helper()
+	families, err := w.registry.Gather()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	for _, family := range families {
+		if family.GetName() == name {
+			for _, m := range family.GetMetric() {
+				sum += m.GetCounter().GetValue() + m.GetGauge().GetValue()
+			}
+		}
+	}
+	return sum
+}
+
 // lines returns the request lines logged so far.
 func (w *world) lines() []map[string]any {
 	var all []map[string]any

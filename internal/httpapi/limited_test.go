@@ -45,6 +45,9 @@ func TestMissesAreLimited(t *testing.T) {
 	if lines := w.lines(); lines[len(lines)-1]["level"] != "DEBUG" {
 		t.Error("a scanner can fill the log")
 	}
+	if n := w.metric("planetbell_http_limited_total"); n != 2 {
+		t.Errorf("counted %v refusals, want 2", n)
+	}
 	for _, req := range good()[:8] {
 		w.do(req.method, req.target, req.body, req.headers...).want(t, http.StatusOK)
 	}

@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"github.com/planetbell/planetbell/internal/bell"
 	"github.com/planetbell/planetbell/planet"
@@ -191,7 +190,7 @@ func TestLetterGoesBackWhenTheClientLeaves(t *testing.T) {
 		client := s.dial()
 		fmt.Fprintf(client, "GET /v2/notification/lp HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer %s\r\n\r\n", appToken)
 		synctest.Wait()
-		if n := s.gauge("planetbell_http_polls_waiting"); n != 1 {
+		if n := w.metric("planetbell_http_polls_waiting"); n != 1 {
 			t.Errorf("%v polls wait", n)
 		}
 		if err := client.Close(); err != nil {
@@ -201,7 +200,7 @@ func TestLetterGoesBackWhenTheClientLeaves(t *testing.T) {
 		if diff := cmp.Diff([]bool{false}, done); diff != "" {
 			t.Errorf("done (-want +got):\n%s", diff)
 		}
-		if n := s.gauge("planetbell_http_polls_waiting"); n != 0 {
+		if n := w.metric("planetbell_http_polls_waiting"); n != 0 {
 			t.Errorf("%v polls wait", n)
 		}
 		s.stop()
@@ -263,8 +262,8 @@ func TestPollThatPanics(t *testing.T) {
 	w := newWorld(t)
 	w.panicWith(ccParam)
 	w.do("GET", "/v2/notification/lp", "", as(appToken)...).want(t, http.StatusInternalServerError)
-	if n, err := testutil.GatherAndCount(w.registry, "planetbell_http_panics_total"); n != 1 || err != nil {
-		t.Errorf("metric: %d, %v", n, err)
+	if n := w.metric("planetbell_http_panics_total"); n != 1 {
+		t.Errorf("counted %v panics", n)
 	}
 }
 
@@ -301,18 +300,4 @@ func (s *server) stop() {
 	if err := <-s.ended; !errors.Is(err, http.ErrServerClosed) {
 		s.w.t.Errorf("serve: %v", err)
 	}
-}
-
-func (s *server) gauge(name string) float64 {
-	families, err := s.w.registry.Gather()
-	if err != nil {
-		s.w.t.Fatal(err)
-	}
-	for _, f := range families {
-		if f.GetName() == name {
-			return f.GetMetric()[0].GetGauge().GetValue()
-		}
-	}
-	s.w.t.Fatalf("no metric %s", name)
-	return 0
 }

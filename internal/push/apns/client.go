@@ -84,6 +84,9 @@ func NewClient(cfg Config) (*Client, error) {
 	address := net.JoinHostPort(base.Hostname(), port)
 	c.pool = newPool(newTransport(cfg, base.Hostname()), address, cfg.Connections, cfg.MaxInFlight, log)
 	c.metrics.add(c)
+	if left := c.NotAfter().Sub(c.now()); !c.NotAfter().IsZero() && left < 30*24*time.Hour {
+		log.Warn("the push certificate expires soon or has expired: make a new one in the developer account", "not_after", c.NotAfter())
+	}
 	return c, nil
 }
 

@@ -1,18 +1,24 @@
 package apns
 
 import (
+	"bytes"
 	"context"
+	"crypto"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"github.com/planetbell/planetbell/internal/bell"
 	"github.com/planetbell/planetbell/internal/delivery"
@@ -208,6 +214,61 @@ func TestReasons(t *testing.T) {
 	for a, r := range rules {
 		if r.verdict == "" || r.token == "" || len(r.detail) > 200 || !strings.HasSuffix(r.detail, ".") {
 			t.Errorf("%v: %+v", a, r)
+		}
+	}
+}
+
+// cannotSign is a key whose signing fails.
+type cannotSign struct{ crypto.Signer }
+
+func (cannotSign) Sign(io.Reader, []byte, crypto.SignerOpts) ([]byte, error) {
+	return nil, errors.New(testlog.Text)
+}
+
+// TestUnsignable: a key that cannot sign fails the attempt, which hands its stream back.
+func TestUnsignable(t *testing.T) {
+	server := pushtest.NewServer(t, accept)
+	c := newClient(t, pushtest.Target{URL: server.URL, Roots: server.Roots, Timeout: patience}, nil)
+	s := newSender(t, c, bell.APNsVoIP)
+	good := c.tokens.key
+	c.tokens.key = cannotSign{}
+	for range 3 {
+		want(t, send(t, s, 1, false), bell.Rejected, "credential")
+	}
+	c.tokens.key = good
+	want(t, send(t, s, 1, false), bell.Accepted, "")
+}
+
+// TestCertificateExpires: the operator is warned, and the client works on.
+func TestCertificateExpires(t *testing.T) {
+	leaf, key := certificate(t, bundle, topicList(t, bundle+".voip"))
+	credential, err := CertificateCredential(pemCertificate(leaf), p8(t, key))
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := pushtest.NewServer(t, accept)
+	registry := prometheus.NewRegistry()
+	for left, warned := range map[time.Duration]bool{-time.Hour: true, 29 * 24 * time.Hour: true, 31 * 24 * time.Hour: false} {
+		var logs bytes.Buffer
+		c := newClient(t, pushtest.Target{URL: server.URL, Roots: server.Roots, Timeout: patience}, func(cfg *Config) {
+			cfg.Credential, cfg.Log = credential, slog.New(slog.NewTextHandler(&logs, &slog.HandlerOptions{Level: slog.LevelWarn}))
+			cfg.Clock = func() time.Time { return notAfter.Add(-left) }
+			if left < 0 {
+				cfg.Metrics = NewMetrics(registry)
+			}
+		})
+		want(t, send(t, newSender(t, c, bell.APNsVoIP), 1, false), bell.Accepted, "")
+		if left < 0 {
+			if err := testutil.CollectAndCompare(c.metrics, strings.NewReader(`# HELP planetbell_provider_cert_expiry_seconds Time until the push certificate expires; negative when it has.
+# TYPE planetbell_provider_cert_expiry_seconds gauge
+planetbell_provider_cert_expiry_seconds{credential="test",provider="apns",server="sandbox"} -3600
+`), "planetbell_provider_cert_expiry_seconds"); err != nil {
+				t.Error(err)
+			}
+		}
+		c.Close()
+		if got := strings.Contains(logs.String(), "expires soon"); got != warned {
+			t.Errorf("with %v left: warned %v", left, got)
 		}
 	}
 }

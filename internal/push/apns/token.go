@@ -2,7 +2,6 @@ package apns
 
 import (
 	"crypto"
-	"crypto/ecdsa"
 	"crypto/sha256"
 	"encoding/asn1"
 	"encoding/base64"
@@ -42,7 +41,7 @@ type providerToken struct {
 // ever older than 50; with the next window it is in step with the others.
 type tokens struct {
 	keyID, teamID string
-	key           *ecdsa.PrivateKey
+	key           crypto.Signer // an *ecdsa.PrivateKey
 	now           func() time.Time
 
 	mu       sync.Mutex // guards what follows

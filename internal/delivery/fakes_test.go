@@ -132,6 +132,12 @@ func (s *fakeStore) withdraw(call int) {
 	}
 }
 
+func (s *fakeStore) claimed() []Claim {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.claims)
+}
+
 func (s *fakeStore) row(id string) bell.Delivery {
 	s.mu.Lock()
 	defer s.mu.Unlock()

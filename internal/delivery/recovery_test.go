@@ -135,14 +135,14 @@ func TestRunTakesAllOnlyWhenAlone(t *testing.T) {
 					t.Errorf("takeAll %v: %d attempts for %s, want %d", test.takeAll, got, device, want)
 				}
 			}
-			claim := b.store.claims[0]
+			claim := b.store.claimed()[0]
 			want := Claim{Owner: "this", Now: b.start, LeaseUntil: b.start.Add(DefaultLease), TakeAll: test.takeAll, Limit: claimBatch}
 			if diff := cmp.Diff(want, claim); diff != "" {
 				t.Error(diff)
 			}
 			pass(time.Second)
 			synctest.Wait()
-			if last := b.store.claims[len(b.store.claims)-1]; last.TakeAll {
+			if claims := b.store.claimed(); claims[len(claims)-1].TakeAll {
 				t.Error("the claim of a second later took everything again")
 			}
 			if got := b.store.row("over/1"); got.State != bell.DeliveryExpired {
@@ -216,8 +216,8 @@ func TestFullEngineClaimsNothing(t *testing.T) {
 		}
 		end := b.run(t, true)
 		pass(3 * time.Second)
-		if len(b.store.claims) != 0 {
-			t.Errorf("claims: %+v", b.store.claims)
+		if claims := b.store.claimed(); len(claims) != 0 {
+			t.Errorf("claims: %+v", claims)
 		}
 		end()
 		b.Dismiss(1)
@@ -309,8 +309,8 @@ func TestMailboxDeliveryIsRecordedWhenTaken(t *testing.T) {
 		pass(40 * time.Second) // longer than a push's lease
 		synctest.Wait()
 		b.checkEmpty(t)
-		if len(b.store.records) != 0 || len(b.times("d")) != 1 {
-			t.Errorf("records %v, put in at %v", b.store.records, b.times("d"))
+		if got := b.store.row("d/1"); got.State != bell.DeliveryPending || !got.UpdatedAt.Equal(b.start) || len(b.times("d")) != 1 {
+			t.Errorf("recorded: %+v, put in at %v", got, b.times("d"))
 		}
 		at := time.Now()
 		b.Taken(b.letter("d/1"), at)

@@ -106,12 +106,12 @@ func TestWithdrawIsHonouredByALaterStart(t *testing.T) {
 		b.checkEmpty(t)
 		pass(3 * time.Second)
 		synctest.Wait()
-		if len(b.withdrawn) != 0 {
-			t.Errorf("%d ended calls are kept for ever", len(b.withdrawn))
-		}
 		cancel()
 		if err := <-run; err != nil {
 			t.Error(err)
+		}
+		if len(b.withdrawn) != 0 {
+			t.Errorf("%d ended calls are kept for ever", len(b.withdrawn))
 		}
 		b.finish(t)
 	})

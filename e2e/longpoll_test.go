@@ -11,9 +11,8 @@ import (
 	"github.com/planetbell/planetbell/internal/sim"
 )
 
-// hold is how long polls wait in these stories. It is less than the configuration
-// allows, so that the stories are short; the rule is the same.
-const hold = 1500 * time.Millisecond
+// hold is how long polls wait in these stories: the least that may be configured.
+const hold = 5 * time.Second
 
 func shortHold(c *config.Config) { c.LongPoll.Hold = hold }
 

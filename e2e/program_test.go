@@ -1,0 +1,135 @@
+package e2e
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"go.uber.org/goleak"
+)
+
+// built is where the program is built, once and only when a story needs it.
+var built struct {
+	once sync.Once
+	dir  string
+	err  error
+}
+
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+		if built.dir != "" {
+			_ = os.RemoveAll(built.dir)
+		}
+		os.Exit(code)
+	}))
+}
+
+// program builds planetbell and returns its path.
+func program(t *testing.T) string {
+	t.Helper()
+	built.once.Do(func() {
+		if built.dir, built.err = os.MkdirTemp("", "planetbell-e2e-"); built.err != nil {
+			return
+		}
+		build := exec.Command("go", "build", "-o", filepath.Join(built.dir, "planetbell"), "../cmd/planetbell")
+		if out, err := build.CombinedOutput(); err != nil {
+			built.err = fmt.Errorf("go build: %w\n%s", err, out)
+		}
+	})
+	if built.err != nil {
+		t.Fatal(built.err)
+	}
+	return filepath.Join(built.dir, "planetbell")
+}
+
+// environ is this process' environment without settings of planetbell.
+func environ() []string {
+	var clean []string
+	for _, e := range os.Environ() {
+		if !strings.HasPrefix(e, "PLANETBELL_") {
+			clean = append(clean, e)
+		}
+	}
+	return clean
+}
+
+// process is a running "planetbell serve".
+type process struct {
+	cmd           *exec.Cmd
+	public, admin string // URLs
+	read          chan struct{}
+}
+
+// serve starts the program with a configuration file, and returns when it listens.
+func serve(ctx context.Context, t *testing.T, w *watch, file string) *process {
+	t.Helper()
+	cmd := exec.CommandContext(ctx, program(t), "serve", "--config", file)
+	cmd.Env = environ()
+	cmd.Stderr = struct{ io.Writer }{w}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	p := &process{cmd: cmd, read: make(chan struct{})}
+	lines := bufio.NewScanner(out)
+	for p.admin == "" && lines.Scan() {
+		w.keep("output", lines.Text())
+		switch f := strings.Fields(lines.Text()); {
+		case len(f) == 2 && f[0] == "public":
+			p.public = f[1]
+		case len(f) == 2 && f[0] == "admin":
+			p.admin = f[1]
+		}
+	}
+	go func() {
+		defer close(p.read)
+		for lines.Scan() {
+			w.keep("output", lines.Text())
+		}
+	}()
+	if p.admin == "" {
+		<-p.read
+		_ = cmd.Wait()
+		t.Fatalf("planetbell serve said no address and ended: %s\n%s", cmd.ProcessState, w.text())
+	}
+	t.Cleanup(p.kill)
+	return p
+}
+
+// kill ends the program at once, and waits for its end.
+func (p *process) kill() {
+	_ = p.cmd.Process.Kill()
+	<-p.read
+	_ = p.cmd.Wait()
+}
+
+// run executes the program and returns what it printed.
+func (s *scene) run(input string, args ...string) string {
+	s.t.Helper()
+	cmd := exec.CommandContext(s.ctx, program(s.t), args...)
+	cmd.Env, cmd.Stdin = environ(), strings.NewReader(input)
+	var out, problems bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &problems
+	err := cmd.Run()
+	s.watch.keep("standard error of planetbell "+args[0], problems.String())
+	if err != nil {
+		var exit *exec.ExitError
+		if !errors.As(err, &exit) {
+			s.t.Fatal(err)
+		}
+		s.t.Errorf("planetbell %s: %v: %s", strings.Join(args[:2], " "), err, problems.String())
+	}
+	return out.String()
+}

@@ -1,0 +1,175 @@
+package e2e
+
+import (
+	"net/http"
+	"slices"
+	"testing"
+
+	"github.com/planetbell/planetbell/internal/bell"
+	"github.com/planetbell/planetbell/internal/config"
+	"github.com/planetbell/planetbell/internal/console"
+	"github.com/planetbell/planetbell/internal/sim"
+	"github.com/planetbell/planetbell/planet"
+)
+
+// deliveryBy is a call's only delivery over a channel.
+func deliveryBy(t *testing.T, story console.CallStory, channel bell.Channel) console.Delivery {
+	t.Helper()
+	var found []console.Delivery
+	for _, d := range story.Deliveries {
+		if d.Channel == channel {
+			found = append(found, d)
+		}
+	}
+	if len(found) != 1 {
+		t.Fatalf("the call has %d deliveries by %s, want 1", len(found), channel)
+	}
+	return found[0]
+}
+
+func reasons(d console.Delivery) []string {
+	var words []string
+	for _, a := range d.Attempts {
+		words = append(words, a.Reason)
+	}
+	return words
+}
+
+// One push service that hangs or breaks keeps no other device waiting, and the operator
+// sees what became of each attempt.
+func TestOneProviderIsDown(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		fault   string
+		answer  sim.Answer
+		down    bell.Channel
+		healthy []string
+		reasons []string // any of them, for each attempt
+	}{
+		{"fcm", sim.Answer{Hang: true}, bell.FCM, []string{"iPhone", "PC"}, []string{"timeout", "cancelled"}},
+		{"apns-production", sim.Answer{Hang: true}, bell.APNsVoIP, []string{"Android", "PC"}, []string{"timeout", "cancelled"}},
+		{"apns-production", sim.Answer{Close: true}, bell.APNsVoIP, []string{"Android", "PC"}, []string{"connection_lost", "dial", "cancelled", "reset", "goaway"}},
+		{"oauth", sim.Answer{Hang: true}, bell.FCM, []string{"iPhone", "PC"}, []string{"UNAUTHENTICATED", "oauth_timeout", "cancelled"}},
+	} {
+		t.Run(c.fault, func(t *testing.T) {
+			t.Parallel()
+			s := play(t)
+			s.phone("bob", sim.IOS, "iPhone")
+			s.phone("bob", sim.Android, "Android")
+			s.phone("bob", sim.Windows, "PC")
+			s.World.FCM.ForgetAccessTokens()
+			if err := s.World.SetFault(c.fault, c.answer, 0); err != nil {
+				t.Fatal(err)
+			}
+			call := s.call("alice", "bob", sim.Plan{})
+			for _, name := range c.healthy {
+				s.rang(s.World.Phone(name), 1)
+			}
+			s.await("the healthy devices' deliveries are recorded", func() bool {
+				return states(s.story(call.SessionID()))[bell.DeliveryAccepted] == 2
+			})
+			call.Hangup()
+			s.over(call)
+			var down console.Delivery
+			s.await("an attempt is recorded", func() bool {
+				down = deliveryBy(t, s.settled(call.SessionID()), c.down)
+				return len(down.Attempts) > 0
+			})
+			if down.State != bell.DeliveryWithdrawn && down.State != bell.DeliveryFailed {
+				t.Errorf("the delivery is %s", down.State)
+			}
+			for _, a := range down.Attempts {
+				if !slices.Contains(c.reasons, a.Reason) || a.Detail == "" {
+					t.Errorf("attempt %d has reason %q and detail %q, want one of %q", a.Number, a.Reason, a.Detail, c.reasons)
+				}
+			}
+			if n := len(s.World.Phone(map[bell.Channel]string{bell.FCM: "Android", bell.APNsVoIP: "iPhone"}[c.down]).Received()); n != 0 {
+				t.Errorf("the device behind the broken service got %d calls", n)
+			}
+		})
+	}
+}
+
+// A push service that is unwell for a moment is asked again inside the ring.
+func TestARetryInsideTheRingRings(t *testing.T) {
+	t.Parallel()
+	s := play(t)
+	iphone, android := s.phone("bob", sim.IOS, "iPhone"), s.phone("bob", sim.Android, "Android")
+	for fault, answer := range map[string]sim.Answer{
+		"apns-production": {Status: http.StatusServiceUnavailable, Reason: "ServiceUnavailable"},
+		"fcm":             {Status: http.StatusServiceUnavailable, Reason: "UNAVAILABLE"},
+	} {
+		if err := s.World.SetFault(fault, answer, 2); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c := s.call("alice", "bob", sim.Plan{})
+	s.rang(iphone, 1)
+	s.rang(android, 1)
+	story := s.settled(c.SessionID())
+	for channel, word := range map[bell.Channel]string{bell.APNsVoIP: "ServiceUnavailable", bell.FCM: "UNAVAILABLE"} {
+		d := deliveryBy(t, story, channel)
+		if got := reasons(d); d.State != bell.DeliveryAccepted || len(got) != 3 || got[0] != word || got[1] != word {
+			t.Errorf("%s: the delivery is %s after %q, want accepted after two times %s", channel, d.State, got, word)
+		}
+	}
+	c.Hangup()
+	s.over(c)
+}
+
+// A refusal is recorded in the provider's own word, and is not repeated. The devices
+// stay: only proof may forget a device, and whether this is one is for a later release
+// to decide.
+func TestARefusalIsRecorded(t *testing.T) {
+	t.Parallel()
+	t.Run("another topic", func(t *testing.T) {
+		t.Parallel()
+		s := play(t, configured(func(c *config.Config) { c.Projects[0].APNs[0].BundleID = "com.example.another" }))
+		s.phone("bob", sim.IOS, "iPhone")
+		s.refused(bell.APNsVoIP, "DeviceTokenNotForTopic", http.StatusBadRequest)
+	})
+	t.Run("an uninstalled iOS app", func(t *testing.T) {
+		t.Parallel()
+		s := play(t)
+		s.phone("bob", sim.IOS, "iPhone").Uninstall()
+		s.refused(bell.APNsVoIP, "Unregistered", http.StatusGone)
+	})
+	t.Run("an uninstalled Android app", func(t *testing.T) {
+		t.Parallel()
+		s := play(t)
+		s.phone("bob", sim.Android, "Android").Uninstall()
+		s.refused(bell.FCM, "UNREGISTERED", http.StatusNotFound)
+	})
+	t.Run("a revoked service account", func(t *testing.T) {
+		t.Parallel()
+		s := play(t)
+		s.phone("bob", sim.Android, "Android")
+		s.World.FCM.Revoke(true)
+		s.World.FCM.ForgetAccessTokens()
+		c := s.call("alice", "bob", sim.Plan{})
+		d := deliveryBy(t, s.settled(c.SessionID()), bell.FCM)
+		if d.State != bell.DeliveryFailed || len(d.Attempts) == 0 || d.Attempts[len(d.Attempts)-1].Alarm != bell.AlarmPage {
+			t.Errorf("the delivery is %s after %q, want failed with an alarm", d.State, reasons(d))
+		}
+	})
+}
+
+// refused calls bob, whose only device is refused with the reason, twice.
+func (s *scene) refused(channel bell.Channel, reason string, status int) {
+	s.t.Helper()
+	for range 2 {
+		c := s.call("alice", "bob", sim.Plan{})
+		d := deliveryBy(s.t, s.settled(c.SessionID()), channel)
+		if d.State != bell.DeliveryFailed || d.Reason != reason || len(d.Attempts) != 1 || d.Attempts[0].Status != status {
+			s.t.Errorf("the delivery is %s (%q) after %+v, want failed (%q) after one attempt", d.State, d.Reason, d.Attempts, reason)
+		}
+		c.Hangup()
+		s.over(c)
+		if got := s.story(c.SessionID()).Call.Outcome; got != planet.OutcomeCanceled {
+			s.t.Errorf("the outcome is %q, want canceled", got)
+		}
+	}
+	if n := s.reachable("bob"); n != 1 {
+		s.t.Errorf("bob has %d devices, want the refused one still", n)
+	}
+}

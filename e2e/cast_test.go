@@ -31,6 +31,13 @@ func (s *scene) phoneOf(r sim.PhoneRequest) *sim.Phone {
 	return p
 }
 
+// leave makes the only phone that polls stop, and waits until the server knows.
+func (s *scene) leave(p *sim.Phone) {
+	s.t.Helper()
+	p.StopPolling()
+	s.await("the server knows that nobody polls", func() bool { return s.metric("planetbell_http_polls_waiting") == 0 })
+}
+
 // reachable is how many of a user's devices can ring.
 func (s *scene) reachable(user string) int {
 	n := 0

@@ -72,7 +72,7 @@ func TestNobodyAnswers(t *testing.T) {
 	}
 
 	pc := s.phone("carol", sim.Windows, "PC")
-	pc.StopPolling()
+	s.leave(pc)
 	const sid = "7d0a3c52-0d5f-4a44-9b5e-0b0b6f3f9a01"
 	if a := s.callback(s.project(), "notify", notify(sid, "demo-service", "carol")); a.status != http.StatusOK {
 		t.Fatalf("Notify was answered %d", a.status)
@@ -93,7 +93,7 @@ func TestTheEndWithdrawsWhatIsStillToBeSent(t *testing.T) {
 	iphone := s.phone("bob", sim.IOS, "iPhone")
 	android := s.phone("bob", sim.Android, "Android")
 	pc := s.phone("bob", sim.Windows, "PC")
-	pc.StopPolling()
+	s.leave(pc)
 	if err := s.World.SetFault("fcm", sim.Answer{Hang: true}, 0); err != nil {
 		t.Fatal(err)
 	}

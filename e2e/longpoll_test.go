@@ -23,8 +23,7 @@ func TestACallBetweenTwoPollsIsHadByTheNext(t *testing.T) {
 	for _, kind := range []sim.PhoneKind{sim.Windows, sim.MacOS, sim.AndroidLP} {
 		user := string(kind) + "-user"
 		p := s.phone(user, kind, user+"'s phone")
-		p.StopPolling()
-		s.await("the server knows that nobody polls", func() bool { return s.metric("planetbell_http_polls_waiting") == 0 })
+		s.leave(p)
 
 		c := s.call("alice", user, sim.Plan{})
 		if n := len(p.Received()); n != 0 {
@@ -36,7 +35,7 @@ func TestACallBetweenTwoPollsIsHadByTheNext(t *testing.T) {
 		}
 		c.Hangup()
 		s.over(c)
-		p.StopPolling()
+		s.leave(p)
 	}
 }
 
@@ -46,7 +45,7 @@ func TestAPollWithoutCallEndsAfterTheHoldTime(t *testing.T) {
 	t.Parallel()
 	s := play(t, configured(shortHold))
 	p := s.phone("bob", sim.Windows, "PC")
-	p.StopPolling()
+	s.leave(p)
 
 	before := s.do(s.asClient(p, "access_token/issue")).envelope(t)
 	a := s.do(s.asClient(p, "notification/lp"))
@@ -65,8 +64,7 @@ func TestTwoPollsOfADeviceGetACallOnce(t *testing.T) {
 	t.Parallel()
 	s := play(t, configured(shortHold))
 	p := s.phone("bob", sim.Windows, "PC")
-	p.StopPolling()
-	s.await("the server knows that nobody polls", func() bool { return s.metric("planetbell_http_polls_waiting") == 0 })
+	s.leave(p)
 
 	answers := make(chan answer, 2)
 	for range 2 {

@@ -22,8 +22,7 @@ func TestAStopInTheMiddleOfACall(t *testing.T) {
 	iphone := s.phone("bob", sim.IOS, "iPhone")
 	android := s.phone("bob", sim.Android, "Android")
 	pc := s.phone("bob", sim.Windows, "PC")
-	pc.StopPolling()
-	s.await("the server knows that nobody polls", func() bool { return s.metric("planetbell_http_polls_waiting") == 0 })
+	s.leave(pc)
 	if err := s.World.SetFault("fcm", sim.Answer{Hang: true}, 0); err != nil {
 		t.Fatal(err)
 	}
@@ -63,8 +62,7 @@ func TestAStopAnswersWhatWaits(t *testing.T) {
 	t.Parallel()
 	s := play(t)
 	p := s.phone("bob", sim.Windows, "PC")
-	p.StopPolling()
-	s.await("the server knows that nobody polls", func() bool { return s.metric("planetbell_http_polls_waiting") == 0 })
+	s.leave(p)
 	const polls = 3
 	answers := make(chan answer, polls)
 	for range polls {

@@ -17,6 +17,7 @@ import (
 	"github.com/planetbell/planetbell/internal/sim"
 	"github.com/planetbell/planetbell/internal/stage"
 	"github.com/planetbell/planetbell/internal/telemetry"
+	"github.com/planetbell/planetbell/planet"
 )
 
 // demoRing is how long a call of the demo rings: long enough to watch, short enough to
@@ -38,6 +39,7 @@ does. Then it stays up, so that you can place calls of your own. Nothing is kept
 	cmd.Flags().StringVar(&d.public, "public-address", "127.0.0.1:8080", "host:port of the server; another one if it is taken")
 	cmd.Flags().StringVar(&d.admin, "admin-address", "127.0.0.1:8081", "host:port of the admin API")
 	cmd.Flags().StringVar(&d.control, "control-address", "127.0.0.1:8082", "host:port of the simulator")
+	cmd.Flags().DurationVar(&d.ring, "ring-time", demoRing, "how long a call rings; real ones ring for 60 s")
 	cmd.Flags().StringVar(&d.logLevel, "log-level", "error", "of the server: debug, info, warn or error")
 	return cmd
 }
@@ -46,10 +48,12 @@ does. Then it stays up, so that you can place calls of your own. Nothing is kept
 type demo struct {
 	once                   bool
 	public, admin, control string
+	ring                   time.Duration
 	logLevel               string
 
-	out   printer
-	stage *stage.Stage
+	out      printer
+	stage    *stage.Stage
+	recorded chan planet.SessionID // calls whose Call Event was answered
 }
 
 func (d *demo) run(cmd *cobra.Command) (err error) {
@@ -69,6 +73,7 @@ func (d *demo) run(cmd *cobra.Command) (err error) {
 	if err := d.addPhones(ctx); err != nil {
 		return ended(ctx, err)
 	}
+	d.recorded = make(chan planet.SessionID, len(demoCalls))
 	watching, stopWatching := context.WithCancel(ctx)
 	shown := make(chan struct{})
 	events := d.stage.World.Events(watching)
@@ -100,7 +105,7 @@ func (d *demo) start(ctx context.Context, stderr io.Writer, dir string) error {
 		return fmt.Errorf("make the log: %w", err)
 	}
 	o := stage.Options{
-		Dir: dir, Log: log, RingTime: demoRing, Version: app.Version(version),
+		Dir: dir, Log: log, RingTime: d.ring, Version: app.Version(version),
 		PublicAddress: free(d.public), AdminAddress: free(d.admin), ControlAddress: free(d.control),
 	}
 	if d.stage, err = stage.New(ctx, o); err != nil {
@@ -156,6 +161,11 @@ func (d *demo) addPhones(ctx context.Context) error {
 		}
 		d.out.line("  %-18s %s", request.Name, reachedBy(request))
 	}
+	ready, cancel := context.WithTimeoutCause(ctx, registerTimeout, errors.New("the phones did not finish registering in time"))
+	defer cancel()
+	if err := d.stage.AwaitDevices(ready, len(demoPhones)); err != nil {
+		return fmt.Errorf("wait for the phones: %w", err)
+	}
 	return nil
 }
 
@@ -191,13 +201,41 @@ func (d *demo) placeCalls(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("call %d: %w", i+1, err)
 		}
+		if err := d.finish(ctx, placed); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// registerTimeout bounds the wait for phones that register in the background.
+const registerTimeout = 15 * time.Second
+
+// callEventTimeout bounds the wait for the last line of a call, its Call Event.
+const callEventTimeout = 5 * time.Second
+
+// finish waits until a call is over and the server has taken its Call Event, so that the
+// lines of two calls do not mix.
+func (d *demo) finish(ctx context.Context, placed *sim.Call) error {
+	select {
+	case <-placed.Done():
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	timeout := time.NewTimer(callEventTimeout)
+	defer timeout.Stop()
+	for {
 		select {
-		case <-placed.Done():
+		case sid := <-d.recorded:
+			if sid == placed.Report().SessionID {
+				return nil
+			}
+		case <-timeout.C:
+			return nil
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
 	}
-	return nil
 }
 
 // show prints what happens, as it happens.
@@ -211,6 +249,12 @@ func (d *demo) show(events <-chan sim.Event) {
 			since = "+" + e.Latency.Round(100*time.Microsecond).String()
 		}
 		d.out.line("  %10s  %-18s %s", since, e.Source, e.Text)
+		if e.Kind == sim.EventCallback && strings.HasPrefix(e.Text, "call-event") {
+			select {
+			case d.recorded <- e.SessionID:
+			default: // nobody waits: the reader places calls now
+			}
+		}
 	}
 }
 

@@ -126,7 +126,7 @@ func phoneRequests(texts []string) ([]sim.PhoneRequest, error) {
 type simServer struct {
 	sim.Settings
 	Public, Admin                        string
-	RingTime                             time.Duration
+	RingTime, Hold                       time.Duration
 	AdminToken, SigningKey               string
 	APISecret, ClientKey, CallbackSecret string
 	Service, APIKey                      string
@@ -135,6 +135,7 @@ type simServer struct {
 func (s *simulator) writeConfig(dir string, settings sim.Settings) (sim.AppServer, string, error) {
 	v := simServer{
 		Settings: settings, Public: s.public, Admin: s.admin, RingTime: s.ring,
+		Hold:       max(5*time.Second, min(25*time.Second, s.ring/2)), // a poll must end before a call does
 		AdminToken: freshSecret(), SigningKey: freshSecret(), APISecret: freshSecret(),
 		ClientKey: freshSecret()[:32], CallbackSecret: freshSecret()[:40],
 		Service: "sim-service", APIKey: "sim-api-key",

@@ -293,12 +293,13 @@ const (
 	endedUseless                // answered that this connection is of no more use
 	endedTimeout                // no answer in time
 	endedBroken                 // broken off
+	endedUnused                 // never sent
 )
 
 // giveBack returns a stream that was not used.
 func (p *pool) giveBack(l *link) {
 	l.conn.Release()
-	p.release(l, endedAnswered)
+	p.release(l, endedUnused)
 }
 
 // redialWait is how long to wait before a slot is dialled, with some chance so that

@@ -3,15 +3,12 @@ package apns
 import (
 	"context"
 	"fmt"
-	"net/http"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/testutil"
 	"golang.org/x/net/http2"
 
 	"github.com/planetbell/planetbell/internal/bell"
@@ -135,6 +132,49 @@ func TestGoAwayWhileIdle(t *testing.T) {
 	case <-second:
 	case <-time.After(patience):
 		t.Error("no new connection")
+	}
+}
+
+// TestGoAwayFinishesWhatIsUnderWay: requests that the server still processes are
+// waited for, while new ones go over a new connection.
+func TestGoAwayFinishesWhatIsUnderWay(t *testing.T) {
+	draining, moved := make(chan struct{}), make(chan struct{})
+	server := newFrameServer(t, func(c *frameConn) {
+		c.streams(100)
+		if c.number > 1 {
+			stream := c.next()
+			c.answer(stream, 200, "")
+			if stream != 0 {
+				close(moved)
+			}
+			c.acceptAll()
+			return
+		}
+		c.answer(c.next(), 200, "")
+		one, two := c.next(), c.next()
+		c.goAway(two, http2.ErrCodeNo, "")
+		c.write(func() error { return c.framer.WritePing(false, [8]byte{1}) }) // answered after the GOAWAY was read
+		if _, err := c.framer.ReadFrame(); err != nil {
+			return
+		}
+		close(draining)
+		<-moved
+		c.answer(one, 200, "")
+		c.answer(two, 200, "")
+		c.acceptAll()
+	})
+	client := newClient(t, frameTarget(t, server), func(cfg *Config) { cfg.Connections = 1 })
+	sender := newSender(t, client, bell.APNsVoIP)
+	want(t, send(t, sender, 0, false), bell.Accepted, "")
+	var wg sync.WaitGroup
+	for i := range 2 {
+		wg.Go(func() { want(t, send(t, sender, i, false), bell.Accepted, "") })
+	}
+	<-draining
+	want(t, send(t, sender, 2, false), bell.Accepted, "")
+	wg.Wait()
+	if n := server.opened(); n != 2 {
+		t.Errorf("%d connections, want 2", n)
 	}
 }
 
@@ -395,85 +435,5 @@ func TestLineIsBounded(t *testing.T) {
 	wg.Wait()
 	if timeouts.Load() != 1 || noStream.Load() != 9 {
 		t.Errorf("%d timeouts and %d without a stream, want 1 and 9", timeouts.Load(), noStream.Load())
-	}
-}
-
-func TestRedialSlowsDown(t *testing.T) {
-	if redialWait(0) != 0 {
-		t.Error("the first try waits")
-	}
-	for failures := 1; failures < 50; failures++ {
-		most := redialWaits[min(failures, len(redialWaits)-1)]
-		if wait := redialWait(failures); wait > most || wait < most*6/10 {
-			t.Errorf("after %d failures the wait is %v, want up to %v", failures, wait, most)
-		}
-	}
-}
-
-// TestServerThatHangsUp: connections that end right after the handshake are redialled
-// ever more slowly, not in a loop.
-func TestServerThatHangsUp(t *testing.T) {
-	server := newFrameServer(t, func(*frameConn) {})
-	client := newClient(t, frameTarget(t, server), func(cfg *Config) { cfg.Connections = 1 })
-	ctx, cancel := context.WithTimeout(t.Context(), 700*time.Millisecond)
-	defer cancel()
-	sender := newSender(t, client, bell.APNsVoIP)
-	for ctx.Err() == nil {
-		if o := sendCtx(ctx, sender, 1, false); o.Verdict != bell.RetryConnect && o.Verdict != bell.RetryNow {
-			t.Fatalf("outcome %+v", o)
-		}
-	}
-	if n := server.opened(); n > 3 {
-		t.Errorf("%d connections in 0.7 s: that looks like an attack", n)
-	}
-}
-
-func TestMetrics(t *testing.T) {
-	registry := prometheus.NewRegistry()
-	metrics := NewMetrics(registry)
-	server := newFrameServer(t, func(c *frameConn) {
-		c.streams(10)
-		if stream := c.next(); stream != 0 {
-			c.goAway(stream, http2.ErrCodeNo, `{"reason":"Shutdown"}`)
-		}
-	})
-	now := time.Unix(1767225600, 0).Add(5 * time.Minute)
-	client := newClient(t, frameTarget(t, server), func(cfg *Config) {
-		cfg.Connections, cfg.Metrics, cfg.Clock = 1, metrics, func() time.Time { return now }
-	})
-	want(t, send(t, newSender(t, client, bell.APNsVoIP), 1, false), bell.RetryConnect, "goaway")
-	if got := testutil.ToFloat64(metrics.goAway.WithLabelValues("test", "sandbox", "Shutdown")); got != 1 {
-		t.Errorf("%v GOAWAYs are counted, want 1", got)
-	}
-	families, err := registry.Gather()
-	if err != nil {
-		t.Fatal(err)
-	}
-	text := fmt.Sprint(families)
-	testlog.Keep(t, "metrics", text)
-	for _, name := range []string{"planetbell_provider_connections", "planetbell_provider_credential_age_seconds"} {
-		if !strings.Contains(text, name) {
-			t.Errorf("the metric %s is missing", name)
-		}
-	}
-	client.Close()
-	if n := testutil.CollectAndCount(metrics, "planetbell_provider_connections"); n != 0 {
-		t.Errorf("a closed client still has %d connection metrics", n)
-	}
-}
-
-func TestWarmFails(t *testing.T) {
-	server := pushtest.NewServer(t, func(http.ResponseWriter, *http.Request) {})
-	client := newClient(t, pushtest.Target{URL: server.URL, Timeout: patience, Log: testlog.New(t)}, nil) // system roots
-	err := client.Warm(t.Context())
-	if bell.KindOf(err) != bell.Unavailable || !strings.Contains(err.Error(), "TLS") {
-		t.Errorf("warm: %v", err)
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	stalled := newClient(t, pushtest.Target{URL: "https://127.0.0.1:1", Timeout: patience, Log: testlog.New(t)}, nil)
-	stalled.Close()
-	if err := stalled.Warm(ctx); bell.KindOf(err) != bell.Unavailable {
-		t.Errorf("warm after close: %v", err)
 	}
 }

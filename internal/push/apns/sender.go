@@ -135,6 +135,10 @@ func (c *Client) send(ctx context.Context, request *http.Request, body []byte, s
 	if err != nil {
 		return unanswered(err.Error()) // errNoLink: its text is a reason
 	}
+	if ctx.Err() != nil { // too late; better to know that nothing was sent
+		c.pool.giveBack(l)
+		return unanswered(reasonNoStream)
+	}
 	var token string
 	if c.tokens != nil { // asked for only now: the line may have been long
 		if token, err = c.tokens.Current(); err != nil {

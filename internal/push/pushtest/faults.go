@@ -144,7 +144,8 @@ func (h Harness) testReset(t *testing.T) {
 	mustBe(t, b.ring(t, t.Context(), nil), bell.RetryConnect)
 }
 
-// testCut breaks the connection in a request; the next one must find a new connection.
+// testCut breaks all connections in a request. The next ones must find a new connection;
+// a few may still run into one whose end the sender has not seen yet.
 func (h Harness) testCut(t *testing.T) {
 	var once sync.Once
 	var b *bench
@@ -161,7 +162,13 @@ func (h Harness) testCut(t *testing.T) {
 		h.Accept(w, r)
 	})
 	mustBe(t, b.ring(t, t.Context(), nil), bell.RetryConnect)
-	mustBe(t, b.ring(t, t.Context(), nil), bell.Accepted)
+	for range 3 {
+		if o := b.ring(t, t.Context(), nil); o.Verdict != bell.RetryConnect {
+			mustBe(t, o, bell.Accepted)
+			return
+		}
+	}
+	t.Error("no new connection was found")
 }
 
 // testParallel is for the race detector and for lost wake-ups.

@@ -5,11 +5,9 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
-	"io"
 	"net"
 	"regexp"
 	"strings"
-	"syscall"
 
 	"github.com/planetbell/planetbell/internal/bell"
 )
@@ -89,10 +87,8 @@ func exchangeReason(err error) (reason, said string) {
 		return reasonReset, ""
 	case isTLS(err): // TLS 1.3 tells a refused client certificate with the first read
 		return reasonTLS, ""
-	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
-		return reasonLost, ""
 	}
-	return reasonLost, ""
+	return reasonLost, "" // end of file, reset, lost PING and the like
 }
 
 // goAwaySaid returns the reason that a GOAWAY named, if the table knows it.

@@ -65,6 +65,8 @@ func (a *App) publicHandler() http.Handler {
 		Recording:        a.cfg.Callbacks.Recording,
 		Hold:             a.cfg.LongPoll.Hold,
 		SignUpsPerMinute: a.cfg.Limits.SignUpsPerMinute,
+
+		AccessTokensPerMinute: a.cfg.Limits.AccessTokensPerMinute,
 	}, httpapi.Services{
 		Projects: a.projects, Accounts: a.accounts, Devices: a.devices, Calls: a.calls, Mailbox: a.mailbox,
 	}, a.log, a.registry)

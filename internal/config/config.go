@@ -149,6 +149,9 @@ type Limits struct {
 	// SignUpsPerMinute is how many register_user calls one client address may make. 1 to
 	// 100,000.
 	SignUpsPerMinute int `koanf:"sign_ups_per_minute" default:"60" min:"1" max:"100000"`
+	// AccessTokensPerMinute is how many PlanetKit access tokens one user may ask for. 1 to
+	// 10,000. Planet Cloud has its own limit (disconnect reason 1512).
+	AccessTokensPerMinute int `koanf:"access_tokens_per_minute" default:"60" min:"1" max:"10000"`
 	// LongPolls is how many polls may wait at once in this process. 10 to 1,000,000.
 	LongPolls int `koanf:"long_polls" default:"20000" min:"10" max:"1000000"`
 }

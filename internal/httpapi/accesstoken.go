@@ -17,6 +17,10 @@ type issued struct {
 // issueAccessToken hands out a PlanetKit access token for the client's own user: GET
 // /v2/access_token/issue. LINE's Windows client forgets its user on any failure here.
 func (a *api) issueAccessToken(w http.ResponseWriter, r *http.Request, id bell.Identity) error {
+	if !a.tokens.allow(id.Owner, a.config.Now()) {
+		a.metrics.limited.WithLabelValues("access_token").Inc()
+		return bell.E(bell.TooMany, "This user asks for too many access tokens; wait a minute.", nil)
+	}
 	token, err := a.services.Accounts.AccessToken(r.Context(), id)
 	if err != nil {
 		return err

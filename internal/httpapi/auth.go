@@ -19,7 +19,7 @@ func (a *api) authenticated(next member) handler {
 	return func(w http.ResponseWriter, r *http.Request) error {
 		id, err := a.identify(r)
 		if err != nil {
-			if errors.Is(err, bell.Unauthorized) && !a.misses.allow(a.clientAddress(r), a.config.Now()) {
+			if errors.Is(err, bell.Unauthorized) && !a.misses.allow(household(a.clientAddress(r)), a.config.Now()) {
 				a.metrics.limited.WithLabelValues("app_token").Inc()
 				eventOf(r).quiet = true
 				return bell.E(bell.TooMany, "Too many requests with bad app tokens; wait a minute.", err)

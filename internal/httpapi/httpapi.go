@@ -112,6 +112,11 @@ type Config struct {
 	// DefaultPerMinute if 0, no limit if negative.
 	SignUpsPerMinute int
 	MissesPerMinute  int
+	// AccessTokensPerMinute is how many PlanetKit access tokens one user may ask for;
+	// DefaultPerMinute if 0, no limit if negative. Planet Cloud has a limit of its own
+	// (disconnect reason 1512), and LINE's Windows client forgets its user when it is
+	// refused here, so it is far above what people dial.
+	AccessTokensPerMinute int
 	// Now is the clock of timestamps and limits; time.Now if nil.
 	Now func() time.Time
 }
@@ -130,6 +135,9 @@ func (c Config) withDefaults() Config {
 	if c.MissesPerMinute == 0 {
 		c.MissesPerMinute = DefaultPerMinute
 	}
+	if c.AccessTokensPerMinute == 0 {
+		c.AccessTokensPerMinute = DefaultPerMinute
+	}
 	if c.Now == nil {
 		c.Now = time.Now
 	}
@@ -143,8 +151,9 @@ type api struct {
 	log      *slog.Logger
 	metrics  metrics
 	origins  map[string]bool
-	signUps  *limiter
-	misses   *limiter
+	signUps  *limiter[netip.Addr] // by household
+	misses   *limiter[netip.Addr] // by household
+	tokens   *limiter[bell.Owner]
 }
 
 // New makes the handler of the public listener. Its metrics are registered with
@@ -158,8 +167,9 @@ func New(config Config, services Services, log *slog.Logger, registerer promethe
 		log:      log.With("component", "httpapi"),
 		metrics:  newMetrics(registerer),
 		origins:  make(map[string]bool, len(config.WebOrigins)),
-		signUps:  newLimiter(config.SignUpsPerMinute),
-		misses:   newLimiter(config.MissesPerMinute),
+		signUps:  newLimiter[netip.Addr](config.SignUpsPerMinute),
+		misses:   newLimiter[netip.Addr](config.MissesPerMinute),
+		tokens:   newLimiter[bell.Owner](config.AccessTokensPerMinute),
 	}
 	for _, origin := range config.WebOrigins {
 		a.origins[normalOrigin(origin)] = true

@@ -64,6 +64,18 @@ func TestBadTokensAreLimitedButOnPolls(t *testing.T) {
 	w.do("GET", "/v2/access_token/issue", "", as(appToken)...).want(t, http.StatusOK)
 }
 
+// A user who asks for access tokens without end is stopped.
+func TestAccessTokensAreLimitedByUser(t *testing.T) {
+	w := newWorld(t)
+	w.config.AccessTokensPerMinute = 2
+	for _, status := range []int{200, 200, 429} {
+		w.do("GET", "/v2/access_token/issue", "", as(appToken)...).want(t, status)
+	}
+	if n := w.metric("planetbell_http_limited_total"); n != 1 {
+		t.Errorf("counted %v refusals, want 1", n)
+	}
+}
+
 func TestDefaultsLimit(t *testing.T) {
 	w := newWorld(t)
 	w.config.MissesPerMinute, w.config.SignUpsPerMinute = 0, 0

@@ -12,50 +12,50 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// maxAddresses bounds the memory of a limiter: about 200 bytes each, 4 MB at most.
-const maxAddresses = 20_000
+// maxKeys bounds the memory of a limiter: about 200 bytes each, 4 MB at most.
+const maxKeys = 20_000
 
-// limiter allows each client address a number of events per minute. It remembers a
-// bounded number of addresses in two generations: when the younger one is full it
-// becomes the older, and what was older and not seen since is forgotten. So an
-// attacker with many addresses can make it forget, which costs a limit, not memory.
-type limiter struct {
+// limiter allows each key (a client's household, or a user) a number of events per
+// minute. It remembers a bounded number of keys in two generations: when the younger
+// one is full it becomes the older, and what was older and not seen since is forgotten.
+// So an attacker with many addresses can make it forget, which costs a limit, not memory.
+type limiter[K comparable] struct {
 	perMinute int // negative: no limit
 
 	mu             sync.Mutex // guards what follows
-	younger, older map[netip.Addr]*rate.Limiter
+	younger, older map[K]*rate.Limiter
 }
 
-func newLimiter(perMinute int) *limiter {
-	return &limiter{perMinute: perMinute, younger: map[netip.Addr]*rate.Limiter{}}
+func newLimiter[K comparable](perMinute int) *limiter[K] {
+	return &limiter[K]{perMinute: perMinute, younger: map[K]*rate.Limiter{}}
 }
 
-// allow reports whether the address may do it once more, and counts it.
-func (l *limiter) allow(address netip.Addr, now time.Time) bool {
+// allow reports whether the key may do it once more, and counts it.
+func (l *limiter[K]) allow(key K, now time.Time) bool {
 	if l.perMinute < 0 {
 		return true
 	}
-	return l.bucket(household(address)).AllowN(now, 1)
+	return l.bucket(key).AllowN(now, 1)
 }
 
-func (l *limiter) bucket(address netip.Addr) *rate.Limiter {
+func (l *limiter[K]) bucket(key K) *rate.Limiter {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if b, ok := l.younger[address]; ok {
+	if b, ok := l.younger[key]; ok {
 		return b
 	}
-	b, ok := l.older[address]
+	b, ok := l.older[key]
 	if !ok {
 		b = rate.NewLimiter(rate.Limit(float64(l.perMinute)/60), l.perMinute)
 	}
-	if len(l.younger) >= maxAddresses/2 {
-		l.older, l.younger = l.younger, make(map[netip.Addr]*rate.Limiter)
+	if len(l.younger) >= maxKeys/2 {
+		l.older, l.younger = l.younger, make(map[K]*rate.Limiter)
 	}
-	l.younger[address] = b
+	l.younger[key] = b
 	return b
 }
 
-// household is what a limit counts as one: an IPv4 address, or the /64 that an IPv6
+// household is what a limit by address counts as one: an IPv4 address, or the /64 that an IPv6
 // client can choose its addresses from.
 func household(address netip.Addr) netip.Addr {
 	address = address.Unmap().WithZone("")

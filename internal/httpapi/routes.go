@@ -114,7 +114,7 @@ func (a *api) unknownPath(_ http.ResponseWriter, r *http.Request) error {
 // the address: so the limit does not keep secrets safe. It keeps a scanner from
 // filling the log: past the limit, lines are at debug level.
 func (a *api) miss(r *http.Request) error {
-	if !a.misses.allow(a.clientAddress(r), a.config.Now()) {
+	if !a.misses.allow(household(a.clientAddress(r)), a.config.Now()) {
 		a.metrics.limited.WithLabelValues("miss").Inc()
 		eventOf(r).quiet = true
 		return bell.E(bell.TooMany, "Too many requests for paths that do not exist here; wait a minute.", nil)

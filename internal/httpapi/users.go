@@ -17,7 +17,7 @@ type registered struct {
 
 // registerUser gives a user ID to a client: POST /v2/register_user.
 func (a *api) registerUser(w http.ResponseWriter, r *http.Request) error {
-	if !a.signUps.allow(a.clientAddress(r), a.config.Now()) {
+	if !a.signUps.allow(household(a.clientAddress(r)), a.config.Now()) {
 		a.metrics.limited.WithLabelValues("sign_up").Inc()
 		return bell.E(bell.TooMany, "Too many registrations from this address; wait a minute.", nil)
 	}

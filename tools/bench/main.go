@@ -14,6 +14,8 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
+	"runtime/pprof"
+	"strings"
 	"time"
 )
 
@@ -23,20 +25,41 @@ type settings struct {
 	rounds  int           // the middle one is printed
 	devices int           // users with one iOS device each
 	folder  string        // for databases
+	only    string        // part of a measurement's name
 }
 
 func main() {
+	if !benchmark() {
+		os.Exit(1)
+	}
+}
+
+// benchmark runs the command, and reports whether it went well.
+func benchmark() bool {
 	seconds := flag.Float64("seconds", 3, "length of one measurement")
 	rounds := flag.Int("rounds", 3, "rounds of all measurements, interleaved; medians are printed")
 	devices := flag.Int("devices", 1000, "users with one device each")
+	profile := flag.String("cpuprofile", "", "write a CPU profile of the whole run to this file")
+	only := flag.String("only", "", "run only measurements whose name contains this, and print no table")
 	flag.Parse()
+	if *profile != "" {
+		f, err := os.Create(*profile)
+		if err == nil {
+			err = pprof.StartCPUProfile(f)
+		}
+		if err != nil {
+			fmt.Fprintln(os.Stderr, "bench:", err)
+			return false
+		}
+		defer pprof.StopCPUProfile()
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	err := run(ctx, settings{length: time.Duration(*seconds * float64(time.Second)), rounds: max(*rounds, 1), devices: max(*devices, 1)})
+	err := run(ctx, settings{length: time.Duration(*seconds * float64(time.Second)), rounds: max(*rounds, 1), devices: max(*devices, 1), only: *only})
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
-		os.Exit(1)
 	}
+	return err == nil
 }
 
 func run(ctx context.Context, s settings) (err error) {
@@ -65,6 +88,9 @@ func run(ctx context.Context, s settings) (err error) {
 			if err := ctx.Err(); err != nil {
 				return err
 			}
+			if !strings.Contains(m.name, s.only) {
+				continue
+			}
 			figure, err := m.run(ctx, s, server, fake)
 			if err != nil {
 				return fmt.Errorf("%s, round %d: %w", m.name, round+1, err)
@@ -73,7 +99,9 @@ func run(ctx context.Context, s settings) (err error) {
 			fmt.Fprintf(os.Stderr, "  round %d: %-28s %s\n", round+1, m.name, figure)
 		}
 	}
-	results.print(os.Stdout)
+	if s.only == "" {
+		results.print(os.Stdout)
+	}
 	return nil
 }
 

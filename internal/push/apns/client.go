@@ -69,7 +69,7 @@ func NewClient(cfg Config) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	log := cfg.Log.With("component", "apns", "credential", cfg.Name, "server", string(cfg.Server))
+	log := cfg.Log.With("component", "apns", "via", cfg.Name, "server", string(cfg.Server))
 	c := &Client{
 		name: cfg.Name, server: cfg.Server, credential: cfg.Credential, base: base,
 		timeout: cfg.AttemptTimeout, expiration: cfg.VoIPExpiration, now: cfg.Clock, metrics: cfg.Metrics,

@@ -75,7 +75,7 @@ func NewClient(cfg Config) (*Client, error) {
 		name: cfg.Name, account: a, timeout: cfg.AttemptTimeout, now: cfg.Clock, metrics: cfg.Metrics,
 		sendURL: url.URL{Scheme: base.Scheme, Host: base.Host, Path: "/v1/projects/" + a.project + "/messages:send"},
 		slots:   make(chan struct{}, cfg.MaxInFlight), ctx: ctx, cancel: cancel,
-		log: cfg.Log.With("component", "fcm", "credential", cfg.Name),
+		log: cfg.Log.With("component", "fcm", "via", cfg.Name),
 	}
 	for i := range c.transports {
 		c.transports[i] = c.newTransport(cfg)

@@ -89,10 +89,10 @@ func play(t *testing.T, settings ...setting) *scene {
 // close ends the story: it searches all that left the server, and closes the stage.
 func (s *scene) close() {
 	s.keepMetrics()
+	s.watch.client.CloseIdleConnections() // net/http waits 5 s for connections that were never used
 	if err := s.Close(); err != nil {
 		s.t.Errorf("close the stage: %v", err)
 	}
-	s.watch.client.CloseIdleConnections()
 	s.watch.search(s.t)
 }
 

@@ -20,6 +20,29 @@ const bareConnections = 64
 
 // measureBareHandler is what net/http can answer at most: a GET with a small JSON body.
 func measureBareHandler(ctx context.Context, s settings, _ *server, _ *provider) (figure, error) {
+	return withBareHandler(func(client *http.Client, url string) (figure, error) {
+		rate, took, err := closedLoop(ctx, bareConnections, s.length, func(int, int) error {
+			return get(context.WithoutCancel(ctx), client, url)
+		})
+		return figure{perSecond: rate, answer: quantilesOf(took)}, err
+	})
+}
+
+// measureBareAnswer is how soon net/http answers at 1,000 requests a second.
+func measureBareAnswer(ctx context.Context, s settings, _ *server, _ *provider) (figure, error) {
+	return withBareHandler(func(client *http.Client, url string) (figure, error) {
+		var t times
+		err := openLoop(ctx, 1000, s.length, func(_ int, planned time.Time) error {
+			err := get(context.WithoutCancel(ctx), client, url)
+			t.add(time.Since(planned), 0)
+			return err
+		})
+		return figure{perSecond: 1000, answer: quantilesOf(t.answers)}, err
+	})
+}
+
+// withBareHandler runs a measurement against a handler that does nothing.
+func withBareHandler(measure func(client *http.Client, url string) (figure, error)) (figure, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return figure{}, err
@@ -31,18 +54,37 @@ func measureBareHandler(ctx context.Context, s settings, _ *server, _ *provider)
 	done := make(chan error, 1)
 	go func() { done <- srv.Serve(l) }()
 	client := newClient()
-	rate, took, err := closedLoop(ctx, bareConnections, s.length, func(int, int) error {
-		return get(context.WithoutCancel(ctx), client, "http://"+l.Addr().String()+"/notify?sid=1")
-	})
+	f, err := measure(client, "http://"+l.Addr().String()+"/notify?sid=1")
 	client.CloseIdleConnections()
 	err = errors.Join(err, srv.Close())
 	<-done
-	return figure{perSecond: rate, answer: quantilesOf(took)}, err
+	return f, err
 }
 
 // measureBarePush is what one HTTP/2 connection to the same pretend provider carries: a
 // push of the usual size, 100 at once.
 func measureBarePush(ctx context.Context, s settings, _ *server, fake *provider) (figure, error) {
+	return withBareConnection(ctx, fake, func(push func(worker int) error) (figure, error) {
+		rate, took, err := closedLoop(ctx, 100, s.length, func(worker, _ int) error { return push(worker) })
+		return figure{perSecond: rate, answer: quantilesOf(took)}, err
+	})
+}
+
+// measureBarePushAnswer is how soon a push is answered at 1,000 a second.
+func measureBarePushAnswer(ctx context.Context, s settings, _ *server, fake *provider) (figure, error) {
+	return withBareConnection(ctx, fake, func(push func(worker int) error) (figure, error) {
+		var t times
+		err := openLoop(ctx, 1000, s.length, func(number int, planned time.Time) error {
+			err := push(number)
+			t.add(0, time.Since(planned))
+			return err
+		})
+		return figure{perSecond: 1000, push: quantilesOf(t.pushes)}, err
+	})
+}
+
+// withBareConnection runs a measurement with one connection to the pretend provider.
+func withBareConnection(ctx context.Context, fake *provider, measure func(push func(worker int) error) (figure, error)) (figure, error) {
 	fake.delay.Store(0)
 	transport := &http.Transport{TLSClientConfig: fake.clientTLS(), ForceAttemptHTTP2: true}
 	defer transport.CloseIdleConnections()
@@ -52,7 +94,7 @@ func measureBarePush(ctx context.Context, s settings, _ *server, fake *provider)
 	}
 	defer conn.Close()
 	body := bytes.Repeat([]byte("x"), 700)
-	rate, took, err := closedLoop(ctx, 100, s.length, func(worker, _ int) error {
+	return measure(func(worker int) error {
 		req, err := http.NewRequestWithContext(context.WithoutCancel(ctx), http.MethodPost, fake.url()+"/3/device/00", bytes.NewReader(body))
 		if err != nil {
 			return err
@@ -66,7 +108,6 @@ func measureBarePush(ctx context.Context, s settings, _ *server, fake *provider)
 		}
 		return resp.Body.Close()
 	})
-	return figure{perSecond: rate, answer: quantilesOf(took)}, err
 }
 
 // commitGroup is how many rows go into one commit at most, and how many submitters wait.

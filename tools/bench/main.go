@@ -111,7 +111,9 @@ var measurements = []struct {
 	run  func(context.Context, settings, *server, *provider) (figure, error)
 }{
 	{bareHandler, measureBareHandler},
+	{bareAnswer, measureBareAnswer},
 	{answer1000, measureAnswer},
+	{barePushAnswer, measureBarePushAnswer},
 	{bareCommit, measureBareCommit},
 	{callsPerSecond, measureCalls(0)},
 	{barePush, measureBarePush},
@@ -123,6 +125,8 @@ const (
 	bareHandler    = "bare net/http handler"
 	barePush       = "bare HTTP/2 push"
 	bareCommit     = "bare grouped SQLite commit"
+	bareAnswer     = "bare net/http, 1,000/s"
+	barePushAnswer = "bare HTTP/2 push, 1,000/s"
 	answer1000     = "1,000 calls/s"
 	callsPerSecond = "calls/s, provider at once"
 	calls50ms      = "calls/s, provider 50 ms"

@@ -88,7 +88,9 @@ func (p *Phone) ReplaceToken(ctx context.Context) error {
 // AccessToken asks for a PlanetKit access token, as the app does before it calls. A
 // Windows phone forgets its account when that fails.
 func (p *Phone) AccessToken(ctx context.Context) (planet.Secret, error) {
-	a, err := p.request(ctx, http.MethodGet, "access_token/issue", nil, p.AppToken().Reveal(), p.profile.timeout)
+	a, err := p.request(ctx, apiRequest{
+		method: http.MethodGet, path: "access_token/issue", token: p.AppToken().Reveal(), limit: p.profile.timeout,
+	})
 	var g clients.Gateway
 	if err == nil {
 		g, err = p.profile.decoder.Issue(a)
@@ -173,31 +175,41 @@ func (p *Phone) post(ctx context.Context, path string, fields []field, token str
 		b.Write(value)
 	}
 	b.WriteByte('}')
-	return p.request(ctx, http.MethodPost, path, b.Bytes(), token, p.profile.timeout)
+	return p.request(ctx, apiRequest{
+		method: http.MethodPost, path: path, body: b.Bytes(), token: token, limit: p.profile.timeout,
+	})
 }
 
 // maxAnswer is how much of an answer is read; the apps' answers are below 8 KiB.
 const maxAnswer = 1 << 20
 
+// apiRequest is a request to the app server.
+type apiRequest struct {
+	method, path string
+	body         []byte
+	token        string        // app token; "" sends none
+	limit        time.Duration // how long the app waits
+}
+
 // request sends one request with the app's headers. Errors do not name the URL.
-func (p *Phone) request(ctx context.Context, method, path string, body []byte, token string, limit time.Duration) (clients.Answer, error) {
-	ctx, cancel := context.WithTimeout(ctx, limit)
+func (p *Phone) request(ctx context.Context, q apiRequest) (clients.Answer, error) {
+	ctx, cancel := context.WithTimeout(ctx, q.limit)
 	defer cancel()
-	if err := p.preflight(ctx, method, path, token); err != nil {
+	if err := p.preflight(ctx, q); err != nil {
 		return clients.Answer{}, err
 	}
-	req, err := http.NewRequestWithContext(ctx, method, p.url(path), bytes.NewReader(body))
+	req, err := http.NewRequestWithContext(ctx, q.method, p.url(q.path), bytes.NewReader(q.body))
 	if err != nil {
 		return clients.Answer{}, errors.New("the base URL is malformed")
 	}
 	if p.profile.accept != "" {
 		req.Header.Set("Accept", p.profile.accept)
 	}
-	if method == http.MethodPost {
+	if q.method == http.MethodPost {
 		req.Header.Set("Content-Type", p.profile.contentType)
 	}
-	if token != "" {
-		req.Header.Set("Authorization", "Bearer "+token)
+	if q.token != "" {
+		req.Header.Set("Authorization", "Bearer "+q.token)
 	}
 	if p.o.Origin != "" {
 		req.Header.Set("Origin", p.o.Origin)
@@ -221,20 +233,20 @@ func (p *Phone) url(path string) string { return strings.TrimSuffix(p.o.BaseURL,
 
 // preflight asks for leave to cross origins, as a browser does before a request with
 // these headers.
-func (p *Phone) preflight(ctx context.Context, method, path, token string) error {
+func (p *Phone) preflight(ctx context.Context, q apiRequest) error {
 	if p.o.Origin == "" {
 		return nil
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodOptions, p.url(path), http.NoBody)
+	req, err := http.NewRequestWithContext(ctx, http.MethodOptions, p.url(q.path), http.NoBody)
 	if err != nil {
 		return errors.New("the base URL is malformed")
 	}
 	wanted := []string{"content-type"}
-	if token != "" {
+	if q.token != "" {
 		wanted = append(wanted, "authorization")
 	}
 	req.Header.Set("Origin", p.o.Origin)
-	req.Header.Set("Access-Control-Request-Method", method)
+	req.Header.Set("Access-Control-Request-Method", q.method)
 	req.Header.Set("Access-Control-Request-Headers", strings.Join(wanted, ","))
 	resp, err := p.client.Do(req)
 	if err != nil {

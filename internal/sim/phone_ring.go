@@ -106,7 +106,9 @@ func (p *Phone) preparePolling(ctx context.Context, account clients.Registration
 
 // pollOnce sends one poll.
 func (p *Phone) pollOnce(ctx context.Context, account clients.Registration) clients.Poll {
-	a, err := p.request(ctx, http.MethodGet, "notification/lp", nil, account.AppToken, p.profile.pollLimit)
+	a, err := p.request(ctx, apiRequest{
+		method: http.MethodGet, path: "notification/lp", token: account.AppToken, limit: p.profile.pollLimit,
+	})
 	poll := clients.Poll{Next: p.profile.decoder.PollFailed(), Err: err}
 	if err == nil {
 		poll = p.profile.decoder.Poll(a)

@@ -341,3 +341,37 @@ func TestShortSigningKeyIsRefused(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// While the database is away a good signature is enough: a refusal would make LINE's
+// Windows client forget its user. A forged token is refused all the same.
+func TestAuthenticateWithoutDatabase(t *testing.T) {
+	away := bell.E(bell.Unavailable, "The database is closed.", nil)
+	for name, cut := range map[string]func(*fakeStore){
+		"the session cannot be looked up": func(s *fakeStore) { s.fail = away },
+		"the session cannot be restored":  func(s *fakeStore) { clear(s.sessions); s.failing = away },
+	} {
+		o := newOffice(t)
+		token, err := o.SignUp(t.Context(), SignUp{UserID: "bob", ServiceID: o.acme.ServiceID, ClientKey: o.acme.ClientKey})
+		if err != nil {
+			t.Fatal(err)
+		}
+		cut(o.store)
+		id, err := o.Authenticate(t.Context(), token)
+		if err != nil || id.Owner.User.UserID != "bob" {
+			t.Errorf("%s: %v, %v; want bob", name, id.Owner, err)
+		}
+		if _, err := o.Authenticate(t.Context(), token+"x"); !errors.Is(err, bell.Unauthorized) {
+			t.Errorf("%s: a forged token gives %v", name, err)
+		}
+	}
+	o := newOffice(t)
+	token, err := o.SignUp(t.Context(), SignUp{UserID: "bob", ServiceID: o.acme.ServiceID, ClientKey: o.acme.ClientKey})
+	if err != nil {
+		t.Fatal(err)
+	}
+	clear(o.store.sessions)
+	o.store.failing = errDisk // not a passing trouble
+	if _, err := o.Authenticate(t.Context(), token); !errors.Is(err, errDisk) {
+		t.Errorf("a session that cannot be written gives %v", err)
+	}
+}

@@ -2,6 +2,7 @@ package account
 
 import (
 	"context"
+	"errors"
 	"encoding/json"
 	"sync"
 	"testing"
@@ -19,7 +20,8 @@ type fakeStore struct {
 	sessions map[string]bell.Session
 	devices  map[string]bool // session IDs that have one
 	rules    []SessionRule
-	fail     error
+	fail     error // of everything
+	failing  error // of RestoreSession only
 }
 
 func (s *fakeStore) OpenSession(_ context.Context, user bell.User, session bell.Session, rule SessionRule) error {
@@ -69,7 +71,7 @@ func (s *fakeStore) RestoreSession(_ context.Context, user bell.User, session be
 		s.users[user.Owner] = user
 	}
 	s.sessions[session.ID] = session
-	return s.fail
+	return errors.Join(s.fail, s.failing)
 }
 
 // addDevice gives the session of a token a device.

@@ -126,7 +126,9 @@ func allowed(from, to string) bool {
 // sibling: capabilities do not know one another, and edges know no adapters; parts of one
 // package's tree may.
 func sibling(from, to string) bool {
-	root := func(p string) string { return strings.Join(strings.SplitN(p, "/", 3)[:min(2, strings.Count(p, "/")+1)], "/") }
+	root := func(p string) string {
+		return strings.Join(strings.SplitN(p, "/", 3)[:min(2, strings.Count(p, "/")+1)], "/")
+	}
 	return root(from) == root(to)
 }
 

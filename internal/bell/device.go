@@ -69,7 +69,7 @@ type Device struct {
 	APNsServer        APNsServer // APNs channels only
 	APNsServerGuessed bool       // true when the client did not say which
 
-	RegisteredAt time.Time // of the last registration call; compared with APNs' 410 timestamp
+	RegisteredAt time.Time // when the push token was last given; compared with APNs' 410 timestamp
 	LastSeenAt   time.Time
 	ExpiresAt    time.Time // zero: never; LongPoll devices end with their app token
 }

@@ -228,7 +228,7 @@ func (e *Engine) ring(ctx context.Context, r *bell.Ring) {
 			e.deposited(r)
 			return
 		}
-		if e.over(ctx, r) && attempt.Outcome.Verdict != bell.Accepted {
+		if e.over(ctx, r) && !settled(attempt.Outcome) {
 			e.record(r, e.stateAfter(ctx), attempt)
 			return
 		}
@@ -327,6 +327,13 @@ func (e *Engine) stateAfter(ctx context.Context) bell.DeliveryState {
 	default:
 		return bell.DeliveryExpired
 	}
+}
+
+// settled reports whether the provider's answer ends the delivery, whatever else ended in
+// the same instant. A refusal of our own has no status: it may only mean that the attempt
+// was broken off.
+func settled(o bell.Outcome) bool {
+	return o.Verdict == bell.Accepted || o.Verdict == bell.Rejected && o.Status != 0
 }
 
 func finalState(o bell.Outcome) bell.DeliveryState {

@@ -58,7 +58,9 @@ func (s *Service) Register(ctx context.Context, id bell.Identity, d Description)
 	_, err := s.store.ChangeDevice(ctx, id.SessionID, func(current *bell.Device) (bell.Device, error) {
 		next := s.start(current, id)
 		describe(&next, d)
-		next.RegisteredAt, next.LastSeenAt = s.now(), s.now()
+		// RegisteredAt stays: it says when the push token was last given, and APNs' word that a
+		// token is dead is compared with it.
+		next.LastSeenAt = s.now()
 		return next, nil
 	})
 	if err != nil {

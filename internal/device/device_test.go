@@ -161,7 +161,7 @@ func TestRegister(t *testing.T) {
 		if err := s.Register(t.Context(), id, Description{AppVersion: long}); err != nil {
 			t.Fatal(err)
 		}
-		want.ID, want.AppVersion, want.RegisteredAt, want.LastSeenAt = first.ID, long[:bell.MaxText], time.Now(), time.Now()
+		want.ID, want.AppVersion, want.LastSeenAt = first.ID, long[:bell.MaxText], time.Now() // RegisteredAt is the token's
 		want.Channel, want.PushToken, want.APNsServer = bell.APNsVoIP, hexToken, bell.APNsProduction
 		if diff := cmp.Diff(want, store.only(t)); diff != "" {
 			t.Errorf("registering again: %s", diff)

@@ -34,13 +34,35 @@ func NewLogger(w io.Writer, level, format string) (*slog.Logger, error) {
 	terminal := isTerminal(w)
 	switch {
 	case format == FormatJSON, format == FormatAuto && !terminal:
-		return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: least, ReplaceAttr: Redact})), nil
+		return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: least, ReplaceAttr: forReaders})), nil
 	case format == FormatText, format == FormatAuto:
 		return slog.New(tint.NewTextHandler(w, &tint.Options{
-			Level: least, ReplaceAttr: Redact, NoColor: !terminal, TimeFormat: time.TimeOnly + ".000",
+			Level: least, ReplaceAttr: forReaders, NoColor: !terminal, TimeFormat: time.TimeOnly + ".000",
 		})), nil
 	}
 	return nil, fmt.Errorf("log format %q: want auto, json or text", format)
+}
+
+// forReaders is what every attribute passes: the guard, and a form that people read.
+func forReaders(groups []string, a slog.Attr) slog.Attr {
+	if a = Redact(groups, a); a.Value.Kind() == slog.KindDuration {
+		return slog.String(a.Key, durationText(a.Value.Duration()))
+	}
+	return a
+}
+
+// durationText writes a duration with its unit, in JSON too, where slog would write a
+// number of nanoseconds: "38µs", "1.75ms", "2.781s". More digits than that say nothing.
+func durationText(d time.Duration) string {
+	switch size := d.Abs(); {
+	case size >= time.Second:
+		d = d.Round(time.Millisecond)
+	case size >= time.Millisecond:
+		d = d.Round(10 * time.Microsecond)
+	case size >= time.Microsecond:
+		d = d.Round(time.Microsecond)
+	}
+	return d.String()
 }
 
 func isTerminal(w io.Writer) bool {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -42,6 +43,34 @@ func TestFormats(t *testing.T) {
 		}
 		if strings.Contains(got, "\x1b[") {
 			t.Errorf("%s: colour codes outside a terminal: %q", test.format, got)
+		}
+	}
+}
+
+// Durations carry their unit in both formats, with as many digits as tell something.
+func TestDurations(t *testing.T) {
+	for _, test := range []struct {
+		took time.Duration
+		want string
+	}{
+		{0, "0s"},
+		{999, "999ns"},
+		{38_958, "39µs"},
+		{1_752_130, "1.75ms"},
+		{-1_752_130, "-1.75ms"},
+		{999_999_999, "1s"},
+		{2_781_101_074, "2.781s"},
+		{90 * time.Second, "1m30s"},
+		{math.MinInt64, "-2562047h47m16.854775808s"}, // has no opposite to round with
+	} {
+		if got, want := logged(t, FormatJSON, "took", test.took), fmt.Sprintf(`"took":%q`, test.want); !strings.Contains(got, want) {
+			t.Errorf("%q, want %s in it", got, want)
+		}
+		if got, want := logged(t, FormatText, "took", test.took), "took="+test.want+"\n"; !strings.HasSuffix(got, want) {
+			t.Errorf("%q, want %s at its end", got, want)
+		}
+		if got := logged(t, FormatJSON, slog.Group("poll", "took", test.took)); !strings.Contains(got, `{"took":"`+test.want+`"}`) {
+			t.Errorf("%q, want %s in its group", got, test.want)
 		}
 	}
 }
@@ -130,7 +159,7 @@ func TestWhatIsNoSecretStays(t *testing.T) {
 		want  string
 	}{
 		{"tokens_dropped", 3, `"tokens_dropped":3`},
-		{"token_age", 2 * time.Second, `"token_age":2000000000`},
+		{"token_age", 2 * time.Second, `"token_age":"2s"`},
 		{"token_refreshed", true, `"token_refreshed":true`},
 		{"token_fingerprint", "0a1b2c3d", `"token_fingerprint":"0a1b2c3d"`},
 		{"token", "", `"token":""`},

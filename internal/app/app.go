@@ -7,12 +7,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -89,15 +91,23 @@ func urlOf(l net.Listener, secure bool) string {
 
 func (a *App) openStore(ctx context.Context) error {
 	if err := os.MkdirAll(filepath.Dir(a.cfg.Database.Path), 0o700); err != nil {
-		return fmt.Errorf("make the folder of the database: %w", err)
+		return databaseError("make the folder of the database", err)
 	}
 	store, err := sqlite.Open(ctx, sqlite.Config{Path: a.cfg.Database.Path, Log: a.log.With("component", "sqlite"), Registry: a.registry})
 	if err != nil {
-		return fmt.Errorf("open the database: %w", err)
+		return databaseError("open the database", err)
 	}
 	a.store = store
 	a.cleanups.push("close the database", func(context.Context) error { return store.Close() })
 	return nil
+}
+
+// databaseError adds what to do when the reason is not the database's.
+func databaseError(what string, err error) error {
+	if errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS) {
+		return fmt.Errorf("%s: %w; let this user write there, or choose another folder (data_dir)", what, err)
+	}
+	return fmt.Errorf("%s: %w", what, err)
 }
 
 func (a *App) openSenders(context.Context) error {
@@ -191,8 +201,16 @@ func (a *App) Run(ctx context.Context) error {
 	err := a.drain(stop)
 	stopBackground()
 	err = errors.Join(err, shutdown(stop, a.admin, "admin"), group.Wait(), behind.Wait(), a.cleanups.run(stop))
-	a.log.Info("stopped", "error", err)
+	a.sayStopped(err)
 	return err
+}
+
+func (a *App) sayStopped(err error) {
+	if err != nil {
+		a.log.Error("stopped, but not as it should", "error", err)
+		return
+	}
+	a.log.Info("stopped")
 }
 
 // drain answers what is waiting and takes nothing new. Polls are ended beside Shutdown,

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -104,15 +105,27 @@ func yamlSentence(err error) string {
 	if m := yamlDuplicate.FindStringSubmatch(text); m != nil {
 		return line + "the key " + m[1] + " stands twice; keep one."
 	}
-	for _, known := range []string{
-		"mapping values are not allowed", "found character that cannot start any token", "did not find expected",
-		"could not find expected", "found a tab character", "block sequence entries are not allowed",
-	} {
-		if strings.Contains(text, known) {
-			return line + "is not YAML: " + known + "; look at the indentation and the quotes near this line."
+	for _, known := range yamlMistakes {
+		if strings.Contains(text, known.parser) {
+			// The parser names no line when it is the first.
+			return cmp.Or(line, "line 1: ") + "is not YAML: " + known.says + "; look at the lines around it too."
 		}
 	}
 	return line + "is not YAML of the form \"key: value\"."
+}
+
+// yamlMistakes are the parser's complaints in words, the first that fits counts.
+var yamlMistakes = []struct{ parser, says string }{
+	{"mapping values are not allowed", "a second colon in one line, or a line that is indented too far; put text with a colon in quotes"},
+	{"found character that cannot start any token", "a tab, or text that begins with a special character; indent with spaces, and put such text in quotes"},
+	{"found a tab character", "a tab; indent with spaces"},
+	{"did not find expected ',' or ']'", "a list that begins with [ is not closed"},
+	{"did not find expected ',' or '}'", "what begins with { is not closed"},
+	{"did not find expected '-' indicator", "the hyphens of a list do not stand in one column"},
+	{"did not find expected key", "a line is indented in another way than its neighbours, or quotes are not closed"},
+	{"did not find expected", "something is missing"},
+	{"could not find expected ':'", "a key without a colon, or quotes that are not closed"},
+	{"block sequence entries are not allowed", "a list begins in the middle of a line"},
 }
 
 var (
@@ -240,7 +253,7 @@ func unknownVariable(name string) string {
 	if meant := didYouMean(name, candidates); meant != "" {
 		return "is not a setting; did you mean " + meant + "?"
 	}
-	return "is not a setting; `planetbell config check` lists them."
+	return "is not a setting; config.example.yaml lists them all."
 }
 
 // listNumber finds the numbers of list entries in a variable's name, without zeros

@@ -355,8 +355,8 @@ func TestUnknownVariables(t *testing.T) {
 		"PLANETBELL_PROJECTS_01_NAME=x", "PLANETBELL_LOG=x",
 	}})
 	want := []string{
-		"PLANETBELL_LOG: is not a setting; `planetbell config check` lists them.",
-		"PLANETBELL_QWERTZUIOP: is not a setting; `planetbell config check` lists them.",
+		"PLANETBELL_LOG: is not a setting; config.example.yaml lists them all.",
+		"PLANETBELL_QWERTZUIOP: is not a setting; config.example.yaml lists them all.",
 		"PLANETBELL_PROJECTS_01_NAME: is not a setting; did you mean PLANETBELL_PROJECTS_1_NAME?",
 		"PLANETBELL_PROJECTS_3_API_SECRETS: is not a setting; did you mean PLANETBELL_PROJECTS_3_API_SECRET?",
 		"PLANETBELL_PUBLIC_ADDRES: is not a setting; did you mean PLANETBELL_PUBLIC_ADDRESS?",
@@ -370,10 +370,14 @@ func TestWrongYAMLIsNotRepeated(t *testing.T) {
 	secret := testlog.TextSecret("in-the-wrong-place")
 	for content, want := range map[string]string{
 		secret:                        `planetbell.yaml: line 1: is not YAML of the form "key: value".`,
-		"public: {address: 1\na: b\n": "planetbell.yaml: line 1: is not YAML: did not find expected; look at the indentation and the quotes near this line.",
+		"public: {address: 1\na: b\n": "planetbell.yaml: line 1: is not YAML: what begins with { is not closed; look at the lines around it too.",
 		"log: {}\nlog: {}\n":          `planetbell.yaml: line 2: the key "log" stands twice; keep one.`,
 		"a: *" + secret + "\n":        `planetbell.yaml: is not YAML of the form "key: value".`,
-		"a: b: " + secret + "\n":      "planetbell.yaml: is not YAML: mapping values are not allowed; look at the indentation and the quotes near this line.",
+		"a: b: " + secret + "\n":      "planetbell.yaml: line 1: is not YAML: a second colon in one line, or a line that is indented too far; put text with a colon in quotes; look at the lines around it too.",
+		"\tpublic: {}\n":              "planetbell.yaml: line 1: is not YAML: a tab, or text that begins with a special character; indent with spaces, and put such text in quotes; look at the lines around it too.",
+		"public:\n  - a\n b: 1\n":     "planetbell.yaml: line 2: is not YAML: a line is indented in another way than its neighbours, or quotes are not closed; look at the lines around it too.",
+		"public: [a\nlog: {}\n":       "planetbell.yaml: line 1: is not YAML: a list that begins with [ is not closed; look at the lines around it too.",
+		"log:\n  level: \"" + secret:  "planetbell.yaml: line 2: is not YAML of the form \"key: value\".",
 	} {
 		at(t, content)
 		_, err := load(t, Options{})

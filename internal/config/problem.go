@@ -57,8 +57,11 @@ func (p *problems) warn(path, message string) {
 	p.warnings = append(p.warnings, Problem{Where: p.where(path), Path: path, Message: message})
 }
 
+// has also finds the error of the file that should have held a secret.
 func (p *problems) has(path string) bool {
-	return slices.ContainsFunc(p.errors, func(known Problem) bool { return path != "" && known.Path == path })
+	return slices.ContainsFunc(p.errors, func(known Problem) bool {
+		return path != "" && (known.Path == path || known.Path == path+fileSuffix)
+	})
 }
 
 func (p *problems) sort() {

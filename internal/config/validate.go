@@ -217,13 +217,13 @@ func (c *checker) private(path, name string) {
 	if err != nil || runtime.GOOS == "windows" || info.Mode().Perm()&0o004 == 0 {
 		return
 	}
-	where := c.where(path)
-	if path == "" {
-		where = name
+	where, message := c.where(path), name+" holds"
+	if path == "" { // the configuration file itself
+		where, message = name, "holds"
 	}
 	c.warnings = append(c.warnings, Problem{
 		Where: where, Path: path,
-		Message: fmt.Sprintf("%s holds a secret and every user of this machine can read it (mode %04o); `chmod o-r` it.", name, info.Mode().Perm()),
+		Message: fmt.Sprintf("%s a secret and every user of this machine can read it (mode %04o); `chmod o-r` it.", message, info.Mode().Perm()),
 	})
 }
 

@@ -119,9 +119,7 @@ func TestFormOfListsAndSecrets(t *testing.T) {
 		{
 			name: "secret files that cannot be used", replace: []string{"api_secret: ", "api_secret_file: keys/absent #", "client_key: ", "client_key_file: keys/empty #"},
 			errors: []string{
-				"projects[0].api_secret: is missing; it stands beside the API key in the LINE Planet Console.",
 				"projects[0].api_secret_file: keys/absent: there is no such file.",
-				"projects[0].client_key: is missing; choose what your apps send as apiKey in register_user.",
 				"projects[0].client_key_file: keys/empty: is empty.",
 			},
 		},
@@ -249,7 +247,7 @@ func TestFilesThatEverybodyCanRead(t *testing.T) {
 		}
 	}
 	want := []string{
-		"planetbell.yaml: planetbell.yaml holds a secret and every user of this machine can read it (mode 0644); `chmod o-r` it.",
+		"planetbell.yaml: holds a secret and every user of this machine can read it (mode 0644); `chmod o-r` it.",
 		"planetbell.yaml: projects[0].api_secret_file: keys/api holds a secret and every user of this machine can read it (mode 0644); `chmod o-r` it.",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"crypto/rand"
 	_ "embed"
 	"encoding/hex"
@@ -41,7 +42,12 @@ marked placeholders: the server starts and takes callbacks with them, but LINE P
 refuses the access tokens that it issues.`,
 		Example: `  planetbell init --service-id my-service --api-key KEY --api-secret-file - --base-url https://calls.example.com`,
 		Args:    noArgs,
-		RunE:    func(cmd *cobra.Command, _ []string) error { return initialise(cmd, o) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if cmd.Flags().Changed("config") {
+				return usageError(cmd, errors.New("--config names a configuration that exists; say with --dir where to write a new one"))
+			}
+			return initialise(cmd, o)
+		},
 	}
 	f := cmd.Flags()
 	f.StringVar(&o.dir, "dir", ".", "folder to write planetbell.yaml to; made if needed")
@@ -68,13 +74,42 @@ func initialise(cmd *cobra.Command, o initOptions) error {
 	}
 	loaded, err := config.Load(config.Options{File: file, Content: content})
 	if err != nil {
-		return configFailure(cmd, err)
+		return o.refused(cmd, err)
 	}
-	if err := writePrivate(o.dir, file, content, o.force); err != nil {
+	kept, err := writePrivate(o.dir, file, content, o.force)
+	if err != nil {
 		return err
 	}
-	nextSteps(cmd.OutOrStdout(), loaded, o)
+	nextSteps(cmd.OutOrStdout(), loaded, o, kept)
 	return nil
+}
+
+// initFlags are the flags that the settings come from.
+var initFlags = map[string]string{
+	"projects[0].name":            "--name",
+	"projects[0].environment":     "--environment",
+	"projects[0].service_id":      "--service-id",
+	"projects[0].api_key":         "--api-key",
+	"projects[0].api_secret":      "--api-secret",
+	"projects[0].api_secret_file": "--api-secret-file",
+	"public.base_url":             "--base-url",
+}
+
+// refused says what is wrong with the flags; the file that they were meant for does not
+// exist.
+func (o initOptions) refused(cmd *cobra.Command, err error) error {
+	var wrong *config.Error
+	if !errors.As(err, &wrong) {
+		return err
+	}
+	for _, p := range wrong.Problems {
+		p.Where, p.Path = "", cmp.Or(initFlags[p.Path], p.Path)
+		if p.Path == "--api-secret" && o.apiSecretFile != "" {
+			p.Path = "--api-secret-file"
+		}
+		cmd.PrintErrln(p)
+	}
+	return &exitError{code: exitFailed, err: errors.New("nothing was written")}
 }
 
 // initValues are what the template is filled with. Text is quoted for YAML.
@@ -140,28 +175,53 @@ func (o initOptions) secret(stdin io.Reader) (planet.Secret, string, error) {
 }
 
 // writePrivate writes a file for its owner's eyes only, whole or not at all. An existing
-// one is kept under another name if it may be replaced, and is an error otherwise.
-func writePrivate(dir, file string, content []byte, replace bool) error {
+// one is kept if it may be replaced, under the name that is returned, and is an error
+// otherwise.
+func writePrivate(dir, file string, content []byte, replace bool) (kept string, err error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return fmt.Errorf("make the folder: %w", err)
+		return "", fmt.Errorf("make the folder: %w", err)
 	}
 	if replace {
-		if err := os.Rename(file, file+".old"); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("keep the old configuration: %w", err)
+		if kept, err = setAside(file); err != nil {
+			return "", fmt.Errorf("keep the old configuration: %w", err)
 		}
 	}
 	f, err := os.OpenFile(file, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 	if err != nil {
-		return fmt.Errorf("write the configuration: %w", err)
+		return kept, fmt.Errorf("write the configuration: %w", err)
 	}
 	_, err = f.Write(content)
 	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return fmt.Errorf("write the configuration: %w", errors.Join(err, os.Remove(file)))
+		return kept, fmt.Errorf("write the configuration: %w", errors.Join(err, os.Remove(file)))
 	}
-	return nil
+	return kept, nil
 }
 
-func nextSteps(w io.Writer, loaded *config.Loaded, o initOptions) {
+// maxKept bounds how many old configurations are kept beside the new one.
+const maxKept = 100
+
+// setAside gives a file the first free name of file.old, file.old.2 and so on: an older
+// one may hold the only copy of a secret, so it is never replaced. It returns "" when
+// there is no file.
+func setAside(file string) (string, error) {
+	for n := 1; n <= maxKept; n++ {
+		old := file + ".old"
+		if n > 1 {
+			old += "." + strconv.Itoa(n)
+		}
+		if _, err := os.Lstat(old); err == nil {
+			continue
+		}
+		err := os.Rename(file, old)
+		if errors.Is(err, fs.ErrNotExist) {
+			return "", nil
+		}
+		return old, err
+	}
+	return "", fmt.Errorf("there are %d already beside %s; remove some", maxKept, file)
+}
+
+func nextSteps(w io.Writer, loaded *config.Loaded, o initOptions, kept string) {
 	cfg, p := &loaded.Config, printer{w: w}
 	project := &cfg.Projects[0]
 	step := 0
@@ -169,26 +229,34 @@ func nextSteps(w io.Writer, loaded *config.Loaded, o initOptions) {
 		step++
 		p.line("%d. "+format, append([]any{step}, args...)...)
 	}
+	suffix := ""
+	if o.dir != "." {
+		suffix = " --config " + loaded.File
+	}
 	p.line("Wrote %s, readable by you only. It holds secrets: keep it out of version control.", loaded.File)
+	if kept != "" {
+		p.line("The one before is %s. All secrets are new: what was registered with the old", kept)
+		p.line("ones is refused, and every app has to sign in again.")
+	}
 	p.line("")
 	if keys := project.Placeholders(); len(keys) > 0 {
 		next("Replace the placeholders in it (%s) by what the LINE Planet Console shows.", strings.Join(keys, ", "))
 		p.line("   Until then the server starts and takes callbacks, but LINE Planet refuses its access tokens.")
 	}
 	if o.baseURL == "" {
-		next("Set public.base_url to the https address that LINE Planet can reach; the URLs below")
-		p.line("   are of this machine only.")
+		next("Set public.base_url to the https address that LINE Planet can reach. The URLs below are")
+		p.line("   of this machine only; then `%s config urls%s` prints the right ones.", program(), suffix)
 	}
-	next("Register these in the LINE Planet Console, project %s (%s). They contain a secret:", project.ServiceID, project.Environment)
+	service := ""
+	if project.ServiceID != config.PlaceholderServiceID {
+		service = project.ServiceID + ", "
+	}
+	next("Register these in the LINE Planet Console, for %sthe %s environment. They contain a secret:", service, project.Environment)
 	p.callbacks(project, cfg, project.CallbackSecret.Reveal())
 	next("Give your apps client_key from the file, as apiKey of register_user.")
 	next("Add push credentials (apns, fcm) to the file; without them only clients that poll will ring.")
-	config := ""
-	if o.dir != "." {
-		config = " --config " + loaded.File
-	}
-	next("planetbell config check%s", config)
-	next("planetbell serve%s", config)
+	next("%s config check%s", program(), suffix)
+	next("%s serve%s", program(), suffix)
 }
 
 // randomHex returns n random bytes in hexadecimal.

@@ -64,7 +64,7 @@ func serve(cmd *cobra.Command) error {
 		return fmt.Errorf("make the log: %w", err)
 	}
 	for _, w := range loaded.Warnings {
-		log.Warn("the configuration works, but: " + w.String())
+		log.Warn("the configuration works, with a warning", "where", w.Where, "setting", w.Path, "warning", w.Message)
 	}
 	server, err := app.New(cmd.Context(), loaded.Config, log, app.Version(version))
 	if err != nil {

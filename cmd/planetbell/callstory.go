@@ -3,11 +3,13 @@ package main
 import (
 	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/planetbell/planetbell/internal/bell"
 	"github.com/planetbell/planetbell/internal/console"
+	"github.com/planetbell/planetbell/planet"
 )
 
 // tell is a call's story for people. Everything in it that came from outside is cleaned.
@@ -40,6 +42,9 @@ func tellBeginning(b *strings.Builder, s *console.CallStory, now time.Time) {
 	switch {
 	case c.NotifiedAt.IsZero():
 		line(b, "Notify never came: only the end of this call is known, so no device was rung.")
+	case len(s.Deliveries) == 0 && overBefore(s):
+		line(b, "Notify came %s.", moment(now, c.NotifiedAt))
+		line(b, "The call was over by then, so no device was rung.")
 	case len(s.Deliveries) == 0:
 		line(b, "Notify came %s.", moment(now, c.NotifiedAt))
 		line(b, "%s had no device that could ring.", userName(c.Callee))
@@ -53,11 +58,19 @@ func tellBeginning(b *strings.Builder, s *console.CallStory, now time.Time) {
 	}
 }
 
+// overBefore reports whether the Call Event overtook Notify.
+func overBefore(s *console.CallStory) bool {
+	return slices.ContainsFunc(s.Journal, func(e console.JournalEntry) bool {
+		return e.Kind == "call-event" && e.ReceivedAt.Before(s.Call.NotifiedAt)
+	})
+}
+
 func tellDelivery(b *strings.Builder, number int, d *console.Delivery, c *console.Call) {
 	line(b, "%2d. %s", number, deviceWords(d))
 	line(b, "    %s: %s", d.State, stateWords(d))
 	for i := range d.Attempts {
-		line(b, "    %s", attemptWords(&d.Attempts[i], d.Channel, c.NotifiedAt))
+		last := i == len(d.Attempts)-1
+		line(b, "    %s", attemptWords(&d.Attempts[i], d.Channel, c.NotifiedAt, last && finished[d.State]))
 	}
 	if len(d.Attempts) == 0 {
 		line(b, "    no attempt was made")
@@ -103,7 +116,14 @@ func takenBy(channel bell.Channel) string {
 	return "the provider took it"
 }
 
-func attemptWords(a *console.Attempt, channel bell.Channel, notified time.Time) string {
+// finished are the states of a delivery after which nothing is tried again.
+var finished = map[bell.DeliveryState]bool{
+	bell.DeliveryAccepted: true, bell.DeliveryReceived: true, bell.DeliveryFailed: true,
+	bell.DeliveryExpired: true, bell.DeliveryWithdrawn: true,
+}
+
+// attemptWords tells one attempt; final says that no other followed it or will.
+func attemptWords(a *console.Attempt, channel bell.Channel, notified time.Time, final bool) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "attempt %d", a.Number)
 	if !a.StartedAt.IsZero() && !notified.IsZero() {
@@ -116,21 +136,24 @@ func attemptWords(a *console.Attempt, channel bell.Channel, notified time.Time) 
 	if a.Reason != "" {
 		fmt.Fprintf(&b, " %s", a.Reason)
 	}
-	fmt.Fprintf(&b, " %s", attemptVerdict(a, channel))
+	fmt.Fprintf(&b, " %s", attemptVerdict(a, channel, final))
 	if a.RetryAfterMS > 0 {
 		fmt.Fprintf(&b, "; asked to wait %s", length(time.Duration(a.RetryAfterMS)*time.Millisecond))
 	}
 	if a.TokenAction == bell.TokenDrop {
 		b.WriteString("; the push token is dead")
 	}
-	if a.Detail != "" {
+	if a.Detail != "" && a.Verdict != bell.Accepted { // or it says the same once more
 		b.WriteString(". " + a.Detail)
 	}
 	return b.String()
 }
 
-func attemptVerdict(a *console.Attempt, channel bell.Channel) string {
+func attemptVerdict(a *console.Attempt, channel bell.Channel, final bool) string {
 	words := cmp.Or(verdictWords[a.Verdict], string(a.Verdict))
+	if next := retryWords[a.Verdict]; next != "" && !final {
+		words += ", " + next
+	}
 	if a.Verdict == bell.Accepted {
 		words = takenBy(channel)
 	}
@@ -150,15 +173,38 @@ func tellEnd(b *strings.Builder, s *console.CallStory, now time.Time) {
 		line(b, "Nobody knows how it ended: its Call Event never came. Check on_call_evt_cb in the LINE Planet Console.")
 		return
 	}
-	after := ""
-	if !c.NotifiedAt.IsZero() && c.EndedAt.After(c.NotifiedAt) {
-		after = ", " + length(c.EndedAt.Sub(c.NotifiedAt)) + " after Notify"
+	why := cmp.Or(outcomeWords[c.Outcome], "for an unknown reason")
+	if c.Outcome == planet.OutcomeFailed && len(s.Release.Reasons) == 0 {
+		why = "and LINE Planet gave no reason"
 	}
-	line(b, "It ended %s%s: %s, %s.", moment(now, c.EndedAt), after, ending(*c), cmp.Or(outcomeWords[c.Outcome], "for an unknown reason"))
+	line(b, "It ended %s%s: %s, %s.", moment(now, c.EndedAt), afterNotify(c), ending(*c), why)
 	if c.DurationMS > 0 {
 		line(b, "They talked for %s.", length(time.Duration(c.DurationMS)*time.Millisecond))
 	}
 	tellRelease(b, &s.Release)
+}
+
+// afterNotify says how long a call lasted. LINE Planet gives the end in whole seconds, cut
+// off, of its own clock, so more digits would be invented, and the end may seem to come
+// first.
+func afterNotify(c *console.Call) string {
+	if c.NotifiedAt.IsZero() {
+		return ""
+	}
+	if c.EndedAt.Nanosecond() != 0 { // of our clock, because LINE Planet gave none
+		if c.EndedAt.Before(c.NotifiedAt) {
+			return ""
+		}
+		return ", " + length(c.EndedAt.Sub(c.NotifiedAt)) + " after Notify"
+	}
+	switch took := c.EndedAt.Sub(c.NotifiedAt.Truncate(time.Second)); {
+	case took < 0:
+		return ""
+	case took < time.Second:
+		return ", within a second of Notify"
+	default:
+		return ", about " + length(took) + " after Notify"
+	}
 }
 
 func tellRelease(b *strings.Builder, r *console.Release) {
@@ -186,6 +232,9 @@ func tellJournal(b *strings.Builder, s *console.CallStory) {
 		after := ""
 		if !s.Call.NotifiedAt.IsZero() && entry.Kind != "notify" {
 			after = " (" + length(entry.ReceivedAt.Sub(s.Call.NotifiedAt)) + " after Notify)"
+			if early := s.Call.NotifiedAt.Sub(entry.ReceivedAt); early > 0 {
+				after = " (" + length(early) + " before Notify)"
+			}
 		}
 		line(b, "    %s%s, %s", entry.Kind, after, counted(len(entry.Params), "parameter"))
 	}

@@ -84,19 +84,23 @@ func TestAttemptWords(t *testing.T) {
 		name    string
 		attempt console.Attempt
 		channel bell.Channel
+		final   bool
 		want    string
 	}{
-		{"plain", console.Attempt{Number: 1, StartedAt: noon, TookMS: 0.25, Verdict: bell.Accepted}, bell.FCM, "attempt 1 after 0 ms, took 0.2 ms: the provider took it"},
-		{"fetched", console.Attempt{Number: 1, StartedAt: noon, Verdict: bell.Accepted}, bell.LongPoll, "attempt 1 after 0 ms, took 0 ms: the device fetched it"},
-		{"unknown verdict", console.Attempt{Number: 2, Verdict: "shrug", TookMS: 61000}, bell.FCM, "attempt 2, took 1 min 1 s: shrug"},
+		{"plain", console.Attempt{Number: 1, StartedAt: noon, TookMS: 0.25, Verdict: bell.Accepted}, bell.FCM, false, "attempt 1 after 0 ms, took 0.2 ms: the provider took it"},
+		{"fetched", console.Attempt{Number: 1, StartedAt: noon, Verdict: bell.Accepted}, bell.LongPoll, false, "attempt 1 after 0 ms, took 0 ms: the device fetched it"},
+		{"unknown verdict", console.Attempt{Number: 2, Verdict: "shrug", TookMS: 61000}, bell.FCM, false, "attempt 2, took 1 min 1 s: shrug"},
 		{"all", console.Attempt{
 			Number: 3, StartedAt: later, TookMS: 12, Verdict: bell.RetryThrottled, Status: 429, Reason: "QUOTA_EXCEEDED",
 			RetryAfterMS: 1500, TokenAction: bell.TokenKeep, Detail: "Too many.",
-		}, bell.FCM, "attempt 3 after 2.5 s, took 12 ms: 429 QUOTA_EXCEEDED (too much for this device or project, to be tried again later); asked to wait 1.5 s. Too many."},
-		{"dead token", console.Attempt{Number: 1, StartedAt: noon, Verdict: bell.Rejected, Status: 410, TokenAction: bell.TokenDrop}, bell.APNsVoIP, "attempt 1 after 0 ms, took 0 ms: 410 (refused for good); the push token is dead"},
+		}, bell.FCM, false, "attempt 3 after 2.5 s, took 12 ms: 429 QUOTA_EXCEEDED (too much for this device or project, to be tried again later); asked to wait 1.5 s. Too many."},
+		{"called off", console.Attempt{Number: 1, StartedAt: noon, Verdict: bell.RetryNow, Reason: "cancelled", Detail: "Nothing is known."}, bell.FCM, true, "attempt 1 after 0 ms, took 0 ms: cancelled (unknown outcome). Nothing is known."},
+		{"the same, before another", console.Attempt{Number: 1, StartedAt: noon, Verdict: bell.RetryNow, Reason: "timeout"}, bell.FCM, false, "attempt 1 after 0 ms, took 0 ms: timeout (unknown outcome, to be tried again at once)"},
+		{"taken, said once", console.Attempt{Number: 1, StartedAt: noon, Verdict: bell.Accepted, Status: 200, Detail: "APNs took the push."}, bell.APNsVoIP, true, "attempt 1 after 0 ms, took 0 ms: 200 (the provider took it)"},
+		{"dead token", console.Attempt{Number: 1, StartedAt: noon, Verdict: bell.Rejected, Status: 410, TokenAction: bell.TokenDrop}, bell.APNsVoIP, false, "attempt 1 after 0 ms, took 0 ms: 410 (refused for good); the push token is dead"},
 	}
 	for _, test := range tests {
-		if got := attemptWords(&test.attempt, test.channel, noon); got != test.want {
+		if got := attemptWords(&test.attempt, test.channel, noon, test.final); got != test.want {
 			t.Errorf("%s:\n got %q\nwant %q", test.name, got, test.want)
 		}
 	}
@@ -124,5 +128,58 @@ func TestEndings(t *testing.T) {
 	story := console.CallStory{Call: console.Call{State: bell.CallEnded, Outcome: "brand_new"}}
 	if text := tell(&story, noon); !strings.Contains(text, "brand new, for an unknown reason.") {
 		t.Errorf("an outcome of a newer server: %s", text)
+	}
+}
+
+// A Call Event that overtakes Notify is no sign that the callee has no devices.
+func TestOverBeforeNotify(t *testing.T) {
+	event := console.JournalEntry{Kind: "call-event", ReceivedAt: noon.Add(-400 * time.Microsecond)}
+	story := console.CallStory{
+		Call:    console.Call{State: bell.CallEnded, Outcome: planet.OutcomeCanceled, NotifiedAt: noon, EndedAt: noon.Add(-time.Second)},
+		Journal: []console.JournalEntry{event, {Kind: "notify", ReceivedAt: noon}},
+	}
+	text := tell(&story, noon)
+	for _, want := range []string{
+		"The call was over by then, so no device was rung.\n", "call-event (0.4 ms before Notify), 0 parameters\n",
+		"It ended 1 s ago (2026-09-01 11:59:59 UTC): canceled",
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("%q is not in\n%s", want, text)
+		}
+	}
+	story.Journal = story.Journal[1:]
+	if text := tell(&story, noon); !strings.Contains(text, "unknown had no device that could ring.") {
+		t.Errorf("without that Call Event:\n%s", text)
+	}
+}
+
+// LINE Planet's end has no fractions of a second; the story invents none.
+func TestAfterNotify(t *testing.T) {
+	half := noon.Add(500 * time.Millisecond)
+	for _, test := range []struct {
+		notified, ended time.Time
+		want            string
+	}{
+		{time.Time{}, noon, ""},
+		{half, noon.Add(-time.Second), ""},
+		{half, noon, ", within a second of Notify"},
+		{half, noon.Add(time.Second), ", about 1 s after Notify"},
+		{half, noon.Add(90 * time.Second), ", about 1 min 30 s after Notify"},
+		{noon, half, ", 500 ms after Notify"},
+		{half.Add(time.Microsecond), half, ""},
+	} {
+		if got := afterNotify(&console.Call{NotifiedAt: test.notified, EndedAt: test.ended}); got != test.want {
+			t.Errorf("%s to %s: %q, want %q", test.notified, test.ended, got, test.want)
+		}
+	}
+}
+
+func TestACallThatNothingIsKnownOf(t *testing.T) {
+	story := console.CallStory{Call: console.Call{SID: "1", State: bell.CallEnded, Outcome: planet.OutcomeFailed, EndedAt: noon}}
+	text := tell(&story, noon)
+	for _, want := range []string{"unknown called unknown.\n", ": failed, and LINE Planet gave no reason.\n"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("%q is not in\n%s", want, text)
+		}
 	}
 }

@@ -111,7 +111,13 @@ func counted(n int, noun string) string {
 	return strconv.Itoa(n) + " " + noun + "s"
 }
 
-func userName(u console.User) string { return u.ServiceID + "/" + u.UserID }
+// userName is "unknown" when a Call Event named nobody.
+func userName(u console.User) string {
+	if u == (console.User{}) {
+		return "unknown"
+	}
+	return u.ServiceID + "/" + u.UserID
+}
 
 // ending is how a call ended, in a word or two.
 func ending(c console.Call) string {
@@ -148,13 +154,23 @@ var deliveryWords = map[bell.DeliveryState]string{
 // verdictWords say what an attempt came to.
 var verdictWords = map[bell.Verdict]string{
 	bell.Deposited:       "it lies in the mailbox until the device asks",
-	bell.RetryNow:        "unknown outcome, to be tried again at once",
-	bell.RetryBackoff:    "the provider is unwell, to be tried again after a pause",
-	bell.RetryConnect:    "no connection, to be tried again on another",
-	bell.RetryThrottled:  "too much for this device or project, to be tried again later",
-	bell.RetryCredential: "the credential was refused, to be tried again with a fresh one",
-	bell.RetryOtherHost:  "wrong APNs environment, to be tried in the other one",
+	bell.RetryNow:        "unknown outcome",
+	bell.RetryBackoff:    "the provider is unwell",
+	bell.RetryConnect:    "no connection",
+	bell.RetryThrottled:  "too much for this device or project",
+	bell.RetryCredential: "the credential was refused",
+	bell.RetryOtherHost:  "wrong APNs environment",
 	bell.Rejected:        "refused for good",
+}
+
+// retryWords say what follows, unless the call is over before.
+var retryWords = map[bell.Verdict]string{
+	bell.RetryNow:        "to be tried again at once",
+	bell.RetryBackoff:    "to be tried again after a pause",
+	bell.RetryConnect:    "to be tried again on another",
+	bell.RetryThrottled:  "to be tried again later",
+	bell.RetryCredential: "to be tried again with a fresh one",
+	bell.RetryOtherHost:  "to be tried in the other one",
 }
 
 // ownReasons explain why nothing could be sent at all; the words are ours, and the

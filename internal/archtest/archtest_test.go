@@ -1,4 +1,5 @@
-// Package archtest holds the import rules of the design: who may know whom.
+// Package archtest holds the import rules of ARCHITECTURE.md, who may know whom, and
+// that documents lead somewhere.
 package archtest
 
 import (
@@ -98,7 +99,7 @@ func TestImportsPointDown(t *testing.T) {
 	}
 }
 
-// allowed holds the rules of the design, section 3, for product code.
+// allowed holds the rules of ARCHITECTURE.md, "Packages", for product code.
 func allowed(from, to string) bool {
 	switch {
 	case from == "planet" || within(from, "planet"):

@@ -43,7 +43,7 @@ type Public struct {
 	Address string `koanf:"address" default:"127.0.0.1:8080"`
 	// BaseURL is how Planet Cloud and the clients see the server from outside, for example
 	// https://calls.example.com. Used to print callback URLs; scheme, host and an optional
-	// path, no query (line-planet.md 3.7). Empty: derived from Address.
+	// path, no query (docs/line-planet.md 3.7). Empty: derived from Address.
 	BaseURL string `koanf:"base_url"`
 	// TLS makes the listener speak HTTPS itself. Without it the listener is plain HTTP,
 	// which is allowed on loopback or behind a proxy only.
@@ -117,7 +117,7 @@ type AppTokens struct {
 // Calls is the time in which a call can ring.
 type Calls struct {
 	// RingTime is how long the caller's client waits for an answer: 60 seconds, fixed in
-	// PlanetKit (line-planet.md 1.2). 10 seconds to 2 minutes.
+	// PlanetKit (docs/line-planet.md 1.2). 10 seconds to 2 minutes.
 	RingTime time.Duration `koanf:"ring_time" default:"60s" min:"10s" max:"2m"`
 	// Safety is how long before the end of RingTime the last attempt may start, because a
 	// push then would reach a call that is over. 0 to 30 seconds, and less than RingTime.
@@ -127,7 +127,7 @@ type Calls struct {
 // LongPoll is notification/lp, the way to desktop clients.
 type LongPoll struct {
 	// Hold is how long a poll waits for a call before its 503. 5 to 55 seconds; below every
-	// client's own timeout and common proxy limits (line-planet.md 11, no. 30).
+	// client's own timeout and common proxy limits (docs/line-planet.md 11, no. 30).
 	Hold time.Duration `koanf:"hold" default:"25s" min:"5s" max:"55s"`
 }
 

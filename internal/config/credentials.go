@@ -55,7 +55,7 @@ func (c *checker) apns(a *APNs, at string) {
 	}
 }
 
-// apnsKey: Apple's .p8 is PKCS#8 with an EC key on P-256 (push-providers.md 1.3).
+// apnsKey: Apple's .p8 is PKCS#8 with an EC key on P-256 (docs/push-providers.md 1.3).
 func (c *checker) apnsKey(a *APNs, at string) {
 	if !appleID.MatchString(a.TeamID) {
 		c.wrong(at+".team_id", quote(a.TeamID)+", want the 10 characters of the Apple developer team.")
@@ -147,7 +147,7 @@ func (c *checker) certificates(path, name string) {
 	}
 }
 
-// serviceAccount is what is needed of Google's file (push-providers.md 2.2).
+// serviceAccount is what is needed of Google's file (docs/push-providers.md 2.2).
 type serviceAccount struct {
 	Type        string        `json:"type"`
 	ProjectID   string        `json:"project_id"`

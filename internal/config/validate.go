@@ -117,7 +117,7 @@ func (c *checker) acme(p *Public, port string) {
 	}
 }
 
-// baseURL holds to line-planet.md 3.7: what is registered is scheme, host and path; how
+// baseURL holds to docs/line-planet.md 3.7: what is registered is scheme, host and path; how
 // Planet Cloud treats a query in it is unknown.
 func (c *checker) baseURL(p *Public) {
 	const path = "public.base_url"

@@ -92,7 +92,7 @@ func (c *checker) project(p *Project, at string) {
 	}
 }
 
-// apiSecret: the secret is used as text, so its letter case matters (line-planet.md 1.5).
+// apiSecret: the secret is used as text, so its letter case matters (docs/line-planet.md 1.5).
 func (c *checker) apiSecret(s planet.Secret, path string) {
 	length, strange := characters(s, func(r rune) bool { return strings.ContainsRune("0123456789abcdefABCDEF", r) })
 	switch {

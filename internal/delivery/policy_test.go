@@ -12,7 +12,7 @@ import (
 
 const ms = time.Millisecond
 
-// The rows of push-providers.md 7.2 and 7.3, with the jitter in its middle.
+// The rows of docs/push-providers.md 7.2 and 7.3, with the jitter in its middle.
 func TestDecide(t *testing.T) {
 	stop := decision{}
 	spare := func(wait time.Duration) decision { return decision{again: true, spare: true, wait: wait} }
@@ -97,7 +97,7 @@ func TestDecideAtTheDeadline(t *testing.T) {
 	}
 }
 
-func TestPoliciesAreThoseOfTheReference(t *testing.T) {
+func TestPoliciesAreThoseOfTheDocument(t *testing.T) {
 	for channel, want := range map[bell.Channel]struct {
 		attempts int
 		timeout  time.Duration

@@ -36,7 +36,7 @@ var errTooSlow = errors.New("the callback took longer than it may")
 //
 // The secret comes first: whoever does not know it learns nothing, not even that the
 // source was wrong. LINE Planet signs nothing and sends no credential, so the secret
-// path and the list of sources are all there is (line-planet.md 3.7).
+// path and the list of sources are all there is (docs/line-planet.md 3.7).
 func (a *api) callback(kind string, take taker) handler {
 	return func(w http.ResponseWriter, r *http.Request) error {
 		project, ok := a.services.Projects.ByCallbackSecret(planet.Secret(r.PathValue("secret")))
@@ -118,7 +118,7 @@ func (a *api) notify(ctx context.Context, r *http.Request, project *bell.Project
 		// Not the same as an unknown callee, who gets 200 so that nothing is revealed:
 		// no user of that service can ever be rung here, so the URL is registered for
 		// the wrong key. A refusal ends the call at once and shows the operator why
-		// (line-planet.md 3.7; a foreign caller is all right, 11 no. 36).
+		// (docs/line-planet.md 3.7; a foreign caller is all right, 11 no. 36).
 		e.warn("the callee's service is not one of this server's")
 		return resultForeign, bell.E(bell.Invalid, "to_service_id is not a service of this server in this environment; check which API key this callback URL is registered for.", nil)
 	}
@@ -196,7 +196,7 @@ func parsed[T any](r *http.Request, parse func(url.Values) (T, error)) (T, error
 
 // unreadable deals with an event that cannot be read. It is answered 200: the
 // Console's test button sends few parameters or none, and a refused event can end the
-// call that it is about (line-planet.md 3.6). Only a body too large is refused, because
+// call that it is about (docs/line-planet.md 3.6). Only a body too large is refused, because
 // its end was not even read.
 func unreadable(r *http.Request, err error) (string, error) {
 	if errors.Is(err, planet.ErrNoParameters) {

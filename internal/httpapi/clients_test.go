@@ -93,7 +93,7 @@ type appServer struct {
 	app   app
 }
 
-// app is what one official app sends; see line-planet.md 6.6.
+// app is what one official app sends; see docs/line-planet.md 6.6.
 type app struct {
 	decoder  clients.Decoder
 	channel  bell.Channel // after all is sent

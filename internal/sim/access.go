@@ -15,7 +15,7 @@ import (
 )
 
 // ErrAccessToken is SERVICE_ACCESS_TOKEN_ERROR (1501): Planet Cloud refuses the caller's
-// access token (line-planet.md 2).
+// access token (docs/line-planet.md 2).
 var ErrAccessToken = errors.New("SERVICE_ACCESS_TOKEN_ERROR")
 
 // accessWindow is how old a token may be, and how far ahead. The real figure is not

@@ -14,8 +14,8 @@ import (
 
 const (
 	devicePath      = "/3/device/"
-	defaultRingTime = 60 * time.Second // how long LINE's SDK waits for an answer (line-planet.md 1.2)
-	maxPayload      = 4096             // push-providers.md 1.2; exactly the limit is allowed
+	defaultRingTime = 60 * time.Second // how long LINE's SDK waits for an answer (docs/line-planet.md 1.2)
+	maxPayload      = 4096             // docs/push-providers.md 1.2; exactly the limit is allowed
 	maxVoIPPayload  = 5120
 	maxCollapseID   = 64
 )
@@ -86,7 +86,7 @@ func forbidden(reason, why string) *verdict {
 	return &verdict{status: http.StatusForbidden, reason: reason, why: why}
 }
 
-// judge runs the checks of push-providers.md 6.1 in their order; nil is acceptance.
+// judge runs the checks of docs/push-providers.md 6.1 in their order; nil is acceptance.
 func (a *APNs) judge(p *apnsRequest) *verdict {
 	checks := []func(*apnsRequest) *verdict{
 		checkPath, checkDuplicates, checkID, a.checkTopic, a.checkType, checkPriority,

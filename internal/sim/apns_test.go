@@ -94,7 +94,7 @@ func (r *apnsRig) why() string {
 	return ""
 }
 
-// TestAPNsChecks breaks one thing of a good push for each row of push-providers.md 6.1.
+// TestAPNsChecks breaks one thing of a good push for each row of docs/push-providers.md 6.1.
 func TestAPNsChecks(t *testing.T) {
 	set := func(name string, values ...string) func(*apnsRig, *push) {
 		return func(_ *apnsRig, p *push) { p.header[name] = values }

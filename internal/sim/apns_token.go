@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// Rules of provider tokens: push-providers.md 1.3.
+// Rules of provider tokens: docs/push-providers.md 1.3.
 const (
 	maxTokenAge   = time.Hour
 	minTokenSwap  = 20 * time.Minute // between two tokens on one connection

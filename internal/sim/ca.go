@@ -85,7 +85,7 @@ func (c *CA) Server() (tls.Certificate, error) {
 }
 
 // oidAPNsTopics is the extension of Apple's push certificates that lists the topics
-// (push-providers.md 1.4). Its value is a sequence of a string and a sequence of words
+// (docs/push-providers.md 1.4). Its value is a sequence of a string and a sequence of words
 // for each topic.
 var oidAPNsTopics = asn1.ObjectIdentifier{1, 2, 840, 113635, 100, 6, 3, 6}
 

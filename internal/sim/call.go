@@ -275,14 +275,14 @@ func (l *Leg) Decline() error { return l.decide(false) }
 // Done is closed when the leg is over.
 func (l *Leg) Done() <-chan struct{} { return l.done }
 
-// Reason returns the disconnect reason of the leg (line-planet.md 4.3), 0 while it runs.
+// Reason returns the disconnect reason of the leg (docs/line-planet.md 4.3), 0 while it runs.
 func (l *Leg) Reason() int {
 	l.call.mu.Lock()
 	defer l.call.mu.Unlock()
 	return l.report.DisconnectReason
 }
 
-// Disconnect reasons of the phones that lost (line-planet.md 4.3).
+// Disconnect reasons of the phones that lost (docs/line-planet.md 4.3).
 const (
 	multiDeviceAnswer  = 1206
 	multiDeviceDecline = 1207

@@ -108,7 +108,7 @@ func (c *Call) sendEvent(ctx context.Context, rel release) {
 	c.event(EventCallback, sent[0].Latency, describe(sent[0]))
 }
 
-// eventParams returns the parameters of line-planet.md 3.2.
+// eventParams returns the parameters of docs/line-planet.md 3.2.
 func (c *Call) eventParams(rel release) []planet.RawParam {
 	r, report := c.request, c.Report()
 	start, duration, billing, dstip := int64(0), int64(0), int64(0), ""
@@ -221,7 +221,7 @@ func describe(c Callback) string {
 	return fmt.Sprintf("%s was answered %d", c.Name, c.Status)
 }
 
-// newCCParam makes a cc_param: standard base64 of the JSON shape of line-planet.md 3.1,
+// newCCParam makes a cc_param: standard base64 of the JSON shape of docs/line-planet.md 3.1,
 // with the session ID in upper case, and always with '+' and '/' in it, so that whoever
 // mangles them is found out.
 func newCCParam(sid, callType string) string {

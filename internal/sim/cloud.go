@@ -19,7 +19,7 @@ import (
 const CCParamPrefix = "eyJjYWxsRmxvd1R5cGUiOiJNIi"
 
 // What [Cloud.Verify] answers, after PlanetKit's start-fail and disconnect reasons
-// (line-planet.md 1.5 and 4.3).
+// (docs/line-planet.md 1.5 and 4.3).
 var (
 	// ErrDecodeCallParam is DECODE_CALL_PARAM (3): the cc_param is not, byte for byte,
 	// one that this cloud issued.
@@ -40,7 +40,7 @@ type CloudOptions struct {
 	Clock    Clock         // nil is the machine's
 	RingTime time.Duration // how long a caller waits; 0 is 60 s
 	// Timeout ends a callback without an answer; 0 is 30 s, the time that PlanetKit's own
-	// gateway requests may take (line-planet.md 1.2).
+	// gateway requests may take (docs/line-planet.md 1.2).
 	Timeout time.Duration
 	// DetectBusy ends calls to a user who is in a call as busy, without a Notify.
 	DetectBusy bool

@@ -7,8 +7,8 @@
 //
 //   - [NewCA] makes a certificate authority for tests and servers on 127.0.0.1.
 //   - [NewAPNs] is one of Apple's two push servers: HTTP/2 over TLS, the checks of
-//     push-providers.md 6.1 in their order, per-connection rules, scripted answers.
-//   - [NewFCM] is Google's OAuth token endpoint and FCM HTTP v1 (push-providers.md 6.2).
+//     docs/push-providers.md 6.1 in their order, per-connection rules, scripted answers.
+//   - [NewFCM] is Google's OAuth token endpoint and FCM HTTP v1 (docs/push-providers.md 6.2).
 //   - [NewCloud] is Planet Cloud: it places calls, rings through the Notify callback,
 //     checks that cc_param came through unchanged, and reports the end of the call.
 //   - [NewPhone] is one client of one user: it registers with the request sequence of

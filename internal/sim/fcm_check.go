@@ -11,7 +11,7 @@ import (
 )
 
 const (
-	maxFCMData   = 4096                    // keys and values (push-providers.md 2.1)
+	maxFCMData   = 4096                    // keys and values (docs/push-providers.md 2.1)
 	maxFCMTTL    = 2_419_200 * time.Second // 28 days
 	typeFCMError = "type.googleapis.com/google.firebase.fcm.v1.FcmError"
 	typeBad      = "type.googleapis.com/google.rpc.BadRequest"
@@ -65,7 +65,7 @@ func badField(field, message string) *fcmError {
 	return &fcmError{status: http.StatusBadRequest, code: "INVALID_ARGUMENT", message: message, field: field}
 }
 
-// judge runs the checks of push-providers.md 6.2.
+// judge runs the checks of docs/push-providers.md 6.2.
 func (f *FCM) judge(r *http.Request, body []byte) (*FCMMessage, *fcmError) {
 	project, ok := strings.CutPrefix(r.URL.Path, "/v1/projects/")
 	if ok {

@@ -122,7 +122,7 @@ func TestServiceAccount(t *testing.T) {
 }
 
 // TestOAuthChecks breaks one thing of a good token request for each rule of
-// push-providers.md 6.2.
+// docs/push-providers.md 6.2.
 func TestOAuthChecks(t *testing.T) {
 	claim := func(changes map[string]any) func(*fcmRig, url.Values) {
 		return func(r *fcmRig, f url.Values) {
@@ -229,7 +229,7 @@ func readFCM(t *testing.T, a answer) fcmAnswer {
 	return out
 }
 
-// TestFCMChecks breaks one thing of a good send for each rule of push-providers.md 6.2.
+// TestFCMChecks breaks one thing of a good send for each rule of docs/push-providers.md 6.2.
 func TestFCMChecks(t *testing.T) {
 	replace := func(old, text string) func(*fcmRig, *string) {
 		return func(_ *fcmRig, body *string) {

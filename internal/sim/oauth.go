@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// Rules of the token endpoint: push-providers.md 2.2 and 6.2.
+// Rules of the token endpoint: docs/push-providers.md 2.2 and 6.2.
 const (
 	grantJWT       = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 	scopeMessaging = "https://www.googleapis.com/auth/firebase.messaging"

@@ -62,7 +62,7 @@ func (r *phoneRig) pause() {
 	r.clock.Advance(clients.Pause)
 }
 
-// TestRegistrationOnTheWire holds the requests of every kind to line-planet.md 6.6.
+// TestRegistrationOnTheWire holds the requests of every kind to docs/line-planet.md 6.6.
 func TestRegistrationOnTheWire(t *testing.T) {
 	const jsonUTF8 = "application/json; charset=UTF-8"
 	tests := []struct {
@@ -211,7 +211,7 @@ func TestRegistrationFails(t *testing.T) {
 	}
 }
 
-// TestPolling follows each app through the answers of line-planet.md 6.6.
+// TestPolling follows each app through the answers of docs/line-planet.md 6.6.
 func TestPolling(t *testing.T) {
 	tests := []struct {
 		name   string

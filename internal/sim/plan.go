@@ -60,7 +60,7 @@ func (p *Plan) check() error {
 	return nil
 }
 
-// release is how a call ended, in all of LINE Planet's numbers (line-planet.md 4).
+// release is how a call ended, in all of LINE Planet's numbers (docs/line-planet.md 4).
 type release struct {
 	terminate  int
 	code       int

@@ -22,7 +22,7 @@ const (
 // PhoneKinds returns all kinds.
 func PhoneKinds() []PhoneKind { return []PhoneKind{IOS, Android, AndroidLP, Windows, MacOS, Web} }
 
-// profile is what the official apps differ in (line-planet.md 6.6).
+// profile is what the official apps differ in (docs/line-planet.md 6.6).
 type profile struct {
 	decoder     clients.Decoder
 	appType     string

@@ -15,7 +15,7 @@ import (
 type Participant struct {
 	User          planet.UserRef
 	DisplayName   string
-	UEType        string // "" is ANDROID; see line-planet.md 3.3
+	UEType        string // "" is ANDROID; see docs/line-planet.md 3.3
 	AppServerData string
 }
 
@@ -110,7 +110,7 @@ func (r *Room) leave(ctx context.Context, u planet.UserRef, how planet.Participa
 	return r.send(ctx, status, how, p), nil
 }
 
-// send sends the event with the parameters of line-planet.md 3.3: times in milliseconds
+// send sends the event with the parameters of docs/line-planet.md 3.3: times in milliseconds
 // and the key "mediaType", as in the documented example.
 func (r *Room) send(ctx context.Context, status planet.RoomStatus, what planet.ParticipantStatus, p Participant) Callback {
 	r.mu.Lock()

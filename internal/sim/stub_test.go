@@ -21,7 +21,7 @@ type seen struct {
 	Body   string
 }
 
-// stub is an app server that follows line-planet.md 6.7, and can be told not to.
+// stub is an app server that follows docs/line-planet.md 6.7, and can be told not to.
 type stub struct {
 	*httptest.Server
 	t *testing.T
@@ -114,7 +114,7 @@ func (s *stub) paths(n int) []string {
 	return out
 }
 
-// success answers as line-planet.md 6.7 says.
+// success answers as docs/line-planet.md 6.7 says.
 func success(data string) func(http.ResponseWriter) {
 	return func(w http.ResponseWriter) {
 		w.Header().Set("Content-Type", "application/json; charset=utf-8")
@@ -122,7 +122,7 @@ func success(data string) func(http.ResponseWriter) {
 	}
 }
 
-// failure answers an error as line-planet.md 6.7 says.
+// failure answers an error as docs/line-planet.md 6.7 says.
 func failure(status int) func(http.ResponseWriter) {
 	return func(w http.ResponseWriter) {
 		w.WriteHeader(status)

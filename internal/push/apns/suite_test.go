@@ -111,7 +111,7 @@ func TestSuite(t *testing.T) {
 	}
 }
 
-// answers is the table of push-providers.md 1.6, row by row, written down a second
+// answers is the table of docs/push-providers.md 1.6, row by row, written down a second
 // time on purpose.
 func answers() []pushtest.Answer {
 	reason := func(status int, word string, v bell.Verdict, token bell.TokenAction, alarm bell.Alarm) pushtest.Answer {

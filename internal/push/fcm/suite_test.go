@@ -129,7 +129,7 @@ func failure(status int, rpc, code, message, more string) string {
 
 const violation = `{"@type":"type.googleapis.com/google.rpc.BadRequest","fieldViolations":[{"field":"message.data[0].value","description":"Invalid value"}]}`
 
-// answers is the table of push-providers.md 2.3, row by row, written down a second time
+// answers is the table of docs/push-providers.md 2.3, row by row, written down a second time
 // on purpose.
 func answers() []pushtest.Answer {
 	want := func(status int, v bell.Verdict, reason string, token bell.TokenAction, alarm bell.Alarm) bell.Outcome {

@@ -33,7 +33,7 @@ func failure(status int) Answer {
 
 func registered(token string) Answer { return ok(`{"accessToken":"` + token + `"}`) }
 
-// TestContract holds every decoder to the answers of line-planet.md 6.7.
+// TestContract holds every decoder to the answers of docs/line-planet.md 6.7.
 func TestContract(t *testing.T) {
 	call := fmt.Sprintf(`{"app_call_type":"A","app_callee_uid":"bob","app_callee_sid":"svc","app_caller_uid":"alice",`+
 		`"app_caller_sid":"svc","_env":"real","app_session_id":"x","cc_param":%q}`, testlog.CCParam(1))
@@ -242,7 +242,7 @@ func TestIssue(t *testing.T) {
 	}
 }
 
-// TestPollNext holds the rows of the table "notification/lp" in line-planet.md 6.6.
+// TestPollNext holds the rows of the table "notification/lp" in docs/line-planet.md 6.6.
 func TestPollNext(t *testing.T) {
 	full := `{"app_call_type":"V","app_callee_uid":"bob","app_callee_sid":"svc","app_caller_uid":"alice",` +
 		`"app_caller_sid":"svc","_env":"real","cc_param":"cc"}`

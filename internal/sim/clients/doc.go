@@ -1,6 +1,6 @@
 // Package clients decodes an app server's answers exactly as strictly as LINE's four
 // official demo apps do, and says what each app does next. It is the judge of the
-// contract in line-planet.md 6.6 and 6.7: a handler that satisfies [Apple], [Android],
+// contract in docs/line-planet.md 6.6 and 6.7: a handler that satisfies [Apple], [Android],
 // [Windows] and [Web] can be used by the unmodified apps.
 //
 // The decoders are pure functions of an [Answer]: no network, no time, no state. They

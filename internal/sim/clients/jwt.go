@@ -9,7 +9,7 @@ import (
 )
 
 // No app verifies the app token's signature: it has no key. Each decodes the parts by
-// hand to learn when the token expires (line-planet.md 6.6, "JWT requirements").
+// hand to learn when the token expires (docs/line-planet.md 6.6, "JWT requirements").
 
 // threeParts splits a compact JWT.
 func threeParts(token string) ([]string, error) {

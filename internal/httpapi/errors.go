@@ -60,14 +60,13 @@ func describe(err error) answer {
 // again well within it.
 const retryAfter = 60
 
-// fail answers with the envelope of an error and notes it for the log line.
+// fail answers with the envelope of an error and notes it for the log line. It answers a
+// client that has left too: it may have closed only its own half of the connection, and if
+// nothing were written, net/http would answer 200.
 func (a *api) fail(w http.ResponseWriter, r *http.Request, err error) {
 	e := eventOf(r)
 	e.err = err
-	if r.Context().Err() != nil {
-		e.gone = true // nobody is there to read an answer
-		return
-	}
+	e.gone = r.Context().Err() != nil
 	known := describe(err)
 	switch known.status {
 	case http.StatusUnauthorized:

@@ -80,7 +80,7 @@ func (a *api) deliver(w http.ResponseWriter, r *http.Request, letter *bell.Lette
 	e := eventOf(r)
 	e.add(slog.String("sid", string(letter.Notification.SessionID)))
 	if r.Context().Err() != nil {
-		e.gone = true
+		a.fail(w, r, bell.E(bell.Unavailable, "You left before the call came; ask again.", nil))
 		return
 	}
 	written = a.respond(w, r, http.StatusOK, envelope{

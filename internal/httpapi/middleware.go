@@ -116,7 +116,7 @@ func (a *api) panicked(rec *recorder, r *http.Request, value any) (cut bool) {
 	return false
 }
 
-// statusGone stands in logs and metrics for a client that left; nothing is sent.
+// statusGone stands in logs and metrics for a client that left, whatever was still sent.
 const statusGone = 499
 
 func (a *api) finish(e *event, rec *recorder, method string, took time.Duration) {

@@ -206,6 +206,19 @@ func findProject(ctx context.Context, client *adminClient, name string) (console
 	return console.Project{}, fmt.Errorf("there is no project %q; there is: %s", name, strings.Join(names, ", "))
 }
 
+// explain says which projects there are when a request was refused because of its
+// project. Otherwise the error stays.
+func explain(ctx context.Context, client *adminClient, project string, err error) error {
+	var refused *refusal
+	if !errors.As(err, &refused) {
+		return err
+	}
+	if _, unknown := findProject(ctx, client, project); unknown != nil {
+		return unknown
+	}
+	return err
+}
+
 // pages asks for pages until limit entries are there or no more exist. It returns where
 // the rest begins, empty at the end.
 func pages(query url.Values, cursor string, limit int, page func() (n int, next string, err error)) (string, error) {

@@ -102,7 +102,7 @@ func newCallShowCommand(admin *adminFlags) *cobra.Command {
 		Long: `Tell the story of one call: when it came in, what was tried for each of the callee's
 devices and with what result, and how the call ended. SID is the session ID that clients,
 LINE Planet and planetbell call list show, in any letter case.`,
-		Args:              usage(cobra.ExactArgs(1)),
+		Args:              usage(cobra.ExactArgs(1), "give one session ID, as planetbell call list shows it"),
 		ValidArgsFunction: admin.sessionIDs,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			client, err := admin.client(cmd)

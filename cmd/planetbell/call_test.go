@@ -158,6 +158,6 @@ func TestCallShowRefused(t *testing.T) {
 	base := newServer(t).start()
 	ask(t, base, "call", "show", "abc").fails(t, "There is no call with this session ID.")
 	ask(t, base, "call", "show", "a/../b").fails(t, "sid: the session ID has a forbidden character")
-	ask(t, base, "call", "show").fails(t, "accepts 1 arg")
+	ask(t, base, "call", "show").fails(t, "give one session ID, as planetbell call list shows it")
 	ask(t, base, "call", "show", "abc", "--environment", "moon").fails(t, "environment: want evaluation or real.")
 }

@@ -31,7 +31,7 @@ there is no configuration.`,
 		Args: noArgs,
 	}
 	asJSON := cmd.Flags().Bool("json", false, "print JSON")
-	addSettingFlags(cmd.Flags())
+	addSettingFlags(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		loaded, err := loadConfig(cmd, givenSettings(cmd.Flags())...)
 		if *asJSON {

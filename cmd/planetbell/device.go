@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -94,6 +95,9 @@ func (a *adminFlags) showDevices(cmd *cobra.Command, list console.DeviceList) er
 	return nil
 }
 
+// pushChannels are the channels of devices that can be added.
+var pushChannels = []string{string(bell.APNsVoIP), string(bell.APNsAlert), string(bell.FCM)}
+
 // newDeviceFlags are the flags of "device add".
 type newDeviceFlags struct {
 	console.NewDevice
@@ -126,7 +130,7 @@ that it is not kept in the shell's history nor shown in the list of processes.`,
 			}
 			device, err := client.AddDevice(cmd.Context(), request)
 			if err != nil {
-				return err
+				return explain(cmd.Context(), client, in.Project, err)
 			}
 			if admin.json {
 				return printJSON(cmd.OutOrStdout(), device)
@@ -153,7 +157,7 @@ func (in *newDeviceFlags) add(admin *adminFlags, cmd *cobra.Command) {
 	cmd.MarkFlagsMutuallyExclusive("push-token", "push-token-file")
 	complete(cmd, "project", admin.projectNames)
 	complete(cmd, "user", admin.userIDs)
-	complete(cmd, "channel", fixed(string(bell.APNsVoIP), string(bell.APNsAlert), string(bell.FCM)))
+	complete(cmd, "channel", fixed(pushChannels...))
 	complete(cmd, "apns-server", fixed(string(bell.APNsProduction), string(bell.APNsSandbox)))
 	complete(cmd, "app-type", fixed("IOS", "ANDROID", "DESKTOPMAC", "DESKTOPWIN"))
 	for _, name := range []string{"app-id", "push-token"} {
@@ -168,6 +172,8 @@ func (in *newDeviceFlags) request(cmd *cobra.Command) (console.NewDevice, error)
 	switch {
 	case request.Project == "" || request.UserID == "" || in.channel == "":
 		return request, usageError(cmd, errors.New("say whose device it is and how it is reached: --project NAME --user ID --channel CHANNEL"))
+	case !slices.Contains(pushChannels, in.channel):
+		return request, usageError(cmd, fmt.Errorf("--channel %s: want apns_voip, apns_alert or fcm; a polling device registers itself", in.channel))
 	case in.token != "":
 		request.PushToken.Secret = planet.Secret(strings.TrimSpace(in.token))
 		fmt.Fprintln(cmd.ErrOrStderr(), "Note: --push-token leaves the token in the shell's history; --push-token-file does not.")
@@ -188,7 +194,7 @@ func newDeviceRemoveCommand(admin *adminFlags) *cobra.Command {
 		Use:               "remove ID...",
 		Short:             "Forget devices",
 		Long:              "Forget devices by their IDs, as planetbell device list shows them. They ring no more\nuntil they register again.",
-		Args:              usage(cobra.MinimumNArgs(1)),
+		Args:              usage(cobra.MinimumNArgs(1), "give at least one device ID, as planetbell device list shows it"),
 		ValidArgsFunction: admin.deviceIDs,
 		RunE: func(cmd *cobra.Command, ids []string) error {
 			client, err := admin.client(cmd)

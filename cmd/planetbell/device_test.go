@@ -153,7 +153,8 @@ func TestDeviceAddRefused(t *testing.T) {
 	add("--project", "main", "--user", "bob", "--channel", "fcm").fails(t, "give the push token with --push-token-file")
 	add("--project", "main", "--user", "bob", "--channel", "fcm", "--push-token-file", "/nowhere").fails(t, "--push-token-file", "no such file")
 	add("--project", "main", "--user", "bob", "--channel", "fcm", "--push-token-file", "-", "--push-token", "x").fails(t, "push-token")
-	add("--project", "moon", "--user", "bob", "--channel", "fcm", "--push-token-file", "-").fails(t, "There is no project with this name")
+	add("--project", "moon", "--user", "bob", "--channel", "fcm", "--push-token-file", "-").fails(t, `there is no project "moon"; there is: main, live`)
+	add("--project", "main", "--user", "bob", "--channel", "longpoll", "--push-token-file", "-").fails(t, "--channel longpoll: want apns_voip, apns_alert or fcm; a polling device registers itself")
 	add("--project", "main", "--user", "not valid", "--channel", "fcm", "--push-token-file", "-").fails(t, "user ID: only letters.")
 }
 
@@ -172,7 +173,7 @@ func TestDeviceRemove(t *testing.T) {
 	if want := "{\n  \"removed\": [\n    \"" + phone + "\"\n  ]\n}\n"; r.stdout != want {
 		t.Errorf("JSON %q", r.stdout)
 	}
-	ask(t, base, "device", "remove").fails(t, "requires at least 1 arg")
+	ask(t, base, "device", "remove").fails(t, "give at least one device ID, as planetbell device list shows it; see ")
 }
 
 func TestDeviceRemoveStopsWhenTheServerIsGone(t *testing.T) {

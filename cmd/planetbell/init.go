@@ -60,6 +60,10 @@ refuses the access tokens that it issues.`,
 	f.StringVar(&o.baseURL, "base-url", "", "how LINE Planet and the clients will see the server, such as https://calls.example.com")
 	f.BoolVar(&o.force, "force", false, "replace an existing planetbell.yaml, kept as planetbell.yaml.old; all secrets change")
 	cmd.MarkFlagsMutuallyExclusive("api-secret", "api-secret-file")
+	complete(cmd, "environment", fixed(string(planet.Evaluation), string(planet.Real)))
+	for _, name := range []string{"name", "service-id", "api-key", "api-secret", "base-url"} {
+		complete(cmd, name, cobra.NoFileCompletions)
+	}
 	return cmd
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -58,8 +59,23 @@ Begin with "planetbell init", which writes a configuration, and "planetbell serv
 	root.SetErr(stderr)
 	root.PersistentFlags().String("config", "", "configuration file (default: $PLANETBELL_CONFIG, ./planetbell.yaml, /etc/planetbell/planetbell.yaml)")
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usageError(cmd, err) })
+	if err := root.MarkPersistentFlagFilename("config", "yaml", "yml"); err != nil {
+		panic(err) // there is such a flag, three lines up
+	}
 	root.AddCommand(commands()...)
+	offerNoFiles(root)
 	return root
+}
+
+// offerNoFiles keeps the shell from completing file names where a command takes no
+// argument.
+func offerNoFiles(cmd *cobra.Command) {
+	if cmd.ValidArgsFunction == nil {
+		cmd.ValidArgsFunction = cobra.NoFileCompletions
+	}
+	for _, c := range cmd.Commands() {
+		offerNoFiles(c)
+	}
 }
 
 // run executes the program in-process and returns its exit code.
@@ -98,10 +114,15 @@ func (e *exitError) Unwrap() error { return e.err }
 
 // noArgs refuses arguments, with the exit code of a wrong use.
 func noArgs(cmd *cobra.Command, args []string) error {
-	if err := cobra.NoArgs(cmd, args); err != nil {
-		return usageError(cmd, err)
+	err := cobra.NoArgs(cmd, args)
+	if err == nil {
+		return nil
 	}
-	return nil
+	cmd.SuggestionsMinimumDistance = 2 // two slips of the pen
+	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
+		err = fmt.Errorf("%w, did you mean %s", err, strings.Join(near, " or "))
+	}
+	return usageError(cmd, err)
 }
 
 func usageError(cmd *cobra.Command, err error) error {

@@ -33,13 +33,18 @@ told is accepted stays accepted. A second signal ends it at once.`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return serve(cmd) },
 	}
-	addSettingFlags(cmd.Flags())
+	addSettingFlags(cmd)
 	return cmd
 }
 
-func addSettingFlags(flags *pflag.FlagSet) {
+func addSettingFlags(cmd *cobra.Command) {
 	for _, f := range settingFlags {
-		flags.String(f.name, "", f.help+" ("+f.path+")")
+		cmd.Flags().String(f.name, "", f.help+" ("+f.path+")")
+	}
+	complete(cmd, "log-level", fixed("debug", "info", "warn", "error"))
+	complete(cmd, "log-format", fixed(telemetry.FormatAuto, telemetry.FormatJSON, telemetry.FormatText))
+	for _, name := range []string{"public-address", "admin-address", "base-url"} {
+		complete(cmd, name, cobra.NoFileCompletions)
 	}
 }
 

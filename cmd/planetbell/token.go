@@ -42,7 +42,7 @@ can be piped. Whoever holds it can call as that user; it is meant to be used at 
 			}
 			token, err := client.MintAccessToken(cmd.Context(), in)
 			if err != nil {
-				return err
+				return explain(cmd.Context(), client, in.Project, err)
 			}
 			if admin.json {
 				return printJSON(cmd.OutOrStdout(), token)
@@ -61,11 +61,11 @@ can be piped. Whoever holds it can call as that user; it is meant to be used at 
 // showHelp is what a command does that only groups others.
 func showHelp(cmd *cobra.Command, _ []string) error { return cmd.Help() }
 
-// usage gives what an argument check finds the exit code of a wrong use.
-func usage(check cobra.PositionalArgs) cobra.PositionalArgs {
+// usage says what to give when an argument check fails.
+func usage(check cobra.PositionalArgs, give string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
-		if err := check(cmd, args); err != nil {
-			return usageError(cmd, err)
+		if check(cmd, args) != nil {
+			return usageError(cmd, errors.New(give))
 		}
 		return nil
 	}

@@ -51,7 +51,7 @@ func TestMintRefused(t *testing.T) {
 	base := s.start()
 	ask(t, base, "token", "mint", "--project", "main").fails(t, "say for whom: --project NAME --user ID")
 	ask(t, base, "token", "mint", "--user", "alice").fails(t, "say for whom")
-	ask(t, base, "token", "mint", "--project", "moon", "--user", "alice").fails(t, "There is no project with this name")
+	ask(t, base, "token", "mint", "--project", "moon", "--user", "alice").fails(t, `there is no project "moon"; there is: main, live`)
 	ask(t, base, "token", "mint", "alice").fails(t, "unknown command")
 	s.fail = bell.E(bell.Invalid, "user ID: no spaces.", nil)
 	ask(t, base, "token", "mint", "--project", "main", "--user", "a b").fails(t, "user ID: no spaces.")

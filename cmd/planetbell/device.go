@@ -151,7 +151,7 @@ func (in *newDeviceFlags) add(admin *adminFlags, cmd *cobra.Command) {
 	flags.StringVar(&in.channel, "channel", "", "how the device is reached: apns_voip, apns_alert or fcm (required)")
 	flags.StringVar(&in.tokenFile, "push-token-file", "", "file with the push token, or - for standard input")
 	flags.StringVar(&in.token, "push-token", "", "the push token itself; other users of this machine can see it, so better use --push-token-file")
-	flags.StringVar(&in.APNsServer, "apns-server", "", "APNs environment of the token: production or sandbox; without it, it is found out by trying")
+	flags.StringVar(&in.APNsServer, "apns-server", "", "APNs environment of the token: production or sandbox; without it, production is taken")
 	flags.StringVar(&in.AppType, "app-type", "", "what the app is, such as IOS or ANDROID; chooses between several credentials")
 	flags.StringVar(&in.AppID, "app-id", "", "bundle ID or package name; chooses between several credentials")
 	cmd.MarkFlagsMutuallyExclusive("push-token", "push-token-file")

@@ -2,8 +2,8 @@
 // and the ratios. Absolute figures of one machine move by a factor of two within an
 // hour, so only figures of one run may be compared.
 //
-// Load generator, server and pretend provider share the machine's cores, as they do in
-// the figures of the design. Usage: bench [-seconds N] [-rounds N] [-devices N]
+// Load generator, server and pretend provider share the machine's cores.
+// Usage: bench [-seconds N] [-rounds N] [-devices N]
 package main
 
 import (

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/planetbell/planetbell/internal/sim/clients"
+	"github.com/planetbell/planetbell/planet"
 )
 
 // maxSpins is after how many unusable answers in a row a phone gives up, where the real
@@ -193,7 +194,8 @@ func (p *Phone) ring(ctx context.Context, call clients.Call, via string) {
 	p.decide(ctx, leg, behavior)
 	select {
 	case <-leg.Done():
-		p.event(Event{Kind: EventEnded, SessionID: r.SessionID, Text: fmt.Sprintf("ended with %d", leg.Reason())})
+		reason := leg.Reason()
+		p.event(Event{Kind: EventEnded, SessionID: r.SessionID, Text: fmt.Sprintf("ended with %d %s", reason, planet.DisconnectReason(reason).Name)})
 	case <-ctx.Done():
 	}
 }

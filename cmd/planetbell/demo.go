@@ -51,9 +51,9 @@ type demo struct {
 	ring                   time.Duration
 	logLevel               string
 
-	out      printer
 	stage    *stage.Stage
 	recorded chan planet.SessionID // calls whose Call Event was answered
+	watcher
 }
 
 func (d *demo) run(cmd *cobra.Command) (err error) {
@@ -84,6 +84,7 @@ func (d *demo) run(cmd *cobra.Command) (err error) {
 	err = d.placeCalls(ctx)
 	if err == nil && !d.once {
 		d.farewell(dir)
+		d.apart.Store(true)
 		<-ctx.Done()
 	}
 	stopWatching()
@@ -154,7 +155,7 @@ var demoPhones = []sim.PhoneRequest{
 }
 
 func (d *demo) addPhones(ctx context.Context) error {
-	d.out.line("Phones register as LINE's demo apps do:")
+	d.out.line("Phones register as LINE's demo apps do. They belong to alice and bob:")
 	for _, request := range demoPhones {
 		if _, err := d.stage.World.AddPhone(ctx, request); err != nil {
 			return fmt.Errorf("register %s: %w", request.Name, err)
@@ -166,6 +167,8 @@ func (d *demo) addPhones(ctx context.Context) error {
 	if err := d.stage.AwaitDevices(ready, len(demoPhones)); err != nil {
 		return fmt.Errorf("wait for the phones: %w", err)
 	}
+	d.out.line("")
+	d.out.line("%s", legend)
 	return nil
 }
 
@@ -238,17 +241,10 @@ func (d *demo) finish(ctx context.Context, placed *sim.Call) error {
 	}
 }
 
-// show prints what happens, as it happens.
+// show prints what happens, and tells finish which calls are over.
 func (d *demo) show(events <-chan sim.Event) {
 	for e := range events {
-		if e.Kind == sim.EventRegistered {
-			continue
-		}
-		since := ""
-		if e.Latency > 0 {
-			since = "+" + e.Latency.Round(100*time.Microsecond).String()
-		}
-		d.out.line("  %10s  %-18s %s", since, e.Source, e.Text)
+		d.event(e)
 		if e.Kind == sim.EventCallback && strings.HasPrefix(e.Text, "call-event") {
 			select {
 			case d.recorded <- e.SessionID:
@@ -275,6 +271,7 @@ func (d *demo) farewell(dir string) {
 		"  curl -s " + d.stage.World.Settings().ControlURL + `/calls -d '{"from":"alice","to":"bob","plan":"answered","after":"2s","talk":"3s"}'`,
 		"", "Plans: answered, declined, canceled, unanswered, busy. Look at what the server recorded:", "",
 		"  " + program() + " call list" + admin,
+		"  " + program() + " call show SID" + admin,
 		"  " + program() + " device list" + admin,
 		"", "Ctrl-C ends the demo and removes what it wrote.", "",
 	}

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-
 	"net"
 	"net/http"
 	"os"
@@ -35,7 +34,7 @@ func TestDemo(t *testing.T) {
 	}
 	text := strings.Join(strings.Fields(out.String()), " ")
 	wants := []string{
-		"Call 1 of 4", "bob's Mac answers", "the call is over: NORMAL",
+		"Call 1 of 4", "bob's Mac answers", "ended with 1206 MULTIDEV_ANSWER", "the call is over: NORMAL", "call-event was answered 200 in ",
 		"Call 2 of 4", "the call is over: DECLINE",
 		"Call 3 of 4", "the call is over: CANCEL",
 		"Call 4 of 4", "the call is over: NOANSWER",
@@ -49,7 +48,7 @@ func TestDemo(t *testing.T) {
 		rest = after
 	}
 	for _, p := range demoPhones {
-		if p.UserID == "bob" && strings.Count(text, p.Name+" got a call by") != 2 {
+		if p.UserID == "bob" && strings.Count(text, p.Name+" rings: got a call by") != 2 {
 			t.Errorf("%s did not get both calls:\n%s", p.Name, out.String())
 		}
 	}

@@ -91,15 +91,35 @@ func (s *simulator) run(cmd *cobra.Command) (err error) {
 		return ended(ctx, err)
 	}
 	out.line("The server answers.")
-	events := world.Events(ctx)
 	for _, r := range requests {
 		if _, err := world.AddPhone(ctx, r); err != nil {
 			return ended(ctx, fmt.Errorf("register %s: %w", r.Name, err))
 		}
+		out.line("  %-18s %s", r.Name, reachedBy(r))
 	}
-	d := demo{out: out}
-	d.show(events) // until Ctrl-C ends ctx
+	s.whatToDo(out, world.Settings().ControlURL, requests)
+	w := watcher{out: out}
+	w.apart.Store(true)
+	for e := range world.Events(ctx) { // until Ctrl-C ends ctx
+		w.event(e)
+	}
 	return nil
+}
+
+// whatToDo prints lines to copy. Without phones the first of them adds one.
+func (s *simulator) whatToDo(out printer, control string, phones []sim.PhoneRequest) {
+	callee := "bob"
+	out.line("")
+	if len(phones) == 0 {
+		out.line("Add a phone:       curl -s %s/phones -d '{\"kind\":\"ios\",\"user\":\"bob\"}'", control)
+	} else {
+		callee = phones[0].UserID
+	}
+	out.line("Place a call:      curl -s %s/calls -d '{\"from\":\"alice\",\"to\":\"%s\",\"plan\":\"answered\",\"after\":\"2s\"}'", control, callee)
+	out.line("Break something:   curl -s %s/faults -d '{\"target\":\"fcm\",\"status\":503,\"count\":3}'", control)
+	out.line("Repair it:         curl -s -X DELETE %s/faults", control)
+	out.line("")
+	out.line("%s Ctrl-C ends all of it.", legend)
 }
 
 // phoneRequests reads --phone values. Several phones of one kind get a number.

@@ -83,8 +83,8 @@ type RingResult struct {
 // callee, on disk, and starts to ring. It does not wait for any provider. A repeat of
 // a known call rings nothing. The error kind is bell.Unavailable when the call could
 // not be taken; then nothing rings. One case is left open: when ctx ended while the
-// commit was under way, the call may be on disk, and is then claimed like that of a dead
-// process once its lease has run out.
+// commit was under way, the call may be on disk, and is then claimed at once, like that
+// of a dead process.
 func (s *Service) Ring(ctx context.Context, project *bell.Project, n planet.NotifyCallback) (RingResult, error) {
 	now := s.now()
 	c := s.begin(project, n, now)

@@ -18,7 +18,9 @@ type Store interface {
 	// deliveries. A call is identified by environment and session ID. If it is known
 	// already, nothing is written and the result says what it is: Repeated, or
 	// AlreadyEnded when its Call Event overtook it (then the parties and times of
-	// Notify are added to the row, without cc_param and without deliveries).
+	// Notify are added to the row, without cc_param and without deliveries). When it
+	// fails because ctx ended while the commit was under way, whatever is on disk then
+	// is held by nobody: the deliveries can be claimed at once.
 	BeginCall(ctx context.Context, c bell.Call, deliveries []bell.Delivery, raw []planet.RawParam) (BeginResult, error)
 
 	// EndCall merges a Call Event into the call, creating the row when Notify was

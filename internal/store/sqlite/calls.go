@@ -44,6 +44,9 @@ func (s *Store) BeginCall(ctx context.Context, c bell.Call, deliveries []bell.De
 		found = call.Began
 		return batches.insert(l, id)
 	})
+	if errors.Is(err, errUndecided) {
+		s.writer.follow("give up the deliveries of an unanswered call", batches.giveUp)
+	}
 	if err != nil {
 		return 0, err
 	}
@@ -113,6 +116,22 @@ func (rows deliveryRows) insert(l *link, callID int64) error {
 		}
 		if _, err := l.exec(batch.query, batch.args...); err != nil {
 			return fmt.Errorf("write deliveries: %w", err)
+		}
+	}
+	return nil
+}
+
+// giveUp ends the leases of deliveries that nobody works on: their call was recorded after
+// its caller had been told that it was not. A lease in a mailbox lasts as long as the ring,
+// so without this they would not ring at all, though a repeat of Notify is answered 200.
+func (rows deliveryRows) giveUp(l *link) error {
+	for _, batch := range rows {
+		for i := range batch.size {
+			id := batch.args[i*deliveryFieldCount+1]
+			if _, err := l.exec(`UPDATE deliveries SET lease_owner = '', lease_until = 0
+				WHERE id = ? AND state IN ('pending', 'sending')`, id); err != nil {
+				return fmt.Errorf("give up a delivery: %w", err)
+			}
 		}
 	}
 	return nil

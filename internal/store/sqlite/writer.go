@@ -75,8 +75,24 @@ func (w *writer) submit(ctx context.Context, what string, run func(*link) error)
 		if w.withdraw(op) {
 			return bell.E(bell.Unavailable, "The database took too long; nothing was written.", ctx.Err())
 		}
-		return bell.E(bell.Unavailable, "The database took too long; the write may still happen.", ctx.Err())
+		return bell.E(bell.Unavailable, "The database took too long; the write may still happen.", errors.Join(errUndecided, ctx.Err()))
 	}
+}
+
+// errUndecided says that a caller left while its operation was being committed.
+var errUndecided = errors.New("its caller left first")
+
+// follow queues a write that sets right what an undecided one may have done: it runs after
+// that one, and nobody waits for it. It is let in when the queue is full, because whoever
+// was undecided has had a place. What a closed writer does not take is the next process's.
+func (w *writer) follow(what string, run func(*link) error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.closed {
+		return
+	}
+	w.queue = append(w.queue, &operation{what: what, run: run, done: make(chan struct{})})
+	w.queued.Signal()
 }
 
 // withdraw takes an operation out of the queue whose turn has not come. It reports

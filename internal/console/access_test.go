@@ -286,3 +286,24 @@ func TestOneLogLinePerRequestWithoutIDsOfOthers(t *testing.T) {
 	noSecrets(t, "log", log.String())
 	testlog.Keep(t, "log", log.String())
 }
+
+// A warning is about somebody who may not ask; an operator's slip of the pen is none.
+func TestLevelsOfTheLog(t *testing.T) {
+	for _, test := range []struct {
+		target, token, want string
+	}{
+		{"/admin/v1/calls?limit=0", adminToken.Reveal(), `level=INFO msg="admin request" component=console route="GET /admin/v1/calls" status=400`},
+		{"/admin/v1/projects", adminToken.Reveal(), `level=INFO msg="admin request" component=console route="GET /admin/v1/projects" status=200`},
+		{"/admin/v1/projects", "wrong", `level=WARN msg="admin request" component=console route="GET /admin/v1/projects" status=401`},
+		{"/livez", "", `level=DEBUG msg="admin request" component=console route="GET /livez" status=200`},
+	} {
+		var lines strings.Builder
+		log := slog.New(slog.NewTextHandler(&lines, &slog.HandlerOptions{Level: slog.LevelDebug}))
+		h := console.New(testConfig(), willing(t).services(), log, prometheus.NewRegistry())
+		ask(t, h, http.MethodGet, test.target, "", header("Authorization", "Bearer "+test.token))
+		if !strings.Contains(lines.String(), test.want) {
+			t.Errorf("%s: %q, want %s in it", test.target, lines.String(), test.want)
+		}
+		testlog.Keep(t, "log line", lines.String())
+	}
+}

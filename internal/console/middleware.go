@@ -233,12 +233,23 @@ func (c *console) logRequest(r *http.Request, rec *recorder, e *event, pattern s
 		level = slog.LevelError
 		attrs = append(attrs, slog.String("error", e.err.Error()))
 	case e.err != nil:
-		level = slog.LevelWarn
+		if refusedSomebody(rec.code()) {
+			level = slog.LevelWarn
+		}
 		attrs = append(attrs, slog.String("problem", problemOf(r.Context(), e.err).Detail))
 	case !strings.Contains(pattern, "/admin/"):
 		level = slog.LevelDebug // probes and scrapers come every few seconds
 	}
 	c.log.LogAttrs(context.WithoutCancel(r.Context()), level, "admin request", attrs...)
+}
+
+// refusedSomebody tells who may not ask from a slip of the pen by who may.
+func refusedSomebody(status int) bool {
+	switch status {
+	case http.StatusUnauthorized, http.StatusForbidden, http.StatusMisdirectedRequest, http.StatusTooManyRequests:
+		return true
+	}
+	return false
 }
 
 // recorder remembers what was answered.

@@ -82,6 +82,8 @@ type Engine struct {
 	calls     map[callKey]*ringing  // calls with deliveries in memory
 	withdrawn map[callKey]time.Time // calls that ended lately: a late Start must not ring
 	routes    map[RouteKey]chan struct{}
+
+	unrecorded map[string]final // by delivery ID: ended, but the database did not take it
 }
 
 type callKey struct {
@@ -104,6 +106,7 @@ func New(c Config) *Engine {
 		Config: c, ctx: ctx, cancel: cancel,
 		active: map[string]struct{}{}, calls: map[callKey]*ringing{},
 		withdrawn: map[callKey]time.Time{}, routes: map[RouteKey]chan struct{}{},
+		unrecorded: map[string]final{},
 	}
 }
 
@@ -207,6 +210,11 @@ func (e *Engine) Withdraw(environment planet.Environment, id planet.SessionID) {
 
 // ring brings one delivery to its end, or leaves it to be claimed when the server stops.
 func (e *Engine) ring(ctx context.Context, r *bell.Ring) {
+	if f, ended := e.recall(r.Delivery.ID); ended {
+		r.Delivery = f.delivery
+		e.record(r, f.delivery.State, f.attempt)
+		return
+	}
 	ctx, cancel := context.WithDeadlineCause(ctx, r.Delivery.Deadline, errDeadline)
 	defer cancel()
 	route, reason := e.Router.Route(&r.Device)
@@ -349,7 +357,8 @@ func (e *Engine) finish(r *bell.Ring, state bell.DeliveryState, reason string) {
 }
 
 // record writes an attempt and the delivery's new state. A failure to record is not a
-// failure to ring: it is logged, and at worst the delivery is repeated.
+// failure to ring: it is logged, and a delivery that has ended is remembered, so that it is
+// recorded, not repeated, when it is claimed.
 func (e *Engine) record(r *bell.Ring, state bell.DeliveryState, a bell.Attempt) {
 	e.recordUntil(r, state, a, 0)
 }
@@ -370,6 +379,9 @@ func (e *Engine) recordUntil(r *bell.Ring, state bell.DeliveryState, a bell.Atte
 	defer cancel()
 	if err := e.Store.RecordAttempt(ctx, *d, a); err != nil {
 		e.Metrics.unrecorded()
+		if state.Final() {
+			e.remember(*d, a)
+		}
 		e.Log.Error("an outcome could not be recorded", "delivery", d.ID, "sid", d.SessionID, "state", state, "error", err)
 	}
 }

@@ -102,13 +102,3 @@ func (e *Engine) fresh(rings []bell.Ring) []bell.Ring {
 	}
 	return fresh
 }
-
-func (e *Engine) forget(now time.Time) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	for key, at := range e.withdrawn {
-		if now.Sub(at) > withdrawnKept {
-			delete(e.withdrawn, key)
-		}
-	}
-}

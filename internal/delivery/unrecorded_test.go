@@ -1,0 +1,74 @@
+package delivery
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/planetbell/planetbell/internal/bell"
+)
+
+// A phone rings once also when the disk fails between its push and the record of it: the
+// process that sent the push knows better than the database.
+func TestOutcomeThatCouldNotBeRecordedIsNotRepeated(t *testing.T) {
+	for _, c := range []struct {
+		verdict bell.Verdict
+		want    bell.DeliveryState
+	}{{bell.Accepted, bell.DeliveryAccepted}, {bell.Rejected, bell.DeliveryFailed}} {
+		synctest.Test(t, func(t *testing.T) {
+			b := newBench(t, nil)
+			end := b.run(t, true)
+			synctest.Wait()
+			b.on("d", script(c.verdict))
+			rings := b.rings(1, bell.FCM, "d")
+			b.begin(t, rings)
+			b.store.breakDown(errDisk)
+			pass(DefaultLease + 3*time.Second)
+			if got := b.store.row("d/1"); got.State != bell.DeliveryPending {
+				t.Fatalf("recorded %+v although the disk fails", got)
+			}
+			b.store.breakDown(nil)
+			pass(3 * time.Second)
+			synctest.Wait()
+			if got := b.times("d"); len(got) != 1 {
+				t.Errorf("%s: sent at %v, want once", c.verdict, got)
+			}
+			got := b.store.row("d/1")
+			if got.State != c.want || got.Attempts != 1 || len(b.store.attempts["d/1"]) != 1 {
+				t.Errorf("recorded %+v with attempts %+v, want %s", got, b.store.attempts["d/1"], c.want)
+			}
+			b.checkEmpty(t)
+			if n := len(b.unrecorded); n != 0 {
+				t.Errorf("%d outcomes are still remembered", n)
+			}
+			end()
+			b.finish(t)
+		})
+	}
+}
+
+// What could not be recorded is remembered as long as it could ring again, not longer.
+func TestUnrecordedOutcomesAreForgottenWithTheRing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, nil)
+		end := b.run(t, true)
+		synctest.Wait()
+		b.begin(t, b.rings(1, bell.FCM, "d", "e"))
+		b.store.breakDown(errDisk)
+		pass(time.Second)
+		remembered := func() int {
+			b.Engine.mu.Lock()
+			defer b.Engine.mu.Unlock()
+			return len(b.unrecorded)
+		}
+		if n := remembered(); n != 2 {
+			t.Errorf("%d outcomes are remembered, want 2", n)
+		}
+		pass(ringTime + time.Second)
+		if n := remembered(); n != 0 {
+			t.Errorf("%d outcomes are remembered after the ring", n)
+		}
+		end()
+		b.finish(t)
+	})
+}

@@ -180,6 +180,7 @@ func endKnown(l *link, id int64, args []any, when time.Time) error {
 	if err != nil {
 		return fmt.Errorf("withdraw deliveries: %w", err)
 	}
+	l.erased = true
 	return nil
 }
 

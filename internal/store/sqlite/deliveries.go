@@ -142,6 +142,7 @@ func (s *Store) inBatches(ctx context.Context, what, query string, now time.Time
 		var n int64
 		err := s.writer.submit(ctx, what, func(l *link) (err error) {
 			n, err = l.exec(query, micros(now), expireBatch)
+			l.erased = l.erased || n > 0
 			return err
 		})
 		if err != nil {

@@ -89,6 +89,7 @@ func kept(d bell.Device) bell.Device {
 func (s *Store) RemoveDevice(ctx context.Context, id string) error {
 	return s.writer.submit(ctx, "remove a device", func(l *link) error {
 		n, err := l.exec(`DELETE FROM devices WHERE id = ?`, id)
+		l.erased = true
 		return refuse(must(n > 0, err, noDevice))
 	})
 }

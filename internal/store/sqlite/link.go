@@ -12,8 +12,9 @@ import (
 // a time. Statements are kept for ever: their texts are constants and a few
 // combinations of filters.
 type link struct {
-	conn  *sql.Conn
-	stmts map[string]*sql.Stmt
+	conn   *sql.Conn
+	stmts  map[string]*sql.Stmt
+	erased bool // the write-ahead log may still hold what was erased
 }
 
 // scanner is a row that can be read: *sql.Row or *sql.Rows.

@@ -104,7 +104,13 @@ func (s *Store) start(ctx context.Context, c Config) error {
 	if err := migrate(ctx, s.writes, c.Log); err != nil {
 		return err
 	}
-	connect := func() (*link, error) { return newLink(ctx, s.writes) }
+	connect := func() (*link, error) {
+		l, err := newLink(ctx, s.writes)
+		if err == nil {
+			l.erased = true // by whoever had the database before, perhaps
+		}
+		return l, err
+	}
 	first, err := connect()
 	if err != nil {
 		return err
@@ -171,6 +177,9 @@ func prepareFiles(path string) error {
 	return nil
 }
 
+// busyTimeout is how long a connection waits, in milliseconds, for one of another program.
+const busyTimeout = "busy_timeout(5000)"
+
 // writerPragmas are the settings of the connection that writes.
 //
 // synchronous(full) syncs every commit; the group makes it cheap. mmap_size(0) because a
@@ -179,16 +188,16 @@ func prepareFiles(path string) error {
 // of 1,000 makes the writer stop to copy pages ten times a second under load.
 // journal_size_limit returns disk space after a burst. secure_delete(on) zeroes what
 // is erased (cc_param, push tokens); measured with the benchmarks of this package it
-// costs at most 3 %, because the pages are written anyway.
+// costs at most 3 %, because the pages are written anyway. The log is emptied by emptyLog.
 var writerPragmas = []string{
-	"busy_timeout(5000)", "journal_mode(wal)", "synchronous(full)", "mmap_size(0)", "cache_size(-65536)",
+	busyTimeout, "journal_mode(wal)", "synchronous(full)", "mmap_size(0)", "cache_size(-65536)",
 	"temp_store(memory)", "secure_delete(on)", "wal_autocheckpoint(8000)", "journal_size_limit(67108864)",
 	"trusted_schema(off)",
 }
 
 // readerPragmas are the settings of the connections that read.
 var readerPragmas = []string{
-	"busy_timeout(5000)", "query_only(on)", "mmap_size(0)", "cache_size(-8192)", "temp_store(memory)", "trusted_schema(off)",
+	busyTimeout, "query_only(on)", "mmap_size(0)", "cache_size(-8192)", "temp_store(memory)", "trusted_schema(off)",
 }
 
 func openPool(path string, pragmas []string, size int) (*sql.DB, error) {

@@ -8,6 +8,7 @@ import (
 	"runtime/debug"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/planetbell/planetbell/internal/bell"
 )
@@ -45,11 +46,17 @@ type writer struct {
 	closed  bool
 	stopped chan struct{} // closed when run has returned
 
-	link *link // belongs to run's goroutine; nil after trouble
+	// What follows belongs to run's goroutine.
+	link          *link // nil after trouble
+	emptied       time.Time
+	truncateEvery time.Duration
 }
 
 func newWriter(log *slog.Logger, m *metrics, limit int, first *link, connect func() (*link, error)) *writer {
-	w := &writer{log: log, metrics: m, connect: connect, limit: limit, link: first, stopped: make(chan struct{})}
+	w := &writer{
+		log: log, metrics: m, connect: connect, limit: limit, link: first, stopped: make(chan struct{}),
+		truncateEvery: truncateEvery,
+	}
 	w.queued = sync.NewCond(&w.mu)
 	return w
 }
@@ -146,6 +153,7 @@ func (w *writer) run() {
 			close(op.done)
 			group[i] = nil
 		}
+		w.emptyLog()
 	}
 }
 

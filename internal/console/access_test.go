@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -254,13 +255,50 @@ func TestGoneClientIsNotAnError(t *testing.T) {
 }
 
 func TestPanicIsAnsweredAndLogged(t *testing.T) {
-	f := newFake(t)
-	f.devices = func(device.Filter, string, int) ([]bell.Device, error) { panic("impossible state") }
-	var log strings.Builder
-	h := console.New(testConfig(), f.services(), slog.New(slog.NewTextHandler(&log, nil)), prometheus.NewRegistry())
-	wantProblem(t, ask(t, h, "GET", "/admin/v1/devices", ""), http.StatusInternalServerError, "internal", "log")
-	if !strings.Contains(log.String(), "impossible state") || !strings.Contains(log.String(), "fakes_test.go") {
-		t.Errorf("the log does not show the panic and its stack: %s", log.String())
+	var none []int
+	for want, value := range map[string]func(){
+		"panic=string": func() { panic("impossible state of " + testlog.HexSecret(77, 64)) }, // its text may hold anything
+		"out of range": func() { _ = none[len(none)] },
+	} {
+		f := newFake(t)
+		f.devices = func(device.Filter, string, int) ([]bell.Device, error) { value(); return nil, nil }
+		var log strings.Builder
+		h := console.New(testConfig(), f.services(), slog.New(slog.NewTextHandler(&log, nil)), prometheus.NewRegistry())
+		wantProblem(t, ask(t, h, "GET", "/admin/v1/devices", ""), http.StatusInternalServerError, "internal", "log")
+		if !strings.Contains(log.String(), want) || !strings.Contains(log.String(), "fakes_test.go") {
+			t.Errorf("the log does not show the panic (%s) and its stack: %s", want, log.String())
+		}
+		if strings.Contains(log.String(), "impossible state") {
+			t.Error("the log shows what the panic said")
+		}
+	}
+}
+
+// panickingWriter panics when the body comes.
+type panickingWriter struct {
+	*httptest.ResponseRecorder
+	value any
+}
+
+func (w panickingWriter) Write([]byte) (int, error) { panic(w.value) }
+
+// TestPanicInTheMiddleOfAnAnswer: an answer that broke off must not look whole, so net/http
+// is told to cut the connection.
+func TestPanicInTheMiddleOfAnAnswer(t *testing.T) {
+	for _, value := range []any{"broken", http.ErrAbortHandler} {
+		f := newFake(t)
+		f.devices = func(device.Filter, string, int) ([]bell.Device, error) { return nil, nil }
+		h := newHandler(t, f, testConfig())
+		r := httptest.NewRequest("GET", "http://localhost/admin/v1/devices", nil)
+		r.Header.Set("Authorization", "Bearer "+testConfig().Token.Reveal())
+		cut := func() (p any) {
+			defer func() { p = recover() }()
+			h.ServeHTTP(panickingWriter{httptest.NewRecorder(), value}, r)
+			return nil
+		}()
+		if cut != http.ErrAbortHandler { //nolint:errorlint // net/http wants this very value
+			t.Errorf("panic(%v) ended in %v, want the connection cut", value, cut)
+		}
 	}
 }
 

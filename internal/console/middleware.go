@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"runtime"
 	"runtime/debug"
 	"strings"
 	"time"
@@ -104,15 +105,32 @@ func (c *console) unrouted(mux *http.ServeMux, w http.ResponseWriter, r *http.Re
 func (c *console) serve(h handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		defer func() {
-			if p := recover(); p != nil && p != http.ErrAbortHandler { //nolint:errorlint // net/http panics with this very value
-				c.log.Error("a handler panicked", "route", r.Pattern, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
-				c.fail(w, r, fmt.Errorf("panic in %s", r.Pattern))
+			if p := recover(); p != nil {
+				c.panicked(w, r, p)
 			}
 		}()
 		if err := h(w, r); err != nil {
 			c.fail(w, r, err)
 		}
 	})
+}
+
+// panicked answers for a handler that panicked. When part of an answer is out, the
+// connection is cut, or that part would look like the whole. The value may hold a secret, so
+// only its type is logged, and its text when the Go runtime made it; the stack has no values.
+func (c *console) panicked(w http.ResponseWriter, r *http.Request, value any) {
+	if value == http.ErrAbortHandler { //nolint:errorlint // net/http panics with this very value
+		panic(value)
+	}
+	what := fmt.Sprintf("%T", value)
+	if problem, ok := value.(runtime.Error); ok {
+		what = problem.Error()
+	}
+	c.log.Error("a handler panicked", "route", r.Pattern, "panic", what, "stack", string(debug.Stack()))
+	c.fail(w, r, fmt.Errorf("panic in %s", r.Pattern))
+	if rec, ok := w.(*recorder); ok && rec.status < http.StatusInternalServerError {
+		panic(http.ErrAbortHandler)
+	}
 }
 
 // fail answers an error and leaves it for the log line.

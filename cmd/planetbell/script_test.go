@@ -42,19 +42,22 @@ func TestScripts(t *testing.T) {
 		Dir:                 "testdata/script",
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
-		Setup: func(e *testscript.Env) error {
-			e.Setenv("HEX", testlog.HexSecret(1, 64))
-			e.Setenv("HEX2", testlog.HexSecret(2, 64))
-			e.Setenv("TEXT", testlog.TextSecret("script-0123456789-0123456789-012"))
-			return nil
-		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"exits":     exits,
 			"nosecrets": func(ts *testscript.TestScript, _ bool, _ []string) { noSecrets(t, ts) },
 			"mode":      mode,
+			"secrets":   secrets,
 			"subst":     subst,
 		},
 	})
+}
+
+// secrets sets $HEX, $HEX2 and $TEXT. They are not part of the script's environment from
+// the start, because testscript prints that.
+func secrets(ts *testscript.TestScript, _ bool, _ []string) {
+	ts.Setenv("HEX", testlog.HexSecret(1, 64))
+	ts.Setenv("HEX2", testlog.HexSecret(2, 64))
+	ts.Setenv("TEXT", testlog.TextSecret("script-0123456789-0123456789-012"))
 }
 
 // exits runs a command and wants its exit code: exits 2 planetbell serve.

@@ -27,7 +27,9 @@ var needles = []struct {
 	{"a hexadecimal secret (push token, API secret, key)", regexp.MustCompile(testlog.Hex)},
 	{"a secret text (cc_param, FCM token, client key)", regexp.MustCompile(testlog.Text)},
 	{"a JSON Web Token", regexp.MustCompile(`eyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{16,}`)},
-	{"a private key", regexp.MustCompile(`-----BEGIN [A-Z ]*PRIVATE KEY-----`)},
+	// The beginning of PKCS#8 in base64, for EC P-256 and for RSA: "BEGIN PRIVATE KEY" alone
+	// also stands in sentences that say what a key file looks like.
+	{"a private key", regexp.MustCompile(`MIGHAgEAMBMGByqGSM49|MII[A-Za-z0-9+/]{2,4}BADANBgkqhkiG9w0B`)},
 }
 
 func main() {

@@ -13,7 +13,8 @@ func TestSearchFindsEachKind(t *testing.T) {
 		"hex":  "push to " + "5ec2e7" + "5ec2e7" + "00",
 		"text": "param=" + "CANA" + "RY-1",
 		"jwt":  "eyJhbGciOiJIUzI1NiJ9." + "eyJzdWIiOiJhIn0abc." + strings.Repeat("x", 20),
-		"pem":  "-----BEGIN EC " + "PRIVATE KEY-----",
+		"ec":   "MIGHAgEAMBMG" + "ByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQg",
+		"rsa":  "MIIEvgIBADAN" + "BgkqhkiG9w0BAQEFAASCBKgwggSkAgEA",
 	}
 	for name, line := range lines {
 		dir := t.TempDir()

@@ -6,6 +6,7 @@ package call
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/planetbell/planetbell/internal/bell"
@@ -18,6 +19,10 @@ const (
 	DefaultRingTime = 60 * time.Second
 	DefaultSafety   = 5 * time.Second
 )
+
+// MaxDevices is how many devices of one callee ring. A person has a handful; more are left
+// behind by apps that were removed, or are somebody's attempt to fill the server.
+const MaxDevices = 100
 
 // Bells rings devices. It is what call needs of delivery.
 type Bells interface {
@@ -76,6 +81,7 @@ func New(c Config) *Service {
 // RingResult is what became of a Notify.
 type RingResult struct {
 	Devices  int  // that now ring; 0 for a repeat
+	Skipped  int  // that could ring, but are more than MaxDevices
 	Repeated bool // the call was known already, or is over
 }
 
@@ -92,6 +98,7 @@ func (s *Service) Ring(ctx context.Context, project *bell.Project, n planet.Noti
 	if err != nil {
 		return RingResult{}, fmt.Errorf("look up the devices of %s: %w", c.Callee, err)
 	}
+	devices, skipped := choose(devices, now)
 	rings := s.rings(&c, devices, now)
 	if err := s.bells.Admit(len(rings)); err != nil {
 		return RingResult{}, err
@@ -110,7 +117,7 @@ func (s *Service) Ring(ctx context.Context, project *bell.Project, n planet.Noti
 		return RingResult{Repeated: true}, nil
 	}
 	s.bells.Start(rings)
-	return RingResult{Devices: len(rings)}, nil
+	return RingResult{Devices: len(rings), Skipped: skipped}, nil
 }
 
 // begin makes the call of a Notify. The label that devices are told is that of the
@@ -128,13 +135,25 @@ func (s *Service) begin(project *bell.Project, n planet.NotifyCallback, now time
 	}
 }
 
-// rings makes one ring for each device that can be reached.
+// choose returns the devices that can be reached, at most MaxDevices: those seen last. It
+// changes the order only if there are more, and says how many were left out.
+func choose(devices []bell.Device, now time.Time) (chosen []bell.Device, skipped int) {
+	for _, d := range devices {
+		if d.Reachable(now) {
+			chosen = append(chosen, d)
+		}
+	}
+	if len(chosen) <= MaxDevices {
+		return chosen, 0
+	}
+	slices.SortStableFunc(chosen, func(a, b bell.Device) int { return b.LastSeenAt.Compare(a.LastSeenAt) })
+	return chosen[:MaxDevices], len(chosen) - MaxDevices
+}
+
+// rings makes one ring for each device.
 func (s *Service) rings(c *bell.Call, devices []bell.Device, now time.Time) []bell.Ring {
 	rings := make([]bell.Ring, 0, len(devices))
 	for _, d := range devices {
-		if !d.Reachable(now) {
-			continue
-		}
 		owner, until := s.bells.Lease(d.Channel, now, c.Deadline)
 		rings = append(rings, bell.Ring{Call: c, Device: d, Delivery: bell.Delivery{
 			ID: bell.NewID(), Environment: c.Environment, SessionID: c.SessionID, DeviceID: d.ID,

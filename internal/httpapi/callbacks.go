@@ -127,6 +127,9 @@ func (a *api) notify(ctx context.Context, r *http.Request, project *bell.Project
 		return resultFailed, err
 	}
 	e.add(slog.Int("devices", rung.Devices))
+	if rung.Skipped > 0 {
+		e.warn("the callee has more devices than may ring; those seen longest ago do not", slog.Int("skipped", rung.Skipped))
+	}
 	switch {
 	case rung.Repeated:
 		return resultRepeated, nil

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/planetbell/planetbell/internal/bell"
+	"github.com/planetbell/planetbell/internal/push/transport"
 )
 
 // Apple's servers; port 443.
@@ -152,18 +153,14 @@ func newTransport(cfg Config, host string) *http.Transport {
 	}
 	return &http.Transport{
 		Proxy:                  cfg.Proxy,
-		OnProxyConnectResponse: requireTunnel,
+		OnProxyConnectResponse: transport.RequireTunnel,
 		DialContext:            (&net.Dialer{Timeout: 3 * time.Second, KeepAlive: 15 * time.Second}).DialContext,
 		TLSClientConfig:        config,
 		TLSHandshakeTimeout:    dialTimeout,
 		DisableCompression:     true, // APNs does not compress; the header would only cost
 		MaxResponseHeaderBytes: 16 << 10,
 		Protocols:              &protocols,
-		// Without pings a connection that was cut silently is found when the kernel gives
-		// up, after some 15 minutes; and pings are not sent while a write hangs.
-		HTTP2: &http.HTTP2Config{
-			SendPingTimeout: 10 * time.Second, PingTimeout: 3 * time.Second, WriteByteTimeout: 5 * time.Second,
-		},
+		HTTP2:                  transport.Pings(),
 	}
 }
 
@@ -180,14 +177,6 @@ func requireHTTP2(host string) func(tls.ConnectionState) error {
 		}
 		return nil
 	}
-}
-
-// requireTunnel gives a proxy's refusal an error of its own; net/http's is a bare text.
-func requireTunnel(_ context.Context, _ *url.URL, _ *http.Request, r *http.Response) error {
-	if r.StatusCode != http.StatusOK {
-		return errProxyRefused
-	}
-	return nil
 }
 
 // Warm waits until the connections were dialled for the first time, at most until ctx

@@ -1,25 +1,24 @@
 package apns
 
 import (
+	"cmp"
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
-	"net"
 	"regexp"
 	"strings"
 
 	"github.com/planetbell/planetbell/internal/bell"
+	"github.com/planetbell/planetbell/internal/push/transport"
 )
 
 // The reasons of attempts that got no answer. They are ours, hence in lower case.
 const (
 	reasonTimeout   = "timeout"
 	reasonCancelled = "cancelled"
-	reasonDial      = "dial"
-	reasonDNS       = "dns"
-	reasonProxy     = "proxy"
-	reasonTLS       = "tls"
+	reasonDial      = transport.Dial
+	reasonDNS       = transport.DNS
+	reasonProxy     = transport.Proxy
+	reasonTLS       = transport.TLS
 	reasonNoStream  = "no_stream"
 	reasonGoAway    = "goaway"
 	reasonRefused   = "refused_stream"
@@ -85,7 +84,7 @@ func exchangeReason(err error) (reason, said string) {
 		return reasonRefused, ""
 	case errors.As(err, &stream):
 		return reasonReset, ""
-	case isTLS(err): // TLS 1.3 tells a refused client certificate with the first read
+	case transport.IsTLS(err):
 		return reasonTLS, ""
 	}
 	return reasonLost, "" // end of file, reset, lost PING and the like
@@ -120,33 +119,11 @@ func goAwayOutcome(said string) bell.Outcome {
 
 // dialReason says why a connection could not be made.
 func dialReason(err error) string {
-	var op *net.OpError
-	var dns *net.DNSError
-	switch {
-	case isTLS(err):
+	if errors.Is(err, errNoHTTP2) {
 		return reasonTLS
-	case errors.Is(err, errProxyRefused), errors.As(err, &op) && op.Op == "proxyconnect":
-		return reasonProxy
-	case errors.As(err, &dns):
-		return reasonDNS
 	}
-	return reasonDial
+	return cmp.Or(transport.Reason(err), reasonDial)
 }
 
 // errNoHTTP2 is what a handshake ends with when the server has no HTTP/2.
 var errNoHTTP2 = errors.New("the server does not speak HTTP/2")
-
-// errProxyRefused is what dialling ends with when the proxy opens no tunnel.
-var errProxyRefused = errors.New("the proxy refuses to connect")
-
-func isTLS(err error) bool {
-	var op *net.OpError // "remote error" and "local error" are alerts; crypto/tls exports no type for them
-	var record tls.RecordHeaderError
-	var verification *tls.CertificateVerificationError
-	var authority x509.UnknownAuthorityError
-	var host x509.HostnameError
-	var invalid x509.CertificateInvalidError
-	return errors.Is(err, errNoHTTP2) || (errors.As(err, &op) && strings.HasSuffix(op.Op, " error")) ||
-		errors.As(err, &record) ||
-		errors.As(err, &verification) || errors.As(err, &authority) || errors.As(err, &host) || errors.As(err, &invalid)
-}

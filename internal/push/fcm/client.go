@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/planetbell/planetbell/internal/bell"
+	"github.com/planetbell/planetbell/internal/push/transport"
 	"github.com/planetbell/planetbell/planet"
 )
 
@@ -127,7 +128,7 @@ func (c *Client) newTransport(cfg Config) *http.Transport {
 	dialer := &net.Dialer{Timeout: 3 * time.Second, KeepAlive: 15 * time.Second}
 	return &http.Transport{
 		Proxy:                  cfg.Proxy,
-		OnProxyConnectResponse: requireTunnel,
+		OnProxyConnectResponse: transport.RequireTunnel,
 		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
 			conn, err := dialer.DialContext(ctx, network, address)
 			if err != nil {
@@ -143,20 +144,8 @@ func (c *Client) newTransport(cfg Config) *http.Transport {
 		IdleConnTimeout:        10 * time.Minute,
 		DisableCompression:     true,
 		MaxResponseHeaderBytes: 16 << 10,
-		// Without pings a connection that was cut silently is found when the kernel gives
-		// up, after some 15 minutes; and pings are not sent while a write hangs.
-		HTTP2: &http.HTTP2Config{
-			SendPingTimeout: 10 * time.Second, PingTimeout: 3 * time.Second, WriteByteTimeout: 5 * time.Second,
-		},
+		HTTP2:                  transport.Pings(),
 	}
-}
-
-// requireTunnel gives a proxy's refusal an error of its own; net/http's is a bare text.
-func requireTunnel(_ context.Context, _ *url.URL, _ *http.Request, r *http.Response) error {
-	if r.StatusCode != http.StatusOK {
-		return errProxyRefused
-	}
-	return nil
 }
 
 // Warm waits for the first access token, at most until ctx ends, and fails when there

@@ -2,23 +2,21 @@ package fcm
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
-	"net"
 	"strings"
 
 	"github.com/planetbell/planetbell/internal/bell"
+	"github.com/planetbell/planetbell/internal/push/transport"
 )
 
 // The reasons of attempts that FCM did not answer. They are ours, hence in lower case.
 const (
 	reasonTimeout   = "timeout"
 	reasonCancelled = "cancelled"
-	reasonDial      = "dial"
-	reasonDNS       = "dns"
-	reasonProxy     = "proxy"
-	reasonTLS       = "tls"
+	reasonDial      = transport.Dial
+	reasonDNS       = transport.DNS
+	reasonProxy     = transport.Proxy
+	reasonTLS       = transport.TLS
 	reasonBusy      = "busy"
 	reasonGoAway    = "goaway"
 	reasonLost      = "connection_lost"
@@ -59,35 +57,14 @@ func unanswered(reason string) bell.Outcome {
 // exchangeReason says why a request got no answer. The transport has by then repeated
 // by itself what is safe to repeat (a refused stream, a connection that was going away).
 func exchangeReason(err error) string {
-	var op *net.OpError
-	var dns *net.DNSError
-	switch {
-	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
+	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
 		return reasonTimeout
-	case isTLS(err):
-		return reasonTLS
-	case errors.Is(err, errProxyRefused), errors.As(err, &op) && op.Op == "proxyconnect":
-		return reasonProxy
-	case errors.As(err, &dns):
-		return reasonDNS
-	case errors.As(err, &op) && op.Op == "dial":
-		return reasonDial
-	case strings.Contains(err.Error(), "GOAWAY"): // net/http does not export the type
+	}
+	if reason := transport.Reason(err); reason != "" {
+		return reason
+	}
+	if strings.Contains(err.Error(), "GOAWAY") { // net/http does not export the type
 		return reasonGoAway
 	}
 	return reasonLost
-}
-
-// errProxyRefused is what dialling ends with when the proxy opens no tunnel.
-var errProxyRefused = errors.New("the proxy refuses to connect")
-
-func isTLS(err error) bool {
-	var op *net.OpError // "remote error" and "local error" are alerts; crypto/tls exports no type for them
-	var record tls.RecordHeaderError
-	var verification *tls.CertificateVerificationError
-	var authority x509.UnknownAuthorityError
-	var host x509.HostnameError
-	var invalid x509.CertificateInvalidError
-	return (errors.As(err, &op) && strings.HasSuffix(op.Op, " error")) || errors.As(err, &record) || errors.As(err, &verification) ||
-		errors.As(err, &authority) || errors.As(err, &host) || errors.As(err, &invalid)
 }

@@ -1,0 +1,76 @@
+// Package transport holds what the connections to all push providers have in common: how
+// they are watched, how a proxy is used, and why one could not be made.
+package transport
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+)
+
+// Why a connection could not be made: reasons of attempts, hence in lower case. Texts of
+// errors are never passed on, because they may hold a URL, or what a proxy said.
+const (
+	Dial  = "dial"
+	DNS   = "dns"
+	Proxy = "proxy"
+	TLS   = "tls"
+)
+
+// errProxyRefused is what dialling ends with when the proxy opens no tunnel.
+var errProxyRefused = errors.New("the proxy refuses to connect")
+
+// RequireTunnel is an http.Transport's OnProxyConnectResponse. It gives a proxy's refusal an
+// error of its own; net/http's is a bare text.
+func RequireTunnel(_ context.Context, _ *url.URL, _ *http.Request, r *http.Response) error {
+	if r.StatusCode != http.StatusOK {
+		return errProxyRefused
+	}
+	return nil
+}
+
+// Pings is how a connection is watched. Without pings one that was cut silently is found
+// when the kernel gives up, after some 15 minutes; and pings are not sent while a write
+// hangs.
+func Pings() *http.HTTP2Config {
+	return &http.HTTP2Config{
+		SendPingTimeout: 10 * time.Second, PingTimeout: 3 * time.Second, WriteByteTimeout: 5 * time.Second,
+	}
+}
+
+// Reason says why a connection could not be made: Dial, DNS, Proxy or TLS. It is empty for
+// an error that is not known to be about that.
+func Reason(err error) string {
+	var op *net.OpError
+	var dns *net.DNSError
+	switch {
+	case IsTLS(err):
+		return TLS
+	case errors.Is(err, errProxyRefused), errors.As(err, &op) && op.Op == "proxyconnect":
+		return Proxy
+	case errors.As(err, &dns):
+		return DNS
+	case errors.As(err, &op) && op.Op == "dial":
+		return Dial
+	}
+	return ""
+}
+
+// IsTLS reports whether an error is about a handshake or a certificate, ours too: TLS 1.3
+// tells a refused client certificate with the first read.
+func IsTLS(err error) bool {
+	var op *net.OpError // "remote error" and "local error" are alerts; crypto/tls exports no type for them
+	var record tls.RecordHeaderError
+	var verification *tls.CertificateVerificationError
+	var authority x509.UnknownAuthorityError
+	var host x509.HostnameError
+	var invalid x509.CertificateInvalidError
+	return errors.As(err, &op) && strings.HasSuffix(op.Op, " error") || errors.As(err, &record) ||
+		errors.As(err, &verification) || errors.As(err, &authority) || errors.As(err, &host) || errors.As(err, &invalid)
+}

@@ -1,0 +1,65 @@
+package transport
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"testing"
+)
+
+func TestReason(t *testing.T) {
+	op := func(what string, cause error) error { return &net.OpError{Op: what, Err: cause} }
+	for _, c := range []struct {
+		err  error
+		want string
+	}{
+		{io.EOF, ""},
+		{op("read", io.EOF), ""},
+		{op("dial", io.EOF), Dial},
+		{op("dial", &net.DNSError{}), DNS},
+		{op("proxyconnect", op("dial", io.EOF)), Proxy},
+		{errProxyRefused, Proxy},
+		{op("remote error", io.EOF), TLS},
+		{op("local error", io.EOF), TLS},
+		{tls.RecordHeaderError{}, TLS},
+		{&tls.CertificateVerificationError{Err: io.EOF}, TLS},
+		{x509.UnknownAuthorityError{}, TLS},
+		{x509.HostnameError{Certificate: &x509.Certificate{}}, TLS},
+		{x509.CertificateInvalidError{}, TLS},
+	} {
+		for _, err := range []error{c.err, fmt.Errorf("post: %w", c.err)} {
+			if got := Reason(err); got != c.want {
+				t.Errorf("Reason(%T) = %q, want %q", c.err, got, c.want)
+			}
+		}
+	}
+}
+
+// TestRequireTunnel is against a proxy that refuses everybody.
+func TestRequireTunnel(t *testing.T) {
+	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(http.StatusForbidden)
+	}))
+	defer proxy.Close()
+	address, err := url.Parse(proxy.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := &http.Client{Transport: &http.Transport{Proxy: http.ProxyURL(address), OnProxyConnectResponse: RequireTunnel, HTTP2: Pings()}}
+	res, err := client.Get("https://provider.invalid/")
+	if err == nil {
+		_ = res.Body.Close()
+	}
+	if !errors.Is(err, errProxyRefused) || Reason(err) != Proxy {
+		t.Errorf("error %v, reason %q", err, Reason(err))
+	}
+	if err := RequireTunnel(t.Context(), nil, nil, &http.Response{StatusCode: http.StatusOK}); err != nil {
+		t.Errorf("a tunnel that is open: %v", err)
+	}
+}

@@ -170,7 +170,7 @@ var retryWords = map[bell.Verdict]string{
 	bell.RetryConnect:    "to be tried again on another",
 	bell.RetryThrottled:  "to be tried again later",
 	bell.RetryCredential: "to be tried again with a fresh one",
-	bell.RetryOtherHost:  "to be tried in the other one",
+	bell.RetryOtherHost:  "and the other one is not tried: the app has to say apnsServer",
 }
 
 // ownReasons explain why nothing could be sent at all; the words are ours, and the

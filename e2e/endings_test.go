@@ -99,6 +99,9 @@ func TestTheEndWithdrawsWhatIsStillToBeSent(t *testing.T) {
 	}
 	first := s.call("alice", "bob", sim.Plan{})
 	s.rang(iphone, 1)
+	s.await("the iPhone's delivery is recorded", func() bool {
+		return states(s.story(first.SessionID()))[bell.DeliveryAccepted] == 1
+	})
 	first.Hangup()
 	s.over(first)
 	story := s.settled(first.SessionID())

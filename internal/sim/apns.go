@@ -291,7 +291,7 @@ func (a *APNs) answer(w http.ResponseWriter, p *apnsRequest, s *Answer) {
 	}
 	if s.Deliver {
 		if v := a.judge(p); v == nil {
-			a.deliver(p)
+			a.hand(a.record(p))
 		}
 	}
 	if s.fault(w, p.Request) {
@@ -311,26 +311,36 @@ func (a *APNs) answer(w http.ResponseWriter, p *apnsRequest, s *Answer) {
 	if a.o.Environment == APNsSandbox {
 		w.Header().Set("Apns-Unique-Id", newUUID())
 	}
+	fresh := s.Status == 0 && !s.Deliver
+	var push APNsPush
+	if fresh { // whoever has the answer finds the push on record
+		push = a.record(p)
+	}
 	w.WriteHeader(http.StatusOK)
 	_ = http.NewResponseController(w).Flush() // the phone may hear of it after the sender
-	if s.Status == 0 && !s.Deliver {
-		a.deliver(p)
+	if fresh {
+		a.hand(push)
 	}
 }
 
-// deliver records an accepted push and hands it to the phone.
-func (a *APNs) deliver(p *apnsRequest) {
+// record keeps an accepted push.
+func (a *APNs) record(p *apnsRequest) APNsPush {
 	push := APNsPush{
 		At: p.now, Conn: p.conn.number, Token: p.token, Topic: p.topic(), ID: p.id(),
 		PushType: p.Header.Get("apns-push-type"), Header: p.Header, Body: p.body,
 	}
+	a.pushes.add(push)
+	return push
+}
+
+// hand gives an accepted push to the phone.
+func (a *APNs) hand(push APNsPush) {
 	a.mu.Lock()
 	var onPush func(APNsPush)
-	if d := a.devices[p.token]; d != nil && d.topics[push.Topic] != nil {
+	if d := a.devices[push.Token]; d != nil && d.topics[push.Topic] != nil {
 		onPush = d.topics[push.Topic].onPush
 	}
 	a.mu.Unlock()
-	a.pushes.add(push)
 	for _, f := range []func(APNsPush){a.o.OnPush, onPush} {
 		if f != nil {
 			f(push)

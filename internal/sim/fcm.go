@@ -275,7 +275,8 @@ func (f *FCM) serveSend(w http.ResponseWriter, r *http.Request) {
 	}
 	if s.Deliver {
 		if m, e := f.judge(r, body); e == nil {
-			f.deliver(m)
+			f.messages.add(*m)
+			f.hand(m)
 		}
 	}
 	if s.fault(w, r) {
@@ -298,10 +299,13 @@ func (f *FCM) serveSend(w http.ResponseWriter, r *http.Request) {
 		f.refuse(w, e)
 		return
 	}
+	if !s.Deliver { // whoever has the answer finds the message on record
+		f.messages.add(*m)
+	}
 	writeJSON(w, http.StatusOK, map[string]string{"name": m.Name})
 	_ = http.NewResponseController(w).Flush() // the phone may hear of it after the sender
 	if !s.Deliver {
-		f.deliver(m)
+		f.hand(m)
 	}
 }
 
@@ -319,9 +323,8 @@ func (f *FCM) refuse(w http.ResponseWriter, e *fcmError) {
 	_, _ = io.WriteString(w, "<!DOCTYPE html><html><title>Error 404 (Not Found)!!1</title></html>")
 }
 
-// deliver records an accepted message and hands it to the phone.
-func (f *FCM) deliver(m *FCMMessage) {
-	f.messages.add(*m)
+// hand gives an accepted message to the phone.
+func (f *FCM) hand(m *FCMMessage) {
 	f.mu.Lock()
 	d := f.devices[m.Token]
 	f.mu.Unlock()

@@ -62,16 +62,29 @@ type Device struct {
 	AppType    string // as the client says: IOS, ANDROID, DESKTOPWIN, ...
 	AppVersion string
 	AppID      string // bundle ID or the like, when the client names it; else empty
+	ClientID   string // as the client calls this installation, unique for its user; empty when it does not
 
 	Channel   Channel       // empty until the client says how it can be reached
 	PushToken planet.Secret // empty for LongPoll
 
 	APNsServer        APNsServer // APNs channels only
 	APNsServerGuessed bool       // true when the client did not say which
+	// APNsServerConfirmed is true once APNsServer took a push for this very token: from then
+	// on no other server is tried.
+	APNsServerConfirmed bool
 
 	RegisteredAt time.Time // when the push token was last given; compared with APNs' 410 timestamp
 	LastSeenAt   time.Time
 	ExpiresAt    time.Time // zero: never; LongPoll devices end with their app token
+
+	// What providers said against the push token; all of it ends when the token is given
+	// again, or taken by its provider.
+	Strikes        int       // refusals that may be the token's fault, in a row
+	StruckAt       time.Time // the first of them
+	SuspendedUntil time.Time // rung until then only if it is the callee's only device
+	SuspendedFor   string    // the provider's reason
+	ForgottenAt    time.Time // when the push token was removed on proof; PushToken is empty since
+	ForgottenFor   string    // the provider's reason
 }
 
 // Reachable reports whether a call can be delivered to the device at now.

@@ -48,8 +48,19 @@ type Outcome struct {
 	Status     int    // HTTP status; 0 when there was no answer
 	Token      TokenAction
 	Alarm      Alarm
+	Unsent     bool          // nothing of the request can have reached the provider
 	RetryAfter time.Duration // as the provider asked; 0 when it did not
 	DeadSince  time.Time     // APNs 410: when the token was last known dead
 	ProviderID string        // apns-id, FCM message name
 	Detail     string        // one sentence for people; at most 200 bytes, no secrets
+}
+
+// Lesson is what one attempt taught about a device. The registry of devices decides what
+// follows.
+type Lesson struct {
+	Device     Device // as it was attempted: APNsServer is the server that answered
+	Credential string // the route's, so that a wrong configuration is told from a dead token
+	Outcome    Outcome
+	OtherTried bool // the other APNs server has refused the token in the same delivery
+	At         time.Time
 }

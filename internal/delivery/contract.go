@@ -42,6 +42,12 @@ type Router interface {
 	Route(device *bell.Device) (route Route, reason string)
 }
 
+// Registry learns from attempts what push tokens are worth. Learn is called after each
+// attempt, may block for a write, and must return when ctx ends.
+type Registry interface {
+	Learn(ctx context.Context, lesson bell.Lesson)
+}
+
 // Store is what delivery needs of a database. Each method is one transaction.
 type Store interface {
 	// RecordAttempt appends an attempt and moves its delivery: State, Reason, Attempts,

@@ -2,6 +2,7 @@ package delivery
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/planetbell/planetbell/internal/bell"
@@ -21,6 +22,10 @@ type Try struct {
 	Spare  bool // use the second, independent connection
 	Now    time.Time
 }
+
+// ErrOutrun is the cause with which the context of an attempt ends when a second attempt,
+// over another connection, was answered first. It speaks against the connection.
+var ErrOutrun = errors.New("another connection was faster")
 
 // Route is the way to a device: its sender and the key under which limits, queues
 // and metrics are kept.

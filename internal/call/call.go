@@ -26,17 +26,19 @@ const MaxDevices = 100
 
 // Bells rings devices. It is what call needs of delivery.
 type Bells interface {
-	// Admit makes room for n deliveries, or says that there is none (bell.Unavailable).
-	// Each admitted delivery must be started or dismissed.
-	Admit(n int) error
+	// Admit makes room for deliveries, and turns those that find none into failed ones. It
+	// fails with bell.Unavailable when none of them found room. What was admitted must be
+	// started or dismissed.
+	Admit(rings []bell.Ring) error
 	// Dismiss gives admitted room back.
-	Dismiss(n int)
+	Dismiss(rings []bell.Ring)
 	// Start begins to ring. It returns at once.
 	Start(rings []bell.Ring)
 	// Withdraw stops what is still to be sent for a call.
 	Withdraw(environment planet.Environment, id planet.SessionID)
-	// Lease says who works on new deliveries, and until when it holds each.
-	Lease(channel bell.Channel, now, deadline time.Time) (owner string, until time.Time)
+	// Hold says in which state new deliveries are recorded, who works on them, and until
+	// when it holds each.
+	Hold(channel bell.Channel, now, deadline time.Time) (state bell.DeliveryState, owner string, until time.Time)
 }
 
 // Projects is what the service needs to know of the configuration.
@@ -100,7 +102,7 @@ func (s *Service) Ring(ctx context.Context, project *bell.Project, n planet.Noti
 	}
 	devices, skipped := choose(devices, now)
 	rings := s.rings(&c, devices, now)
-	if err := s.bells.Admit(len(rings)); err != nil {
+	if err := s.bells.Admit(rings); err != nil {
 		return RingResult{}, err
 	}
 	deliveries := make([]bell.Delivery, len(rings))
@@ -109,15 +111,26 @@ func (s *Service) Ring(ctx context.Context, project *bell.Project, n planet.Noti
 	}
 	found, err := s.store.BeginCall(ctx, c, deliveries, n.Raw)
 	if err != nil {
-		s.bells.Dismiss(len(rings))
+		s.bells.Dismiss(rings)
 		return RingResult{}, fmt.Errorf("record call %s: %w", c.SessionID, err)
 	}
 	if found != Began {
-		s.bells.Dismiss(len(rings))
+		s.bells.Dismiss(rings)
 		return RingResult{Repeated: true}, nil
 	}
+	ringing := len(rings) - refused(rings) // counted first: what is started is not ours any more
 	s.bells.Start(rings)
-	return RingResult{Devices: len(rings), Skipped: skipped}, nil
+	return RingResult{Devices: ringing, Skipped: skipped}, nil
+}
+
+// refused counts the rings for which there was no room.
+func refused(rings []bell.Ring) (n int) {
+	for i := range rings {
+		if rings[i].Delivery.State.Final() {
+			n++
+		}
+	}
+	return n
 }
 
 // begin makes the call of a Notify. The label that devices are told is that of the
@@ -154,10 +167,10 @@ func choose(devices []bell.Device, now time.Time) (chosen []bell.Device, skipped
 func (s *Service) rings(c *bell.Call, devices []bell.Device, now time.Time) []bell.Ring {
 	rings := make([]bell.Ring, 0, len(devices))
 	for _, d := range devices {
-		owner, until := s.bells.Lease(d.Channel, now, c.Deadline)
+		state, owner, until := s.bells.Hold(d.Channel, now, c.Deadline)
 		rings = append(rings, bell.Ring{Call: c, Device: d, Delivery: bell.Delivery{
 			ID: bell.NewID(), Environment: c.Environment, SessionID: c.SessionID, DeviceID: d.ID,
-			Channel: d.Channel, State: bell.DeliveryPending, Deadline: c.Deadline,
+			Channel: d.Channel, State: state, Deadline: c.Deadline,
 			LeaseOwner: owner, LeaseUntil: until, CreatedAt: now, UpdatedAt: now,
 		}})
 	}

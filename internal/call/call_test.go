@@ -52,11 +52,11 @@ func TestRingBeginsOneDeliveryForEachDevice(t *testing.T) {
 		for i, channel := range channels {
 			want := bell.Delivery{
 				Environment: planet.Evaluation, SessionID: "s1", DeviceID: string(rune('a' + i)), Channel: channel,
-				State: bell.DeliveryPending, Deadline: deadline, LeaseOwner: "this", LeaseUntil: now.Add(15 * time.Second),
+				State: bell.DeliverySending, Deadline: deadline, LeaseOwner: "this", LeaseUntil: now.Add(15 * time.Second),
 				CreatedAt: now, UpdatedAt: now,
 			}
 			if channel == bell.LongPoll {
-				want.LeaseUntil = deadline
+				want.State, want.LeaseUntil = bell.DeliveryPending, deadline
 			}
 			recorded, started := x.store.begun[0][i], x.bells.started[i]
 			if diff := cmp.Diff(want, recorded, cmpopts.IgnoreFields(bell.Delivery{}, "ID")); diff != "" {
@@ -186,13 +186,17 @@ type lockedBells struct {
 	one sync.Mutex
 }
 
-func (b *lockedBells) Admit(n int) error {
+func (b *lockedBells) Admit(rings []bell.Ring) error {
 	b.one.Lock()
 	defer b.one.Unlock()
-	return b.fakeBells.Admit(n)
+	return b.fakeBells.Admit(rings)
 }
 
-func (b *lockedBells) Dismiss(n int) { b.one.Lock(); defer b.one.Unlock(); b.fakeBells.Dismiss(n) }
+func (b *lockedBells) Dismiss(rings []bell.Ring) {
+	b.one.Lock()
+	defer b.one.Unlock()
+	b.fakeBells.Dismiss(rings)
+}
 
 func (b *lockedBells) Start(r []bell.Ring) {
 	b.one.Lock()

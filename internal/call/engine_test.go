@@ -98,7 +98,7 @@ func TestNothingIsSentAfterTheEndOfTheCall(t *testing.T) {
 			work.Wait()
 			engine.Stop(context.Background())
 			late, sent = w.last.Sub(ended), w.sent
-			if err := engine.Admit(0); err == nil {
+			if err := engine.Admit(nil); err == nil {
 				t.Error("a stopped engine admits")
 			}
 			for _, d := range x.store.deliveries {

@@ -146,15 +146,15 @@ func (b *fakeBells) note(event string) {
 	b.events = append(b.events, event)
 }
 
-func (b *fakeBells) Admit(n int) error {
+func (b *fakeBells) Admit(rings []bell.Ring) error {
 	b.note("admit")
 	if b.full == nil {
-		b.room += n
+		b.room += len(rings)
 	}
 	return b.full
 }
 
-func (b *fakeBells) Dismiss(n int) { b.note("dismiss"); b.room -= n }
+func (b *fakeBells) Dismiss(rings []bell.Ring) { b.note("dismiss"); b.room -= len(rings) }
 
 func (b *fakeBells) Start(rings []bell.Ring) {
 	b.note("start")
@@ -166,11 +166,11 @@ func (b *fakeBells) Withdraw(e planet.Environment, id planet.SessionID) {
 	b.note("withdraw " + string(e) + " " + string(id))
 }
 
-func (b *fakeBells) Lease(channel bell.Channel, now, deadline time.Time) (string, time.Time) {
+func (b *fakeBells) Hold(channel bell.Channel, now, deadline time.Time) (bell.DeliveryState, string, time.Time) {
 	if channel == bell.LongPoll {
-		return "this", deadline
+		return bell.DeliveryPending, "this", deadline
 	}
-	return "this", now.Add(15 * time.Second)
+	return bell.DeliverySending, "this", now.Add(15 * time.Second)
 }
 
 // exchange is a service with everything around it pretended.

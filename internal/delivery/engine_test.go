@@ -195,8 +195,8 @@ func TestEachAttemptIsRecorded(t *testing.T) {
 		}
 		// FCM's second backoff is half of 2 s. Each lease is 15 s from the next attempt.
 		want := []bell.Delivery{
-			record(bell.DeliveryPending, "retry_backoff", 1, 2*time.Second, 47*time.Second),
-			record(bell.DeliveryPending, "retry_backoff", 2, 34*time.Second, 50*time.Second),
+			record(bell.DeliverySending, "retry_backoff", 1, 2*time.Second, 47*time.Second),
+			record(bell.DeliverySending, "retry_backoff", 2, 34*time.Second, 50*time.Second),
 			record(bell.DeliveryAccepted, "accepted", 3, 37*time.Second, 52*time.Second),
 		}
 		if diff := cmp.Diff(want, b.store.records); diff != "" {
@@ -291,36 +291,44 @@ func TestDeviceWithoutARouteFails(t *testing.T) {
 	})
 }
 
-func TestAdmissionIsBounded(t *testing.T) {
+func TestAdmissionIsBoundedByRoute(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, func(c *Config) { c.MaxInFlight = 5 })
 		for _, d := range []string{"a", "b", "c"} {
 			b.on(d, slowly(time.Second, script()))
 		}
-		b.begin(t, b.rings(1, bell.APNsVoIP, "a", "b", "c"))
-		if err := b.Admit(3); bell.KindOf(err) != bell.Unavailable {
-			t.Fatalf("a sixth delivery was taken: %v", err)
-		}
-		if err := b.Admit(2); err != nil {
+		b.begin(t, b.rings(1, bell.APNsAlert, "a", "b", "c"))
+		mixed := append(b.rings(2, bell.APNsAlert, "d", "e", "f"), b.rings(2, bell.FCM, "g")...)
+		if err := b.Admit(mixed); err != nil {
 			t.Fatal(err)
 		}
-		if err := b.Admit(1); bell.KindOf(err) != bell.Unavailable {
-			t.Fatalf("a sixth delivery was taken: %v", err)
+		for i, want := range []string{"sending ", "sending ", "failed route_full", "sending "} {
+			d := mixed[i].Delivery
+			if got := string(d.State) + " " + d.Reason; got != want || d.State.Final() != (d.LeaseOwner == "") {
+				t.Errorf("%s is %q, held by %q, want %q", d.ID, got, d.LeaseOwner, want)
+			}
 		}
-		if err := b.Admit(0); err != nil {
+		if err := b.Admit(b.rings(3, bell.APNsAlert, "h", "i")); bell.KindOf(err) != bell.Unavailable {
+			t.Errorf("a call without room for any device was taken: %v", err)
+		}
+		if err := b.Admit(nil); err != nil {
 			t.Errorf("nothing was refused: %v", err)
 		}
-		if got := b.metric(t, "planetbell_deliveries_in_flight"); got != 5 {
-			t.Errorf("in flight = %v, want 5", got)
+		if got := b.metric(t, "planetbell_deliveries_in_flight"); got != 6 {
+			t.Errorf("in flight = %v, want 6", got)
 		}
-		b.Dismiss(2)
+		b.Start(mixed[2:3]) // refused: it must not ring
+		b.Dismiss(mixed)
 		pass(time.Second)
 		b.checkEmpty(t)
-		if got := b.metric(t, "planetbell_deliveries_dropped_total", "full"); got != 4 {
-			t.Errorf("dropped = %v, want 4", got)
+		if b.count() != 3 {
+			t.Errorf("%d attempts left, want 3", b.count())
+		}
+		if got := b.metric(t, "planetbell_deliveries_dropped_total", "full"); got != 3 {
+			t.Errorf("dropped = %v, want 3", got)
 		}
 		b.finish(t)
-		if err := b.Admit(1); bell.KindOf(err) != bell.Unavailable {
+		if err := b.Admit(b.rings(4, bell.FCM, "j")); bell.KindOf(err) != bell.Unavailable {
 			t.Errorf("a stopped engine took a delivery: %v", err)
 		}
 	})
@@ -340,14 +348,20 @@ func TestOneDeliveryIsStartedOnce(t *testing.T) {
 	})
 }
 
-func TestLeaseIsShortForPushesAndLongForMailboxes(t *testing.T) {
+func TestPushesAreHeldForAMomentAndLettersToTheEnd(t *testing.T) {
 	b := newBench(t, func(c *Config) { c.Lease = 7 * time.Second })
 	now := time.Unix(1_700_000_000, 0)
-	for channel, want := range map[bell.Channel]time.Time{
-		bell.APNsVoIP: now.Add(7 * time.Second), bell.FCM: now.Add(7 * time.Second), bell.LongPoll: now.Add(ringTime),
+	for channel, want := range map[bell.Channel]struct {
+		state bell.DeliveryState
+		until time.Time
+	}{
+		bell.APNsVoIP: {bell.DeliverySending, now.Add(7 * time.Second)},
+		bell.FCM:      {bell.DeliverySending, now.Add(7 * time.Second)},
+		bell.LongPoll: {bell.DeliveryPending, now.Add(ringTime)},
 	} {
-		if owner, until := b.Lease(channel, now, now.Add(ringTime)); owner != "this" || !until.Equal(want) {
-			t.Errorf("%s: %s until %v", channel, owner, until)
+		state, owner, until := b.Hold(channel, now, now.Add(ringTime))
+		if state != want.state || owner != "this" || !until.Equal(want.until) {
+			t.Errorf("%s: %s by %s until %v", channel, state, owner, until)
 		}
 	}
 }

@@ -57,6 +57,9 @@ func (s *fakeStore) add(rings ...bell.Ring) {
 	}
 }
 
+// outranks are the states that an acceptance which is recorded late does not change.
+var outranks = map[bell.DeliveryState]bool{bell.DeliveryAccepted: true, bell.DeliveryReceived: true}
+
 func (s *fakeStore) RecordAttempt(ctx context.Context, d bell.Delivery, a bell.Attempt) error {
 	if s.slow > 0 {
 		select {
@@ -75,7 +78,10 @@ func (s *fakeStore) RecordAttempt(ctx context.Context, d bell.Delivery, a bell.A
 		s.attempts[d.ID] = append(s.attempts[d.ID], a)
 	}
 	row := s.rows[d.ID]
-	if row == nil || row.Delivery.State.Final() {
+	switch {
+	case row == nil:
+		return bell.E(bell.NotFound, "There is no such delivery.", nil)
+	case row.Delivery.State.Final() && (d.State != bell.DeliveryAccepted || outranks[row.Delivery.State]):
 		return nil
 	}
 	row.Delivery.State, row.Delivery.Reason, row.Delivery.Attempts = d.State, d.Reason, d.Attempts
@@ -101,6 +107,9 @@ func (s *fakeStore) ClaimDeliveries(_ context.Context, c Claim) (claimed []bell.
 	slices.SortFunc(due, func(a, b *bell.Ring) int { return cmp.Compare(a.Delivery.ID, b.Delivery.ID) })
 	for _, r := range due[:min(len(due), c.Limit)] {
 		r.Delivery.LeaseOwner, r.Delivery.LeaseUntil = c.Owner, c.LeaseUntil
+		if r.Delivery.Channel != bell.LongPoll {
+			r.Delivery.State = bell.DeliverySending
+		}
 		claimed = append(claimed, *r)
 	}
 	return claimed, nil
@@ -201,6 +210,8 @@ type bench struct {
 	replies map[string]reply // by device; others are accepted
 	sent    []sent
 	nowhere string // device without a route
+
+	noSandbox bool // there is no credential for APNs' sandbox
 }
 
 type logBuffer struct {
@@ -228,7 +239,7 @@ func newBench(t *testing.T, change func(*Config)) *bench {
 	c := Config{
 		Store: b.store, Router: b, Owner: "this", Metrics: NewMetrics(b.registry),
 		Log:    slog.New(slog.NewJSONHandler(io.MultiWriter(testlog.Writer(t), b.logs), &slog.HandlerOptions{Level: slog.LevelDebug})),
-		Random: func() float64 { return 0.5 },
+		Random: func() float64 { return 0.5 }, HedgeAfter: -1,
 	}
 	if change != nil {
 		change(&c)
@@ -239,7 +250,7 @@ func newBench(t *testing.T, change func(*Config)) *bench {
 
 // Route gives each project of devices its own route per channel.
 func (b *bench) Route(d *bell.Device) (Route, string) {
-	if d.ID == b.nowhere {
+	if d.ID == b.nowhere || b.noSandbox && d.APNsServer == bell.APNsSandbox {
 		return Route{}, "no_fcm_credential"
 	}
 	return Route{Key: RouteKey{Credential: d.Project, Channel: d.Channel, Server: string(d.APNsServer)}, Sender: b}, ""
@@ -295,12 +306,12 @@ func (b *bench) rings(call int, channel bell.Channel, devices ...string) (rings 
 		NotifiedAt: now, Deadline: now.Add(ringTime),
 	}
 	for _, device := range devices {
-		owner, until := b.Lease(channel, now, c.Deadline)
+		state, owner, until := b.Hold(channel, now, c.Deadline)
 		rings = append(rings, bell.Ring{
 			Call: c, Device: bell.Device{ID: device, Project: "acme", Channel: channel, PushToken: planet.Secret(testlog.HexSecret(call, 64))},
 			Delivery: bell.Delivery{
 				ID: fmt.Sprintf("%s/%d", device, call), Environment: c.Environment, SessionID: c.SessionID, DeviceID: device,
-				Channel: channel, State: bell.DeliveryPending, Deadline: c.Deadline,
+				Channel: channel, State: state, Deadline: c.Deadline,
 				LeaseOwner: owner, LeaseUntil: until, CreatedAt: now, UpdatedAt: now,
 			},
 		})
@@ -311,7 +322,7 @@ func (b *bench) rings(call int, channel bell.Channel, devices ...string) (rings 
 // begin admits, records and starts rings.
 func (b *bench) begin(t *testing.T, rings []bell.Ring) {
 	t.Helper()
-	if err := b.Admit(len(rings)); err != nil {
+	if err := b.Admit(rings); err != nil {
 		t.Fatal(err)
 	}
 	b.store.add(rings...)
@@ -330,15 +341,15 @@ func (b *bench) checkEmpty(t *testing.T) {
 	synctest.Wait()
 	b.Engine.mu.Lock()
 	defer b.Engine.mu.Unlock()
-	if b.room != 0 || len(b.active) != 0 || len(b.calls) != 0 {
-		t.Errorf("left behind: room %d, %d deliveries, %d calls", b.room, len(b.active), len(b.calls))
+	if b.room != 0 || len(b.entries) != 0 || len(b.calls) != 0 {
+		t.Errorf("left behind: room %d, %d deliveries, %d calls", b.room, len(b.entries), len(b.calls))
 	}
 	if got := b.metric(t, "planetbell_deliveries_in_flight"); got != 0 {
 		t.Errorf("in flight = %v, want 0", got)
 	}
-	for key, places := range b.routes {
-		if len(places) != 0 {
-			t.Errorf("%d places of %v are taken", len(places), key)
+	for key, rt := range b.routes {
+		if len(rt.places) != 0 || rt.room != 0 || rt.held != 0 {
+			t.Errorf("left behind on %v: %d places, room %d, %d held", key, len(rt.places), rt.room, rt.held)
 		}
 	}
 }

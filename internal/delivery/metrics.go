@@ -26,6 +26,10 @@ type Metrics struct {
 	flight   prometheus.Gauge
 	drops    *prometheus.CounterVec
 	lost     prometheus.Counter
+	routes   *prometheus.GaugeVec
+	breakers *prometheus.GaugeVec
+	holds    *prometheus.CounterVec
+	hedges   *prometheus.CounterVec
 
 	mu      sync.Mutex
 	reasons map[string]struct{}
@@ -52,10 +56,22 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 		lost: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "planetbell_outcomes_unrecorded_total", Help: "Outcomes that the database did not take.",
 		}),
+		routes: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "planetbell_route_deliveries", Help: "Deliveries on a route: attempting, or held (a retry that the budget or the breaker holds back).",
+		}, []string{"credential", "channel", "server", "state"}),
+		breakers: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "planetbell_circuit_open", Help: "1 while retries on a route are stopped because half of its attempts fail; first attempts still go.",
+		}, []string{"credential", "channel", "server"}),
+		holds: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "planetbell_retries_held_total", Help: "Retries that were held back, by what held them: breaker or budget.",
+		}, []string{"credential", "channel", "server", "cause"}),
+		hedges: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "planetbell_push_hedges_total", Help: "Second requests beside a slow one: won, lost, or denied by their budget.",
+		}, []string{"result"}),
 		reasons: map[string]struct{}{},
 	}
 	if r != nil {
-		r.MustRegister(m.attempts, m.latency, m.accept, m.flight, m.drops, m.lost)
+		r.MustRegister(m.attempts, m.latency, m.accept, m.flight, m.drops, m.lost, m.routes, m.breakers, m.holds, m.hedges)
 	}
 	return m
 }
@@ -93,3 +109,22 @@ func (m *Metrics) reason(r string) string {
 func (m *Metrics) inFlight(n int)              { m.flight.Set(float64(n)) }
 func (m *Metrics) dropped(cause string, n int) { m.drops.WithLabelValues(cause).Add(float64(n)) }
 func (m *Metrics) unrecorded()                 { m.lost.Inc() }
+func (m *Metrics) hedged(result string)        { m.hedges.WithLabelValues(result).Inc() }
+
+// route returns the gauges of a route: attempts under way, and retries held back.
+func (m *Metrics) route(key RouteKey) (attempting, holding prometheus.Gauge) {
+	return m.routes.WithLabelValues(key.Credential, string(key.Channel), key.Server, "attempting"),
+		m.routes.WithLabelValues(key.Credential, string(key.Channel), key.Server, "held")
+}
+
+// breaker returns what a route's breaker tells of its changes.
+func (m *Metrics) breaker(key RouteKey) func(open bool) {
+	gauge := m.breakers.WithLabelValues(key.Credential, string(key.Channel), key.Server)
+	return func(open bool) {
+		gauge.Set(map[bool]float64{false: 0, true: 1}[open])
+	}
+}
+
+func (m *Metrics) held(key RouteKey, cause string) {
+	m.holds.WithLabelValues(key.Credential, string(key.Channel), key.Server, cause).Inc()
+}

@@ -57,7 +57,7 @@ func TestDecide(t *testing.T) {
 			for i, want := range test.want {
 				got := decide(tried{
 					channel: test.channel, outcome: bell.Outcome{Verdict: test.verdict, RetryAfter: test.after},
-					number: i + 1, repeated: i, now: now, deadline: now.Add(40 * time.Second), random: 0.5,
+					reached: i + 1, repeated: i, now: now, deadline: now.Add(40 * time.Second), random: 0.5,
 				})
 				if !got.again {
 					got = stop // how long nothing waits does not matter
@@ -88,7 +88,7 @@ func TestDecideAtTheDeadline(t *testing.T) {
 		for slack, want := range map[time.Duration]bool{-time.Second: false, 0: false, 1: true} {
 			got := decide(tried{
 				channel: bell.APNsVoIP, outcome: bell.Outcome{Verdict: test.verdict, RetryAfter: test.after},
-				number: 1, now: now, deadline: now.Add(test.wait + slack), random: 0.5,
+				reached: 1, now: now, deadline: now.Add(test.wait + slack), random: 0.5,
 			})
 			if got.again != want {
 				t.Errorf("%s, %v before the deadline after its wait: again = %v", test.verdict, slack, got.again)
@@ -136,7 +136,7 @@ func TestAttemptsAreBounded(t *testing.T) {
 			verdict := rapid.SampledFrom(verdicts).Draw(t, "verdict")
 			now = now.Add(time.Duration(rapid.Int64Range(0, int64(10*time.Second)).Draw(t, "took")))
 			d := decide(tried{
-				channel: channel, number: number, repeated: seen[verdict], now: now, deadline: deadline,
+				channel: channel, reached: number, repeated: seen[verdict], now: now, deadline: deadline,
 				outcome: bell.Outcome{Verdict: verdict, RetryAfter: time.Duration(rapid.Int64().Draw(t, "retry after"))},
 				random:  rapid.Float64Range(0, 0.999).Draw(t, "random"),
 			})

@@ -45,6 +45,10 @@ func TestStopLetsFinishWhatItCanAndGivesBackTheRest(t *testing.T) {
 		})
 		b.begin(t, rings)
 		synctest.Wait()
+		admitted := b.rings(2, bell.FCM, "late") // and started only after the stop
+		if err := b.Admit(admitted); err != nil {
+			t.Fatal(err)
+		}
 		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
 		defer cancel()
 		b.Stop(ctx)
@@ -67,11 +71,7 @@ func TestStopLetsFinishWhatItCanAndGivesBackTheRest(t *testing.T) {
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Error(diff)
 		}
-		b.Start(b.rings(2, bell.FCM, "late")) // admitted before the stop
-		if b.room != -1 {
-			t.Errorf("room %d, want what was admitted given back", b.room)
-		}
-		b.Dismiss(-1)
+		b.Start(admitted)
 		b.Stop(context.Background()) // twice is not worse than once
 		b.checkEmpty(t)
 		if len(b.times("late")) != 0 {
@@ -208,19 +208,29 @@ func TestMoreThanThereIsRoomForIsContinuedLater(t *testing.T) {
 	}
 }
 
-func TestFullEngineClaimsNothing(t *testing.T) {
+func TestFullRouteContinuesNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, func(c *Config) { c.MaxInFlight = 1 })
-		if err := b.Admit(1); err != nil {
+		first := b.rings(1, bell.FCM, "first")
+		if err := b.Admit(first); err != nil {
 			t.Fatal(err)
 		}
+		waits := b.rings(2, bell.FCM, "waits")
+		waits[0].Delivery.LeaseOwner = "dead"
+		b.store.add(waits...)
 		end := b.run(t, true)
 		pass(3 * time.Second)
-		if claims := b.store.claimed(); len(claims) != 0 {
-			t.Errorf("claims: %+v", claims)
+		synctest.Wait()
+		if got := b.store.row("waits/2"); len(b.times("waits")) != 0 || got.State != bell.DeliveryPending || got.Reason != "" {
+			t.Errorf("sent at %v, recorded %+v", b.times("waits"), got)
+		}
+		b.Dismiss(first)
+		pass(2 * time.Second)
+		synctest.Wait()
+		if got := b.store.row("waits/2"); got.State != bell.DeliveryAccepted {
+			t.Errorf("when there was room: %+v", got)
 		}
 		end()
-		b.Dismiss(1)
 		b.finish(t)
 	})
 }

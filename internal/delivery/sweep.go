@@ -5,6 +5,8 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/planetbell/planetbell/internal/bell"
 )
 
@@ -22,6 +24,9 @@ func (c *Config) setDefaults() {
 	if c.Lease == 0 {
 		c.Lease = DefaultLease
 	}
+	if c.HedgeAfter == 0 {
+		c.HedgeAfter = DefaultHedgeAfter
+	}
 	if c.Now == nil {
 		c.Now = time.Now
 	}
@@ -38,6 +43,7 @@ func (c *Config) setDefaults() {
 func (e *Engine) sweep(ctx context.Context, takeAll bool) bool {
 	now := e.Now()
 	e.forget(now)
+	e.recordLate(ctx)
 	if n, err := e.Store.ExpireDeliveries(ctx, now); err != nil {
 		e.Log.Error("expired deliveries could not be marked", "error", err)
 	} else if n > 0 {
@@ -51,52 +57,88 @@ func (e *Engine) sweep(ctx context.Context, takeAll bool) bool {
 }
 
 // claim continues deliveries whose process is gone. What this process still works on,
-// because an attempt takes longer than its lease, is left alone. It claims no more than
-// there is room for, and reports whether that was all there is.
+// because an attempt takes longer than its lease, is left alone. It goes on as long as
+// it finds something that its route has room for, and reports whether that was all.
 func (e *Engine) claim(ctx context.Context, takeAll bool) (all bool, err error) {
-	for ctx.Err() == nil {
-		limit := min(claimBatch, e.free())
-		if limit <= 0 {
-			return false, nil
-		}
+	for ctx.Err() == nil && !e.stopping() {
 		now := e.Now()
 		rings, err := e.Store.ClaimDeliveries(ctx, Claim{
-			Owner: e.Owner, Now: now, LeaseUntil: now.Add(e.Config.Lease), TakeAll: takeAll, Limit: limit,
+			Owner: e.Owner, Now: now, LeaseUntil: now.Add(e.Config.Lease), TakeAll: takeAll, Limit: claimBatch,
 		})
 		if err != nil {
 			return false, err
 		}
-		fresh := e.fresh(rings)
-		if len(fresh) > 0 {
-			if err := e.Admit(len(fresh)); err != nil {
-				return false, nil // filled meanwhile, or stopping: their leases run out again
-			}
-			e.Log.Info("continuing deliveries that another process left", "deliveries", len(fresh))
-			e.Start(fresh)
+		taken := len(rings)
+		if started := e.resume(e.fresh(rings)); started > 0 {
+			e.Log.Info("continuing deliveries that another process left", "deliveries", started)
 		}
-		if len(rings) < limit {
+		if taken < claimBatch {
 			return true, nil
 		}
 	}
 	return false, nil
 }
 
-// free is how many deliveries there is room for.
-func (e *Engine) free() int {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.stopped {
+// resume starts what its route has room for, and gives the rest back for a while. It
+// returns how many it started.
+func (e *Engine) resume(rings []bell.Ring) int {
+	if len(rings) == 0 {
 		return 0
 	}
-	return e.MaxInFlight - e.room
+	held := make([]bell.Delivery, len(rings))
+	for i := range rings {
+		held[i] = rings[i].Delivery
+	}
+	if err := e.Admit(rings); err != nil && e.stopping() {
+		return 0 // their leases run out
+	}
+	var group errgroup.Group
+	group.SetLimit(givingBack)
+	started := 0
+	for i := range rings {
+		if rings[i].Delivery.Reason != reasonRouteFull {
+			started++
+			continue
+		}
+		r := rings[i]
+		r.Delivery = held[i]
+		group.Go(func() error {
+			e.giveBack(&r)
+			return nil
+		})
+	}
+	e.Start(rings)
+	_ = group.Wait()
+	return started
 }
 
+// givingBack is how many writes give deliveries back at once: they share commits.
+const givingBack = 64
+
+// giveBack leaves a delivery to a later sweep.
+func (e *Engine) giveBack(r *bell.Ring) {
+	d := r.Delivery
+	d.State, d.UpdatedAt, d.LeaseUntil = bell.DeliveryPending, e.Now(), e.Now().Add(sweepEvery)
+	ctx, cancel := context.WithTimeoutCause(context.Background(), e.patience(), errSlowStore)
+	defer cancel()
+	if err := e.Store.RecordAttempt(ctx, d, bell.Attempt{}); err != nil {
+		e.Log.Error("a delivery could not be given back; its lease will run out", "delivery", d.ID, "error", err)
+	}
+}
+
+func (e *Engine) stopping() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.stopped
+}
+
+// fresh leaves out what is in memory already.
 func (e *Engine) fresh(rings []bell.Ring) []bell.Ring {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	fresh := rings[:0]
 	for _, r := range rings {
-		if _, mine := e.active[r.Delivery.ID]; !mine {
+		if e.entries[r.Delivery.ID] == nil {
 			fresh = append(fresh, r)
 		}
 	}

@@ -91,10 +91,10 @@ func TestWithdrawIsHonouredByALaterStart(t *testing.T) {
 		b.Withdraw(planet.Real, sid(2)) // another world's call with the same ID
 		pass(withdrawnKept - time.Second)
 		for call := 1; call <= 2; call++ {
-			if err := b.Admit(1); err != nil {
+			rings := b.rings(call, bell.APNsVoIP, fmt.Sprintf("d%d", call))
+			if err := b.Admit(rings); err != nil {
 				t.Fatal(err)
 			}
-			rings := b.rings(call, bell.APNsVoIP, fmt.Sprintf("d%d", call))
 			rings[0].Delivery.LeaseUntil = time.Now().Add(time.Hour)
 			b.store.add(rings...)
 			b.Start(rings)
@@ -206,7 +206,7 @@ func (b *bench) perform(t *testing.T, story []act) (ends map[string]time.Duratio
 		} else if a.withdraw > 0 {
 			timers = append(timers, time.AfterFunc(a.withdraw-1, end)) // a hair before, so that the order is known
 		}
-		if err := b.Admit(len(rings)); err != nil {
+		if err := b.Admit(rings); err != nil {
 			t.Fatal(err)
 		}
 		b.Start(rings)

@@ -1,0 +1,151 @@
+package delivery
+
+import (
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/sony/gobreaker/v2"
+
+	"github.com/planetbell/planetbell/internal/bell"
+)
+
+// The figures of the guards (docs/push-providers.md 7.3). They keep the intent of Apple's
+// and Google's advice, which is made for newsletters, without losing calls: what a guard
+// stops are retries, never a first attempt.
+const (
+	guardWindow = 10 * time.Second
+	// Of the attempts in the window, a tenth may be retries that are under way or failed,
+	// and ten in any case.
+	budgetShare = 10
+	budgetLeast = 10
+	// The breaker opens when half of at least so many attempts in the window failed.
+	breakerLeast = 20
+	breakerProbe = time.Second // while it is open, one retry in so much time goes through
+)
+
+// Why a retry is held back; labels of a metric.
+const (
+	heldByBreaker = "breaker"
+	heldByBudget  = "budget"
+)
+
+// guard keeps retries from making an unwell provider worse. Safe for concurrent use.
+type guard struct {
+	breaker *gobreaker.TwoStepCircuitBreaker[struct{}]
+
+	mu      sync.Mutex
+	seconds [guardWindow / time.Second]tally // by second, round and round
+}
+
+// tally is one second of the window.
+type tally struct {
+	second         int64
+	sends, retries int
+}
+
+// Results of an attempt, as the breaker is told.
+var (
+	errUnwell  = errors.New("the provider is unwell")
+	errNoProof = errors.New("the attempt says nothing of the provider")
+)
+
+func newGuard(changed func(open bool)) *guard {
+	return &guard{breaker: gobreaker.NewTwoStepCircuitBreaker[struct{}](gobreaker.Settings{
+		MaxRequests: 1, Interval: guardWindow, BucketPeriod: time.Second, Timeout: breakerProbe,
+		ReadyToTrip: func(c gobreaker.Counts) bool {
+			answered := c.TotalSuccesses + c.TotalFailures
+			return answered >= breakerLeast && 2*c.TotalFailures >= answered
+		},
+		IsExcluded:    func(err error) bool { return errors.Is(err, errNoProof) },
+		OnStateChange: func(_ string, _, to gobreaker.State) { changed(to != gobreaker.StateClosed) },
+	})}
+}
+
+// permit lets one attempt go, and takes what came of it.
+type permit func(error)
+
+// first lets the first attempt of a delivery go, whatever the guards think of it.
+func (g *guard) first(now time.Time) permit {
+	if g == nil {
+		return func(error) {}
+	}
+	g.mu.Lock()
+	g.at(now).sends++
+	g.mu.Unlock()
+	report, err := g.breaker.Allow()
+	if err != nil {
+		return func(error) {} // it is open, and this attempt is not its probe
+	}
+	return report
+}
+
+// retry asks for one more attempt. One that the provider takes gives its share of the
+// budget back: so what was held while a provider was down leaves quickly once it is well,
+// some at a time, and a provider that is unwell sees a tenth more than without retries.
+// free says that nothing of the earlier ones can have
+// reached the provider: such a retry adds no load, and costs no budget. cause says what
+// holds it back; empty when it may go.
+func (g *guard) retry(now time.Time, free bool) (p permit, cause string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	sends, retries := 0, 0
+	for _, t := range g.seconds {
+		if age := now.Unix() - t.second; age >= 0 && age < int64(len(g.seconds)) {
+			sends, retries = sends+t.sends, retries+t.retries
+		}
+	}
+	if !free && retries >= max(budgetLeast, sends/budgetShare) {
+		return nil, heldByBudget
+	}
+	report, err := g.breaker.Allow()
+	if err != nil {
+		return nil, heldByBreaker
+	}
+	t := g.at(now)
+	t.sends++
+	if free {
+		return report, ""
+	}
+	t.retries++
+	second := t.second
+	return func(err error) {
+		report(err)
+		if err == nil {
+			g.mu.Lock()
+			defer g.mu.Unlock()
+			if t.second == second {
+				t.retries--
+			}
+		}
+	}, ""
+}
+
+// at is the tally of now's second. The caller holds g.mu.
+func (g *guard) at(now time.Time) *tally {
+	t := &g.seconds[now.Unix()%int64(len(g.seconds))]
+	if t.second != now.Unix() {
+		*t = tally{second: now.Unix()}
+	}
+	return t
+}
+
+// health is what an outcome says of the provider. That a device is unknown, or a
+// credential wrong, is the answer of a provider that is well.
+func health(o bell.Outcome) error {
+	switch {
+	case o.Reason == reasonCancelled || o.Reason == reasonClosed:
+		return errNoProof // our own doing
+	case o.Verdict == bell.RetryNow && o.Status == 0, o.Verdict == bell.RetryConnect, o.Verdict == bell.RetryBackoff:
+		return errUnwell
+	case o.Verdict == bell.Rejected && o.Status == 0:
+		return errNoProof // refused by ourselves
+	}
+	return nil
+}
+
+// Reasons of senders that say nothing of the provider.
+const (
+	reasonCancelled = "cancelled"
+	reasonClosed    = "closed"
+)

@@ -119,7 +119,7 @@ func TestBrokenLinksAreFound(t *testing.T) {
 }
 
 // TestCitedSectionsExist holds comments to the documents of the repository: a document
-// that is named is there, and so is the section.
+// that is named is there, or beside the file, and so is the section.
 func TestCitedSectionsExist(t *testing.T) {
 	cited := 0
 	for _, path := range files(t, ".go") {
@@ -138,7 +138,8 @@ func TestCitedSectionsExist(t *testing.T) {
 				}
 			}
 			for _, name := range document.FindAllString(comment, -1) {
-				if _, err := os.Stat(filepath.Join(root, name)); err != nil {
+				_, err := os.Stat(filepath.Join(root, name))
+				if _, beside := os.Stat(filepath.Join(filepath.Dir(path), name)); err != nil && beside != nil {
 					t.Errorf("%s names the document %s, which is not in the repository: %s", path, name, strings.TrimSpace(line))
 				}
 			}

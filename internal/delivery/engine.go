@@ -7,7 +7,7 @@
 // dies, whoever finds the lease run out continues. A delivery with an unknown outcome
 // is repeated under the same ID, which APNs receives as apns-id.
 //
-// The states and what moves them are drawn in DESIGN.md.
+// The states and what moves them are drawn in the DESIGN.md beside this file.
 //
 // Start with [Engine]. [Sender] is what a provider must implement, and decide, in
 // policy.go, is the one place where a retry is decided.

@@ -153,10 +153,11 @@ func (s *process) ExpireDeliveries(ctx context.Context, now time.Time) (int, err
 	return s.Store.ExpireDeliveries(ctx, now)
 }
 
-// end stops the process: gracefully, or by a kill.
-func (s *process) end(t *testing.T, graceful bool) {
+// end stops the process: gracefully, with some patience for what is under way, or by a
+// kill.
+func (s *process) end(t *testing.T, graceful bool, patience time.Duration) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	if !graceful {
 		s.kill()
 		cancel()
@@ -191,14 +192,14 @@ func newWorld(t *testing.T) *world {
 }
 
 // restart ends the process and starts the next one.
-func (w *world) restart(graceful bool) {
-	w.process.end(w.t, graceful)
+func (w *world) restart(graceful bool, patience time.Duration) {
+	w.process.end(w.t, graceful, patience)
 	w.number++
 	w.process = newProcess(w.t, w.store, w.provider, w.number)
 }
 
 func (w *world) close() {
-	w.process.end(w.t, true)
+	w.process.end(w.t, true, time.Second)
 	if err := w.store.Close(); err != nil {
 		w.t.Error(err)
 	}

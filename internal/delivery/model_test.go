@@ -122,7 +122,8 @@ func play(w *world, story []modelAct) map[int]*callModel {
 		case actKill, actStop:
 			w.restart(a.kind == actStop, min(a.pass, 5*time.Second))
 			for _, c := range m {
-				if a.kind == actKill && !c.accepted.IsZero() && c.ended.IsZero() {
+				// A stop without patience breaks off what is under way, as a kill does.
+				if (a.kind == actKill || a.pass < time.Second) && !c.accepted.IsZero() && c.ended.IsZero() {
 					c.crashes++
 				}
 			}

@@ -58,6 +58,8 @@ func ringStory() call.Record {
 			Device:   d, Attempts: attempts,
 		}
 	}
+	received := delivery(devices[2], bell.LongPoll, bell.DeliveryReceived, "")
+	received.Receipt = bell.Receipt{At: at(1100), ReceivedAt: at(950), Channel: bell.LongPoll}
 	return call.Record{Call: c, Deliveries: []call.DeliveryRecord{
 		delivery(devices[0], bell.APNsVoIP, bell.DeliveryAccepted, "",
 			attempt(1, 3, 1500*time.Microsecond, bell.Outcome{
@@ -73,7 +75,7 @@ func ringStory() call.Record {
 			attempt(1, 5, 10*time.Second, bell.Outcome{Verdict: bell.RetryConnect, Reason: "timeout"})),
 		delivery(devices[2], bell.FCM, bell.DeliveryWithdrawn, ""),
 		delivery(devices[1], bell.FCM, bell.DeliveryFailed, "no_fcm_credential"),
-		delivery(devices[2], bell.LongPoll, bell.DeliveryReceived, ""),
+		received,
 	}}
 }
 

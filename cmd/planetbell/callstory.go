@@ -75,6 +75,9 @@ func tellDelivery(b *strings.Builder, number int, d *console.Delivery, c *consol
 	if len(d.Attempts) == 0 {
 		line(b, "    no attempt was made")
 	}
+	if d.Receipt != nil {
+		line(b, "    %s", receiptWords(d.Receipt, c.NotifiedAt))
+	}
 }
 
 func deviceWords(d *console.Delivery) string {
@@ -99,6 +102,10 @@ func stateWords(d *console.Delivery) string {
 	switch {
 	case d.State == bell.DeliveryAccepted:
 		return takenBy(d.Channel)
+	case d.State == bell.DeliveryPending && handedOut(d):
+		return "the device fetched it, and has not acknowledged it yet"
+	case d.State == bell.DeliveryPending && d.Channel == bell.LongPoll:
+		return "it lies in the mailbox until the device asks"
 	case d.State == bell.DeliveryFailed && ownReasons[d.Reason] != "":
 		words = ownReasons[d.Reason]
 	}
@@ -106,6 +113,34 @@ func stateWords(d *console.Delivery) string {
 		words += " (" + d.Reason + ")"
 	}
 	return words
+}
+
+// handedOut reports whether a device that acknowledges has fetched the call.
+func handedOut(d *console.Delivery) bool {
+	return d.Channel == bell.LongPoll && slices.ContainsFunc(d.Attempts, func(a console.Attempt) bool { return a.Verdict == bell.Accepted })
+}
+
+// receiptWords tell of a receipt, by our clock; the device's own is only compared with it.
+func receiptWords(r *console.Receipt, notified time.Time) string {
+	var b strings.Builder
+	b.WriteString("receipt")
+	if !notified.IsZero() {
+		fmt.Fprintf(&b, " after %s", length(r.ReceivedAt.Sub(notified)))
+	}
+	if r.Channel != "" {
+		fmt.Fprintf(&b, ", by %s", r.Channel)
+	}
+	switch ago := r.ReceivedAt.Sub(r.DeviceReceivedAt); {
+	case r.DeviceReceivedAt.IsZero():
+	case ago < 0:
+		fmt.Fprintf(&b, "; by the device's clock the call came %s later", length(-ago))
+	default:
+		fmt.Fprintf(&b, "; by the device's clock the call came %s earlier", length(ago))
+	}
+	if r.OriginalPriority != "" && r.Priority != "" && r.OriginalPriority != r.Priority {
+		fmt.Fprintf(&b, "; FCM changed its priority from %s to %s", r.OriginalPriority, r.Priority)
+	}
+	return b.String()
 }
 
 // takenBy says who took a notification: a poll is the device itself.

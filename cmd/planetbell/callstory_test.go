@@ -62,7 +62,10 @@ func TestStateWords(t *testing.T) {
 		delivery console.Delivery
 		want     string
 	}{
-		{console.Delivery{State: bell.DeliveryPending}, "nothing was sent yet"},
+		{console.Delivery{State: bell.DeliveryPending}, "nobody is sending it"},
+		{console.Delivery{State: bell.DeliveryPending, Channel: bell.LongPoll}, "it lies in the mailbox until the device asks"},
+		{console.Delivery{State: bell.DeliveryPending, Channel: bell.LongPoll, Attempts: []console.Attempt{{Verdict: bell.Accepted}}}, "the device fetched it, and has not acknowledged it yet"},
+		{console.Delivery{State: bell.DeliveryPending, Channel: bell.FCM, Reason: "timeout", Attempts: []console.Attempt{{Verdict: bell.RetryNow}}}, "nobody is sending it (timeout)"},
 		{console.Delivery{State: bell.DeliverySending, Reason: "timeout"}, "an attempt is under way (timeout)"},
 		{console.Delivery{State: bell.DeliveryAccepted, Channel: bell.FCM, Reason: "x"}, "the provider took it"},
 		{console.Delivery{State: bell.DeliveryAccepted, Channel: bell.LongPoll}, "the device fetched it"},
@@ -150,6 +153,30 @@ func TestOverBeforeNotify(t *testing.T) {
 	story.Journal = story.Journal[1:]
 	if text := tell(&story, noon); !strings.Contains(text, "unknown had no device that could ring.") {
 		t.Errorf("without that Call Event:\n%s", text)
+	}
+}
+
+func TestReceiptWords(t *testing.T) {
+	at := noon.Add(1500 * time.Millisecond)
+	for _, test := range []struct {
+		receipt  console.Receipt
+		notified time.Time
+		want     string
+	}{
+		{console.Receipt{ReceivedAt: at}, noon, "receipt after 1.5 s"},
+		{console.Receipt{ReceivedAt: at}, time.Time{}, "receipt"},
+		{console.Receipt{ReceivedAt: at, Channel: bell.FCM, Priority: "high", OriginalPriority: "high"}, noon, "receipt after 1.5 s, by fcm"},
+		{console.Receipt{ReceivedAt: at, Priority: "normal"}, noon, "receipt after 1.5 s"},
+		{
+			console.Receipt{ReceivedAt: at, DeviceReceivedAt: noon.Add(time.Second), Channel: bell.FCM, Priority: "normal", OriginalPriority: "high"},
+			noon,
+			"receipt after 1.5 s, by fcm; by the device's clock the call came 500 ms earlier; FCM changed its priority from high to normal",
+		},
+		{console.Receipt{ReceivedAt: at, DeviceReceivedAt: at.Add(time.Minute)}, noon, "receipt after 1.5 s; by the device's clock the call came 1 min later"},
+	} {
+		if got := receiptWords(&test.receipt, test.notified); got != test.want {
+			t.Errorf("%+v: %q, want %q", test.receipt, got, test.want)
+		}
 	}
 }
 

@@ -143,7 +143,7 @@ var outcomeWords = map[planet.Outcome]string{
 
 // deliveryWords say where a delivery stands in a clause.
 var deliveryWords = map[bell.DeliveryState]string{
-	bell.DeliveryPending:   "nothing was sent yet",
+	bell.DeliveryPending:   "nobody is sending it",
 	bell.DeliverySending:   "an attempt is under way",
 	bell.DeliveryReceived:  "the device said that it has the call",
 	bell.DeliveryFailed:    "it was refused for good",

@@ -140,7 +140,7 @@ func (a *App) buildServices(context.Context) error {
 	})
 	a.cleanups.push("finish or give back deliveries", func(ctx context.Context) error { a.engine.Stop(ctx); return nil })
 	a.mailbox = mailbox.New(mailbox.Config{
-		Taken: a.engine.Taken, MaxWaiting: a.cfg.Limits.LongPolls, Metrics: mailbox.NewMetrics(a.registry),
+		Taken: a.engine.Taken, HandedOut: a.engine.HandedOut, MaxWaiting: a.cfg.Limits.LongPolls, Metrics: mailbox.NewMetrics(a.registry),
 	})
 	a.cleanups.push("answer waiting polls", func(context.Context) error { a.mailbox.Close(pollStagger); return nil })
 	a.senders.mailbox = a.mailbox

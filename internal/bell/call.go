@@ -47,13 +47,24 @@ type DeliveryState string
 
 // The states of a delivery:
 //
-//	pending -> sending -> accepted -> received
+//	pending <-> sending -> accepted -> received
 //	pending | sending -> failed | expired | withdrawn
+//	failed | expired | withdrawn -> accepted    the provider's answer is recorded late
+//	any -> received                             the device's own word
+//
+// What is known to have reached the device stays known: a provider's acceptance may be
+// committed after the Call Event or the sweep, and a receipt may come after anything. No
+// other state that is final is ever left, and nothing is sent after one.
 const (
-	DeliveryPending   DeliveryState = "pending"   // recorded, no attempt under way
-	DeliverySending   DeliveryState = "sending"   // an attempt may be under way
+	// DeliveryPending: recorded, and nobody is sending. It lies in a mailbox, perhaps handed
+	// to a device that has not acknowledged it yet, or a process that was stopping gave it
+	// back. Whoever continues it knows that no push is under way.
+	DeliveryPending DeliveryState = "pending"
+	// DeliverySending: the owner of the lease works on it, and an attempt may be under way.
+	// If that process dies, the outcome is unknown, and the same ID is sent again.
+	DeliverySending   DeliveryState = "sending"
 	DeliveryAccepted  DeliveryState = "accepted"  // the provider, or the device's poll, took it
-	DeliveryReceived  DeliveryState = "received"  // the device said that it has it
+	DeliveryReceived  DeliveryState = "received"  // the device said that it has it; never changes
 	DeliveryFailed    DeliveryState = "failed"    // refused for good; Reason says why
 	DeliveryExpired   DeliveryState = "expired"   // the deadline came first
 	DeliveryWithdrawn DeliveryState = "withdrawn" // the call ended first

@@ -15,6 +15,15 @@ type Identity struct {
 	ExpiresAt time.Time
 }
 
+// Poll is one wait of a device for a call.
+type Poll struct {
+	DeviceID string
+	Hold     time.Duration // how long it waits at most
+	// Acknowledges says that the device sends a receipt for each call that it gets. Such a
+	// device is given a call again until its receipt comes; others get it once.
+	Acknowledges bool
+}
+
 // Letter is a call taken from a mailbox by a waiting device. Whoever holds it must
 // call Done exactly once: with true when the answer was written to the device, with
 // false to put the letter back for the next poll.

@@ -29,6 +29,10 @@ func (s *fakeStore) ClaimDeliveries(context.Context, delivery.Claim) ([]bell.Rin
 	return nil, nil
 }
 
+func (s *fakeStore) RecordReceipt(context.Context, bell.Receipt) (delivery.Received, error) {
+	return delivery.Received{}, nil
+}
+
 func (s *fakeStore) ExpireDeliveries(context.Context, time.Time) (int, error) { return 0, nil }
 
 // wire is a provider that never accepts, so that the engine tries on and on.

@@ -67,6 +67,7 @@ type DeliveryRecord struct {
 	Delivery bell.Delivery
 	Device   bell.Device // zero except ID when the device is gone
 	Attempts []bell.Attempt
+	Receipt  bell.Receipt // zero when the device sent none
 }
 
 // Filter selects calls; empty fields match everything. User matches either side.

@@ -137,6 +137,16 @@ type Delivery struct {
 	UpdatedAt time.Time          `json:"updated_at,omitzero"`
 	Deadline  time.Time          `json:"deadline,omitzero"`
 	Attempts  []Attempt          `json:"attempts"`
+	Receipt   *Receipt           `json:"receipt,omitempty"` // absent when the device sent none
+}
+
+// Receipt is a device's word that it has the call.
+type Receipt struct {
+	ReceivedAt       time.Time    `json:"received_at"`                 // when the receipt came
+	DeviceReceivedAt time.Time    `json:"device_received_at,omitzero"` // when the call came, by the device's clock
+	Channel          bell.Channel `json:"channel,omitempty"`           // by which the call came, as the device says
+	Priority         string       `json:"priority,omitempty"`          // of an FCM message on arrival, high or normal
+	OriginalPriority string       `json:"original_priority,omitempty"` // with which it was sent
 }
 
 // Attempt is one try at a delivery.

@@ -116,6 +116,12 @@ func deliveryView(d *call.DeliveryRecord, now time.Time) Delivery {
 	for i := range d.Attempts {
 		view.Attempts = append(view.Attempts, attemptView(&d.Attempts[i]))
 	}
+	if r := d.Receipt; !r.At.IsZero() {
+		view.Receipt = &Receipt{
+			ReceivedAt: utc(r.At), DeviceReceivedAt: utc(r.ReceivedAt), Channel: r.Channel,
+			Priority: r.Priority, OriginalPriority: r.OriginalPriority,
+		}
+	}
 	return view
 }
 

@@ -63,6 +63,17 @@ func storyOfMissedCall() call.Record {
 				Verdict: bell.Rejected, Reason: "Unregistered", Status: 410, Token: bell.TokenDrop, DeadSince: noon.Add(-time.Hour),
 			}}},
 		},
+		{
+			Delivery: delivery("d-4", phone, bell.FCM, bell.DeliveryReceived, "", 1), Device: phoneOf("bob"),
+			Receipt: bell.Receipt{
+				Environment: c.Environment, SessionID: c.SessionID, DeviceID: phone, Channel: bell.FCM, Priority: "normal", OriginalPriority: "high",
+				ReceivedAt: c.NotifiedAt.Add(-time.Hour), At: c.NotifiedAt.Add(1500 * time.Millisecond),
+			},
+		},
+		{
+			Delivery: delivery("d-5", pad, bell.LongPoll, bell.DeliveryReceived, "", 0), Device: bell.Device{ID: pad},
+			Receipt: bell.Receipt{Environment: c.Environment, SessionID: c.SessionID, DeviceID: pad, At: c.NotifiedAt.Add(time.Minute)},
+		},
 		{Delivery: delivery("d-3", poll, bell.LongPoll, bell.DeliveryWithdrawn, "", 0), Device: bell.Device{ID: poll}},
 	}}
 }

@@ -57,21 +57,36 @@ type Registry interface {
 type Store interface {
 	// RecordAttempt appends an attempt and moves its delivery: State, Reason, Attempts,
 	// LeaseOwner, LeaseUntil, UpdatedAt are taken from d. A delivery that is final
-	// already (withdrawn by a Call Event meanwhile) keeps its state; the attempt is
-	// kept all the same. attempt.Number 0 means that there was no attempt.
+	// already keeps its state, with one exception: accepted replaces withdrawn, expired
+	// and failed, because an outcome may be committed after the Call Event or the sweep.
+	// The attempt is kept all the same. attempt.Number 0 means that there was no attempt.
 	RecordAttempt(ctx context.Context, d bell.Delivery, attempt bell.Attempt) error
 
 	// ClaimDeliveries takes over deliveries that are not final, whose deadline lies
 	// after now, and whose lease ran out before now; if takeAll, also those that
 	// another owner still holds (at start, when every other process on this database
-	// is known to be dead). It sets owner and leaseUntil and returns what is needed to
-	// continue, oldest first.
+	// is known to be dead). It sets owner and leaseUntil, and the state sending unless
+	// the channel is long polling, and returns what is needed to continue, oldest first.
 	ClaimDeliveries(ctx context.Context, c Claim) ([]bell.Ring, error)
+
+	// RecordReceipt turns the delivery of r's call to r's device into received, whatever
+	// its state was, and keeps the receipt. A repeat changes nothing and says so. It
+	// fails with bell.NotFound when that call was never for that device.
+	RecordReceipt(ctx context.Context, r bell.Receipt) (Received, error)
 
 	// ExpireDeliveries turns deliveries that are not final and whose deadline has
 	// passed into expired, and erases cc_param of calls whose deadline has passed. It
 	// returns how many deliveries expired.
 	ExpireDeliveries(ctx context.Context, now time.Time) (int, error)
+}
+
+// Received is what a receipt was for.
+type Received struct {
+	DeliveryID string
+	Channel    bell.Channel // of the delivery
+	NotifiedAt time.Time    // when the call's Notify came
+	AcceptedAt time.Time    // when the provider first took it, or a poll; zero if that is not on record
+	Repeated   bool         // a receipt was recorded before
 }
 
 // Claim is what ClaimDeliveries is asked.

@@ -30,6 +30,7 @@ type Metrics struct {
 	breakers *prometheus.GaugeVec
 	holds    *prometheus.CounterVec
 	hedges   *prometheus.CounterVec
+	receipts receiptMetrics
 
 	mu      sync.Mutex
 	reasons map[string]struct{}
@@ -68,10 +69,12 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 		hedges: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "planetbell_push_hedges_total", Help: "Second requests beside a slow one: won, lost, or denied by their budget.",
 		}, []string{"result"}),
-		reasons: map[string]struct{}{},
+		receipts: newReceiptMetrics(),
+		reasons:  map[string]struct{}{},
 	}
 	if r != nil {
 		r.MustRegister(m.attempts, m.latency, m.accept, m.flight, m.drops, m.lost, m.routes, m.breakers, m.holds, m.hedges)
+		r.MustRegister(m.receipts.accepted, m.receipts.call, m.receipts.lowered)
 	}
 	return m
 }

@@ -65,13 +65,6 @@ var errSlowStore = errors.New("the database did not commit an outcome in time")
 // Taken records that a device took its call from the mailbox: the end of the try with
 // which it was put in.
 func (e *Engine) Taken(r bell.Ring, at time.Time) {
-	r.Delivery.Attempts = max(1, r.Delivery.Attempts)
-	a := bell.Attempt{
-		DeliveryID: r.Delivery.ID, Number: r.Delivery.Attempts, StartedAt: at,
-		Outcome: bell.Outcome{Verdict: bell.Accepted, Reason: "polled", Token: bell.TokenKeep},
-	}
-	key := RouteKey{Credential: r.Device.Project, Channel: bell.LongPoll}
-	e.Metrics.attempted(key, a, r.Call.NotifiedAt)
-	e.logAttempt(&r, key, a)
+	a := e.polled(&r, at)
 	e.record(&r, bell.DeliveryAccepted, a)
 }

@@ -67,6 +67,7 @@ type devices struct {
 	register    func(context.Context, bell.Identity, device.Description) error
 	updateToken func(context.Context, bell.Identity, device.Address) error
 	polling     func(context.Context, bell.Identity) (string, error)
+	deviceOf    func(context.Context, bell.Identity) (string, error)
 }
 
 func (f devices) Register(ctx context.Context, id bell.Identity, d device.Description) error {
@@ -80,6 +81,16 @@ func (f devices) UpdateToken(ctx context.Context, id bell.Identity, a device.Add
 func (f devices) Polling(ctx context.Context, id bell.Identity) (string, error) {
 	return f.polling(ctx, id)
 }
+
+func (f devices) DeviceOf(ctx context.Context, id bell.Identity) (string, error) {
+	return f.deviceOf(ctx, id)
+}
+
+type receipts struct {
+	receive func(context.Context, bell.Receipt) error
+}
+
+func (f receipts) Receive(ctx context.Context, r bell.Receipt) error { return f.receive(ctx, r) }
 
 type calls struct {
 	ring    func(context.Context, *bell.Project, planet.NotifyCallback) (call.RingResult, error)
@@ -100,11 +111,11 @@ func (f calls) Journal(ctx context.Context, p *bell.Project, item call.JournalIt
 }
 
 type mailbox struct {
-	wait func(context.Context, string, time.Duration) (*bell.Letter, error)
+	wait func(context.Context, bell.Poll) (*bell.Letter, error)
 }
 
-func (f mailbox) Wait(ctx context.Context, deviceID string, hold time.Duration) (*bell.Letter, error) {
-	return f.wait(ctx, deviceID, hold)
+func (f mailbox) Wait(ctx context.Context, poll bell.Poll) (*bell.Letter, error) {
+	return f.wait(ctx, poll)
 }
 
 // world is a listener with fakes behind it, all of which work well until a test
@@ -117,6 +128,7 @@ type world struct {
 	devices  devices
 	calls    calls
 	mailbox  mailbox
+	receipts receipts
 	registry *prometheus.Registry
 
 	once    sync.Once
@@ -163,7 +175,9 @@ func newWorld(t testing.TB) *world {
 		register:    func(context.Context, bell.Identity, device.Description) error { return nil },
 		updateToken: func(context.Context, bell.Identity, device.Address) error { return nil },
 		polling:     func(context.Context, bell.Identity) (string, error) { return "device-1", nil },
+		deviceOf:    func(context.Context, bell.Identity) (string, error) { return "device-1", nil },
 	}
+	w.receipts = receipts{receive: func(context.Context, bell.Receipt) error { return nil }}
 	w.calls = calls{
 		ring: func(context.Context, *bell.Project, planet.NotifyCallback) (call.RingResult, error) {
 			return call.RingResult{Devices: 2}, nil
@@ -171,7 +185,7 @@ func newWorld(t testing.TB) *world {
 		end:     func(context.Context, *bell.Project, planet.CallEvent) error { return nil },
 		journal: func(context.Context, *bell.Project, call.JournalItem) error { return nil },
 	}
-	w.mailbox = mailbox{wait: func(context.Context, string, time.Duration) (*bell.Letter, error) {
+	w.mailbox = mailbox{wait: func(context.Context, bell.Poll) (*bell.Letter, error) {
 		return letter(func(bool) {}), nil
 	}}
 	t.Cleanup(w.noSecretsLogged)
@@ -204,6 +218,7 @@ func (w *world) start() http.Handler {
 		log := slog.New(slog.NewJSONHandler(out, &slog.HandlerOptions{Level: slog.LevelDebug}))
 		w.handler = httpapi.New(w.config, httpapi.Services{
 			Projects: projects, Accounts: w.accounts, Devices: w.devices, Calls: w.calls, Mailbox: w.mailbox,
+			Receipts: w.receipts,
 		}, log, w.registry)
 	})
 	return w.handler

@@ -271,9 +271,9 @@ func advance(t *testing.T, d time.Duration) {
 func (s *appServer) poll(token string) {
 	s.t.Helper()
 	var next *bell.Letter
-	s.mailbox.wait = func(ctx context.Context, _ string, hold time.Duration) (*bell.Letter, error) {
+	s.mailbox.wait = func(ctx context.Context, poll bell.Poll) (*bell.Letter, error) {
 		if next == nil {
-			timer := time.NewTimer(hold)
+			timer := time.NewTimer(poll.Hold)
 			defer timer.Stop()
 			select {
 			case <-timer.C:

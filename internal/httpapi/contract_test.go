@@ -9,7 +9,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/getkin/kin-openapi/openapi3"
 	"github.com/getkin/kin-openapi/openapi3filter"
@@ -135,7 +134,7 @@ func TestContractAndRoutesAgree(t *testing.T) {
 	slices.Sort(paths)
 	want := []string{
 		"/cb/{secret}/agent-call-status", "/cb/{secret}/call-event", "/cb/{secret}/group-call-event", "/cb/{secret}/notify",
-		"/cb/{secret}/recording", "/openapi.yaml", "/v2/access_token/issue", "/v2/notification/lp", "/v2/register_device",
+		"/cb/{secret}/recording", "/openapi.yaml", "/v2/access_token/issue", "/v2/notification/ack", "/v2/notification/lp", "/v2/register_device",
 		"/v2/register_user", "/v2/update_notification_token",
 	}
 	if !slices.Equal(paths, want) {
@@ -152,12 +151,13 @@ func (w *world) everything(err error) {
 	w.accounts.accessToken = func(context.Context, bell.Identity) (planet.Secret, error) { return "", err }
 	w.devices.register = func(context.Context, bell.Identity, device.Description) error { return err }
 	w.devices.updateToken = func(context.Context, bell.Identity, device.Address) error { return err }
+	w.receipts.receive = func(context.Context, bell.Receipt) error { return err }
 	w.calls.ring = func(context.Context, *bell.Project, planet.NotifyCallback) (call.RingResult, error) {
 		return call.RingResult{}, err
 	}
 	w.calls.end = func(context.Context, *bell.Project, planet.CallEvent) error { return err }
 	w.calls.journal = func(context.Context, *bell.Project, call.JournalItem) error { return err }
-	w.mailbox.wait = func(context.Context, string, time.Duration) (*bell.Letter, error) { return nil, err }
+	w.mailbox.wait = func(context.Context, bell.Poll) (*bell.Letter, error) { return nil, err }
 }
 
 // good is a request per route that succeeds when the services do.
@@ -173,6 +173,7 @@ func good() []request {
 		{"register_device", "POST", "/v2/register_device", `{"appType":"IOS","appVer":"1.0"}`, as(appToken)},
 		{"update_notification_token", "POST", "/v2/update_notification_token", `{"appType":"IOS","notificationType":"fcm","notificationToken":"` + pushToken + `"}`, as(appToken)},
 		{"issue", "GET", "/v2/access_token/issue", "", as(appToken)},
+		{"ack", "POST", "/v2/notification/ack", `{"sid":"` + sid + `","channel":"fcm"}`, as(appToken)},
 		{"notify", "GET", cb("notify") + notifyQuery(), "", nil},
 		{"call-event", "GET", cb("call-event") + "?sid=" + sid + "&type=A&duration=0", "", nil},
 		{"group-call-event", "GET", cb("group-call-event") + "?sid=59db2167e13911ea83a8213945545d1c&svc_id=" + service + "&id=room&sc=S", "", nil},
@@ -230,10 +231,11 @@ func (w *world) panicWith(value any) {
 	w.accounts.accessToken = func(context.Context, bell.Identity) (planet.Secret, error) { panic(value) }
 	w.devices.register = func(context.Context, bell.Identity, device.Description) error { panic(value) }
 	w.devices.updateToken = func(context.Context, bell.Identity, device.Address) error { panic(value) }
+	w.receipts.receive = func(context.Context, bell.Receipt) error { panic(value) }
 	w.calls.ring = func(context.Context, *bell.Project, planet.NotifyCallback) (call.RingResult, error) { panic(value) }
 	w.calls.end = func(context.Context, *bell.Project, planet.CallEvent) error { panic(value) }
 	w.calls.journal = func(context.Context, *bell.Project, call.JournalItem) error { panic(value) }
-	w.mailbox.wait = func(context.Context, string, time.Duration) (*bell.Letter, error) { panic(value) }
+	w.mailbox.wait = func(context.Context, bell.Poll) (*bell.Letter, error) { panic(value) }
 }
 
 // TestRefusals goes through what clients do wrong.
@@ -271,6 +273,21 @@ func TestRefusals(t *testing.T) {
 		{"poll without a token", "GET", "/v2/notification/lp", "", nil, 401, "Authorization"},
 		{"poll with a bad token", "GET", "/v2/notification/lp", "", as(appToken + "x"), 401, "register again"},
 		{"poll with a huge body", "GET", "/v2/notification/lp", large, as(appToken), 413, "65536"},
+		{"poll that is not sure", "GET", "/v2/notification/lp?ack=true", "", as(appToken), 400, "ack: must be 1"},
+		{"poll that is not sure, without a token", "GET", "/v2/notification/lp?ack=true", "", nil, 401, "Authorization"},
+		{"receipt without a token", "POST", "/v2/notification/ack", `{"sid":"` + sid + `"}`, nil, 401, "Authorization"},
+		{"broken receipt", "POST", "/v2/notification/ack", `{`, as(appToken), 400, "JSON"},
+		{"receipt of no call", "POST", "/v2/notification/ack", `{"channel":"fcm"}`, as(appToken), 400, "sid: is missing"},
+		{"receipt of a strange call", "POST", "/v2/notification/ack", `{"sid":"a/b"}`, as(appToken), 400, "sid: the session ID has a forbidden character"},
+		{"receipt of a long call", "POST", "/v2/notification/ack", `{"sid":"` + strings.Repeat("a", 65) + `"}`, as(appToken), 400, "sid: the session ID has 65 bytes"},
+		{"receipt by pigeon", "POST", "/v2/notification/ack", `{"sid":"` + sid + `","channel":"pigeon"}`, as(appToken), 400, "channel: must be"},
+		{"receipt at noon", "POST", "/v2/notification/ack", `{"sid":"` + sid + `","receivedAt":"noon"}`, as(appToken), 400, "receivedAt: must be"},
+		{"receipt at half a millisecond", "POST", "/v2/notification/ack", `{"sid":"` + sid + `","receivedAt":1.5}`, as(appToken), 400, "receivedAt: must be"},
+		{"receipt before time", "POST", "/v2/notification/ack", `{"sid":"` + sid + `","receivedAt":0}`, as(appToken), 400, "receivedAt: must be"},
+		{"receipt after time", "POST", "/v2/notification/ack", `{"sid":"` + sid + `","receivedAt":253402300800000}`, as(appToken), 400, "receivedAt: must be"},
+		{"receipt with a loud priority", "POST", "/v2/notification/ack", `{"sid":"` + sid + `","priority":"HIGH"}`, as(appToken), 400, "priority: must be"},
+		{"receipt with an odd priority", "POST", "/v2/notification/ack", `{"sid":"` + sid + `","originalPriority":"low"}`, as(appToken), 400, "originalPriority: must be"},
+		{"receipt with a numbered priority", "POST", "/v2/notification/ack", `{"sid":"` + sid + `","priority":1}`, as(appToken), 400, "priority: must be a string"},
 		{"HEAD on a poll", "HEAD", "/v2/notification/lp", "", as(appToken), 405, "GET"},
 	}
 	for _, test := range tests {

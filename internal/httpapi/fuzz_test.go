@@ -47,6 +47,50 @@ func FuzzBodies(f *testing.F) {
 	})
 }
 
+// FuzzReceipt: whatever a client sends, a receipt that reaches the engine has a session ID
+// and nothing but known words.
+func FuzzReceipt(f *testing.F) {
+	for _, seed := range []string{
+		`{"sid":"` + sid + `"}`, `{"sid":"` + strings.ToUpper(sid) + `","channel":"lp","receivedAt":1700000000000}`,
+		`{"sid":"a","channel":"fcm","priority":"normal","originalPriority":"high"}`, `{"sid":"a","receivedAt":-1}`,
+		`{"sid":"a","receivedAt":1e999}`, `{"sid":null}`, `{"sid":"\u0000"}`, `[]`, ``,
+	} {
+		f.Add(seed)
+	}
+	words := map[string]bool{"": true, "high": true, "normal": true}
+	f.Fuzz(func(t *testing.T, body string) {
+		w := newWorld(t)
+		taken := false
+		w.receipts.receive = func(_ context.Context, r bell.Receipt) error {
+			taken = true
+			if id, err := planet.ParseSessionID(string(r.SessionID)); err != nil || id != r.SessionID {
+				t.Errorf("session ID %q", r.SessionID)
+			}
+			if r.DeviceID != "device-1" || r.Environment != planet.Evaluation || r.At.IsZero() {
+				t.Errorf("from device %q in %q at %v", r.DeviceID, r.Environment, r.At)
+			}
+			if !words[r.Priority] || !words[r.OriginalPriority] || r.ReceivedAt.Year() > 9999 {
+				t.Errorf("the receipt holds %q, %q, %v", r.Priority, r.OriginalPriority, r.ReceivedAt)
+			}
+			switch r.Channel {
+			case "", bell.FCM, bell.APNsVoIP, bell.APNsAlert, bell.LongPoll:
+			default:
+				t.Errorf("channel %q", r.Channel)
+			}
+			return nil
+		}
+		out := w.do("POST", "/v2/notification/ack", body, as(appToken)...)
+		if good := out.StatusCode == http.StatusOK; good != taken {
+			t.Errorf("status %d, taken: %t", out.StatusCode, taken)
+		}
+		switch out.StatusCode {
+		case http.StatusOK, http.StatusBadRequest, http.StatusRequestEntityTooLarge:
+		default:
+			t.Errorf("status %d for body %q", out.StatusCode, body)
+		}
+	})
+}
+
 // FuzzCallback: whatever comes with the right secret is taken or refused with a
 // sentence; what rings rings with the bytes that came.
 func FuzzCallback(f *testing.F) {

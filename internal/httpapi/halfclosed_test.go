@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"testing"
-	"time"
 
 	"github.com/planetbell/planetbell/internal/bell"
 	"github.com/planetbell/planetbell/internal/call"
@@ -29,7 +28,7 @@ func TestHalfClosedConnectionIsToldTheTruth(t *testing.T) {
 		<-(<-gone).Done()
 		return call.RingResult{}, bell.E(bell.Unavailable, "The database's disk is full; free some space.", nil)
 	}
-	w.mailbox.wait = func(ctx context.Context, _ string, _ time.Duration) (*bell.Letter, error) {
+	w.mailbox.wait = func(ctx context.Context, _ bell.Poll) (*bell.Letter, error) {
 		<-ctx.Done()
 		return letter(func(written bool) {
 			if written {

@@ -49,6 +49,8 @@ type Devices interface {
 	UpdateToken(ctx context.Context, id bell.Identity, address device.Address) error
 	// Polling returns the device that a long poll of this identity belongs to.
 	Polling(ctx context.Context, id bell.Identity) (deviceID string, err error)
+	// DeviceOf returns the identity's device, or bell.NotFound. It changes nothing.
+	DeviceOf(ctx context.Context, id bell.Identity) (deviceID string, err error)
 }
 
 // Calls takes what Planet Cloud says about calls. When a method returns nil, what it
@@ -61,9 +63,16 @@ type Calls interface {
 
 // Mailbox holds calls for devices that ask for them.
 type Mailbox interface {
-	// Wait returns the next call for the device, or nil when none came within hold. It
-	// delays refusals by itself. It returns early when ctx ends.
-	Wait(ctx context.Context, deviceID string, hold time.Duration) (*bell.Letter, error)
+	// Wait returns the next call for the poll's device, or nil when none came within its
+	// hold. It delays refusals by itself. It returns early when ctx ends.
+	Wait(ctx context.Context, poll bell.Poll) (*bell.Letter, error)
+}
+
+// Receipts takes devices' word that they have a call.
+type Receipts interface {
+	// Receive returns bell.NotFound when the call was never for the device. When it returns
+	// nil, the receipt is on disk.
+	Receive(ctx context.Context, r bell.Receipt) error
 }
 
 // Services are the capabilities behind the routes. All are needed.
@@ -73,6 +82,7 @@ type Services struct {
 	Devices  Devices
 	Calls    Calls
 	Mailbox  Mailbox
+	Receipts Receipts
 }
 
 // Defaults and bounds of Config.

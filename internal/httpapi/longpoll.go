@@ -22,7 +22,8 @@ const (
 )
 
 // longPoll holds the request until a call comes for the device, or the hold time is
-// over: GET /v2/notification/lp. "No call" is 503, as LINE's clients expect.
+// over: GET /v2/notification/lp. "No call" is 503, as LINE's clients expect. With ack=1 the
+// client promises a receipt for each call (ack.go), and is handed a call again without one.
 func (a *api) longPoll(w http.ResponseWriter, r *http.Request) error {
 	// net/http sees that a client leaves only when the request's body is at its end.
 	if _, err := readBody(r); err != nil {
@@ -32,9 +33,13 @@ func (a *api) longPoll(w http.ResponseWriter, r *http.Request) error {
 	if errors.Is(err, bell.Unauthorized) {
 		return err
 	}
+	acknowledges, wrong := saysAck(r)
+	if wrong != nil {
+		return wrong
+	}
 	var letter *bell.Letter
 	if err == nil {
-		letter, err = a.nextCall(r, id)
+		letter, err = a.nextCall(r, id, acknowledges)
 	}
 	if err != nil {
 		pause(r.Context(), refusalDelay+rand.N(refusalDelay))
@@ -48,8 +53,21 @@ func (a *api) longPoll(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
+// saysAck reports whether a poll's client acknowledges calls. A word that is neither yes nor
+// no is refused, though at once: LINE's clients send none, and whoever meant yes would lose
+// calls.
+func saysAck(r *http.Request) (bool, error) {
+	switch r.URL.Query().Get("ack") {
+	case "", "0":
+		return false, nil
+	case "1":
+		return true, nil
+	}
+	return false, bell.E(bell.Invalid, "ack: must be 1, or be left out.", nil)
+}
+
 // nextCall waits for a call for the identity's device; nil when none came.
-func (a *api) nextCall(r *http.Request, id bell.Identity) (*bell.Letter, error) {
+func (a *api) nextCall(r *http.Request, id bell.Identity, acknowledges bool) (*bell.Letter, error) {
 	deviceID, err := a.services.Devices.Polling(r.Context(), id)
 	if err != nil {
 		return nil, err
@@ -57,7 +75,7 @@ func (a *api) nextCall(r *http.Request, id bell.Identity) (*bell.Letter, error) 
 	a.metrics.polls.Inc()
 	defer a.metrics.polls.Dec()
 	start := time.Now()
-	letter, err := a.services.Mailbox.Wait(r.Context(), deviceID, a.hold())
+	letter, err := a.services.Mailbox.Wait(r.Context(), bell.Poll{DeviceID: deviceID, Hold: a.hold(), Acknowledges: acknowledges})
 	if letter == nil && err == nil {
 		pause(r.Context(), minWait-time.Since(start))
 	}

@@ -22,12 +22,12 @@ import (
 // holding makes the mailbox wait for the whole hold time and records it.
 func (w *world) holding() *[]time.Duration {
 	var holds []time.Duration
-	w.mailbox.wait = func(ctx context.Context, deviceID string, hold time.Duration) (*bell.Letter, error) {
-		if deviceID != "device-1" {
-			w.t.Errorf("waited for device %q", deviceID)
+	w.mailbox.wait = func(ctx context.Context, poll bell.Poll) (*bell.Letter, error) {
+		if poll.DeviceID != "device-1" || poll.Acknowledges {
+			w.t.Errorf("waited with %+v", poll)
 		}
-		holds = append(holds, hold)
-		timer := time.NewTimer(hold)
+		holds = append(holds, poll.Hold)
+		timer := time.NewTimer(poll.Hold)
 		defer timer.Stop()
 		select {
 		case <-timer.C:
@@ -78,7 +78,7 @@ func TestPollIsHeld(t *testing.T) {
 // TestPollIsNeverRefusedAtOnce: Android and Apple would ask again at once, for ever;
 // and Windows stops at anything but 503.
 func TestPollIsNeverRefusedAtOnce(t *testing.T) {
-	none := func(context.Context, string, time.Duration) (*bell.Letter, error) { return nil, nil }
+	none := func(context.Context, bell.Poll) (*bell.Letter, error) { return nil, nil }
 	tests := []struct {
 		name    string
 		broken  func(*world)
@@ -114,7 +114,7 @@ func TestPollIsNeverRefusedAtOnce(t *testing.T) {
 func TestPollDeliversACall(t *testing.T) {
 	w := newWorld(t)
 	var done []bool
-	w.mailbox.wait = func(context.Context, string, time.Duration) (*bell.Letter, error) {
+	w.mailbox.wait = func(context.Context, bell.Poll) (*bell.Letter, error) {
 		return letter(func(written bool) { done = append(done, written) }), nil
 	}
 	out := w.do("GET", "/v2/notification/lp", "", as(appToken)...)
@@ -161,7 +161,7 @@ func TestLetterGoesBackWhenItCouldNotBeWritten(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			w := newWorld(t)
 			var done []bool
-			w.mailbox.wait = func(context.Context, string, time.Duration) (*bell.Letter, error) {
+			w.mailbox.wait = func(context.Context, bell.Poll) (*bell.Letter, error) {
 				return letter(func(written bool) { done = append(done, written) }), nil
 			}
 			r := httptest.NewRequest("GET", "/v2/notification/lp", nil).WithContext(test.ctx)
@@ -182,7 +182,7 @@ func TestLetterGoesBackWhenTheClientLeaves(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		var done []bool
-		w.mailbox.wait = func(ctx context.Context, _ string, _ time.Duration) (*bell.Letter, error) {
+		w.mailbox.wait = func(ctx context.Context, _ bell.Poll) (*bell.Letter, error) {
 			<-ctx.Done() // the call comes just as the client leaves
 			return letter(func(written bool) { done = append(done, written) }), nil
 		}
@@ -215,7 +215,7 @@ func TestLetterGoesBackWhenTheClientDoesNotRead(t *testing.T) {
 		var done []bool
 		var after time.Duration
 		start := time.Now()
-		w.mailbox.wait = func(context.Context, string, time.Duration) (*bell.Letter, error) {
+		w.mailbox.wait = func(context.Context, bell.Poll) (*bell.Letter, error) {
 			return letter(func(written bool) { done, after = append(done, written), time.Since(start) }), nil
 		}
 		s := w.serve(t)

@@ -8,7 +8,6 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/planetbell/planetbell/internal/bell"
 	"github.com/planetbell/planetbell/internal/device"
@@ -80,7 +79,7 @@ func TestPanicsTellWhereAndNotWhat(t *testing.T) {
 func TestPanicAfterTheAnswerCutsTheConnection(t *testing.T) {
 	for _, value := range []any{http.ErrAbortHandler, "done failed"} {
 		w := newWorld(t)
-		w.mailbox.wait = func(context.Context, string, time.Duration) (*bell.Letter, error) {
+		w.mailbox.wait = func(context.Context, bell.Poll) (*bell.Letter, error) {
 			return letter(func(bool) { panic(value) }), nil
 		}
 		r := httptest.NewRequest("GET", "/v2/notification/lp", nil)

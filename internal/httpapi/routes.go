@@ -36,6 +36,7 @@ func (a *api) routes() []route {
 		{path: "/v2/update_notification_token", web: true, post: a.authenticated(a.updateNotificationToken)},
 		{path: "/v2/access_token/issue", web: true, get: a.authenticated(a.issueAccessToken)},
 		{path: "/v2/notification/lp", web: true, get: a.longPoll},
+		{path: "/v2/notification/ack", web: true, post: a.authenticated(a.acknowledge)},
 
 		{path: "/openapi.yaml", get: a.openAPI},
 		{path: "/", all: a.unknownPath},

@@ -18,7 +18,7 @@ import (
 //	GET    /calls     the reports of ended calls
 //	GET    /events    what happened; ?follow=1 goes on as it happens, one JSON object a line
 //	GET    /state     phones and counters
-//	POST   /phones    {"kind":"ios","user":"bob","name":"...","sandbox":true}
+//	POST   /phones    {"kind":"ios","user":"bob","name":"...","sandbox":true,"acknowledges":true}
 //	POST   /behavior  {"phone":"bob's ios","kind":"ignore","after":"1s"}
 //	POST   /faults    {"target":"fcm","status":503,"count":3,"delay":"100ms"}
 //	DELETE /faults    ends all faults
@@ -161,12 +161,15 @@ func (w *World) postPhone(rw http.ResponseWriter, r *http.Request) {
 		User        string    `json:"user"`
 		DisplayName string    `json:"display_name"`
 		Sandbox     bool      `json:"sandbox"`
+		// As an app of one's own does, and LINE's do not.
+		Acknowledges bool `json:"acknowledges"`
 	}
 	if !readBody(rw, r, &b) {
 		return
 	}
 	p, err := w.AddPhone(r.Context(), PhoneRequest{
 		Kind: b.Kind, Name: b.Name, UserID: b.User, DisplayName: b.DisplayName, Sandbox: b.Sandbox,
+		Acknowledges: b.Acknowledges,
 	})
 	if err != nil {
 		refuse(rw, http.StatusBadRequest, err)

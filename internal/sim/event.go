@@ -33,5 +33,6 @@ const (
 	EventRefused    EventKind = "refused"    // a push service refused one
 	EventRegistered EventKind = "registered" // a phone registered
 	EventReceived   EventKind = "received"   // a phone got a call
+	EventReceipt    EventKind = "receipt"    // the server took a phone's receipt
 	EventTrouble    EventKind = "trouble"    // a phone could not do what it wanted
 )

@@ -37,9 +37,12 @@ type PhoneOptions struct {
 	// Origin is where the web app was loaded from. With it the phone asks for leave to
 	// cross origins, as a browser does, and obeys the answer.
 	Origin   string
-	Behavior Behavior    // what its user does; zero follows the call's plan
-	Recent   int         // how many receipts are kept; 0 is 1000
-	OnEvent  func(Event) // must be quick
+	Behavior Behavior // what its user does; zero follows the call's plan
+	// Acknowledges makes it an app of one's own instead of LINE's: it sends a receipt for
+	// each call that it gets, polls with ack=1, and rings once for a call that it gets twice.
+	Acknowledges bool
+	Recent       int         // how many receipts are kept; 0 is 1000
+	OnEvent      func(Event) // must be quick
 }
 
 // Behavior overrides, for one phone, what a call's plan says.
@@ -77,6 +80,9 @@ type PhoneStats struct {
 	Polls      int   // answered and failed polls
 	Spins      int   // polls repeated at once after an unusable answer: the server's mistake
 	Err        error // the newest trouble
+
+	Acknowledged int // receipts that the server took
+	Repeats      int // calls that came once more, to a phone that acknowledges
 }
 
 // Phone is one installation of an official demo app.
@@ -101,6 +107,7 @@ type Phone struct {
 	stop     context.CancelFunc   // ends polling; nil while not polling
 	stopped  chan struct{}        // closed when polling has ended
 	stats    PhoneStats
+	had      map[string]bool // session IDs of the calls that were acknowledged
 }
 
 // NewPhone returns a phone that is switched off. Start and Close it.
@@ -127,6 +134,7 @@ func NewPhone(kind PhoneKind, o PhoneOptions) (*Phone, error) {
 	phone := &Phone{
 		kind: kind, o: o, profile: p, clock: orSystem(o.Clock), client: o.Client,
 		ctx: ctx, cancel: cancel, receipts: newRing[Receipt](o.Recent), behavior: o.Behavior,
+		had: map[string]bool{},
 	}
 	if phone.client == nil {
 		phone.own, phone.client = true, &http.Client{Transport: &http.Transport{}}

@@ -63,14 +63,14 @@ func (p *Phone) pollLoop(ctx context.Context, account clients.Registration) {
 	}
 	spins := 0
 	for ctx.Err() == nil && p.clock.Now().Before(account.Expires) {
-		poll := p.pollOnce(ctx, account)
+		poll, receipt := p.pollOnce(ctx, account)
 		if ctx.Err() != nil {
 			return
 		}
 		if poll.Err != nil {
 			p.trouble("notification/lp", poll.Err)
 		}
-		if poll.Call != nil {
+		if poll.Call != nil && !p.acknowledge(receipt) {
 			p.pollCall(ctx, poll)
 		}
 		if poll.Next != clients.Spin {
@@ -105,10 +105,10 @@ func (p *Phone) preparePolling(ctx context.Context, account clients.Registration
 	return true
 }
 
-// pollOnce sends one poll.
-func (p *Phone) pollOnce(ctx context.Context, account clients.Registration) clients.Poll {
+// pollOnce sends one poll. The receipt is for its call, if it has one.
+func (p *Phone) pollOnce(ctx context.Context, account clients.Registration) (clients.Poll, receiptBody) {
 	a, err := p.request(ctx, apiRequest{
-		method: http.MethodGet, path: "notification/lp", token: account.AppToken, limit: p.profile.pollLimit,
+		method: http.MethodGet, path: p.pollPath(), token: account.AppToken, limit: p.profile.pollLimit,
 	})
 	poll := clients.Poll{Next: p.profile.decoder.PollFailed(), Err: err}
 	if err == nil {
@@ -120,7 +120,7 @@ func (p *Phone) pollOnce(ctx context.Context, account clients.Registration) clie
 		p.stats.Spins++
 	}
 	p.mu.Unlock()
-	return poll
+	return poll, receiptOfPoll(a)
 }
 
 // pollCall takes a call from a poll: Apple and Windows wait until it is over, Android
@@ -141,6 +141,9 @@ func (p *Phone) onAPNs(push APNsPush) {
 			p.unusable("apns", err)
 			return
 		}
+		if p.acknowledge(receiptOfPush(push)) {
+			return
+		}
 		p.ring(p.ctx, call, "apns")
 	})
 }
@@ -154,6 +157,9 @@ func (p *Phone) onFCM(m FCMMessage) {
 		}
 		if err != nil {
 			p.unusable("fcm", err)
+			return
+		}
+		if p.acknowledge(receiptOfMessage(m)) {
 			return
 		}
 		p.ring(p.ctx, call, "fcm")

@@ -17,6 +17,7 @@ import (
 type seen struct {
 	Method string
 	Path   string
+	Query  string
 	Header http.Header
 	Body   string
 }
@@ -49,7 +50,7 @@ func newStub(t *testing.T) *stub {
 // ServeHTTP answers one request.
 func (s *stub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	body, _ := io.ReadAll(r.Body)
-	q := seen{r.Method, r.URL.Path, r.Header, string(body)}
+	q := seen{r.Method, r.URL.Path, r.URL.RawQuery, r.Header, string(body)}
 	name := r.URL.Path[strings.LastIndex(r.URL.Path, "/")+1:]
 	s.mu.Lock()
 	s.requests = append(s.requests, q)

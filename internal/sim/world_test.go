@@ -362,8 +362,8 @@ func TestControlPort(t *testing.T) {
 		}
 	})
 	t.Run("phone and behavior", func(t *testing.T) {
-		a := ctl(t, w, "POST", "/phones", `{"kind":"ios","user":"carol","name":"c","display_name":"Carol","sandbox":true}`)
-		if a.status != 200 || w.Phone("c").User().UserID != "carol" {
+		a := ctl(t, w, "POST", "/phones", `{"kind":"ios","user":"carol","name":"c","display_name":"Carol","sandbox":true,"acknowledges":true}`)
+		if a.status != 200 || w.Phone("c").User().UserID != "carol" || !w.Phone("c").o.Acknowledges || w.Phones()[0].o.Acknowledges {
 			t.Errorf("%+v", a)
 		}
 		ctl(t, w, "POST", "/behavior", `{"phone":"c","kind":"decline","after":"2s"}`)

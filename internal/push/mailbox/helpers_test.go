@@ -27,6 +27,7 @@ type desk struct {
 
 	mu    sync.Mutex
 	taken []string // delivery IDs
+	out   []string // delivery IDs, as handed out for the first time
 	slow  chan struct{}
 }
 
@@ -41,6 +42,11 @@ func newDesk(c Config) *desk {
 		defer d.mu.Unlock()
 		d.taken = append(d.taken, r.Delivery.ID)
 	}
+	c.HandedOut = func(r bell.Ring, _ time.Time) {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		d.out = append(d.out, r.Delivery.ID)
+	}
 	d.Mailbox = New(c)
 	return d
 }
@@ -49,6 +55,12 @@ func (d *desk) reported() []string {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return append([]string(nil), d.taken...)
+}
+
+func (d *desk) handedOut() []string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return append([]string(nil), d.out...)
 }
 
 func sid(call int) planet.SessionID { return planet.SessionID(fmt.Sprintf("call-%d", call)) }
@@ -93,10 +105,20 @@ func (p polled) sid() planet.SessionID {
 
 // poll begins to wait in another goroutine.
 func (d *desk) poll(ctx context.Context, device string, hold time.Duration) <-chan polled {
+	return d.wait(ctx, bell.Poll{DeviceID: device, Hold: hold})
+}
+
+// ask is poll for a device that acknowledges.
+func (d *desk) ask(t *testing.T, device string) <-chan polled {
+	t.Helper()
+	return d.wait(t.Context(), bell.Poll{DeviceID: device, Hold: hold, Acknowledges: true})
+}
+
+func (d *desk) wait(ctx context.Context, poll bell.Poll) <-chan polled {
 	result := make(chan polled, 1)
 	start := time.Now()
 	go func() {
-		letter, err := d.Wait(ctx, device, hold)
+		letter, err := d.Wait(ctx, poll)
 		result <- polled{letter, err, time.Since(start)}
 	}()
 	return result

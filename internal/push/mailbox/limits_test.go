@@ -237,7 +237,7 @@ func TestEachLetterIsDeliveredOnceToAHundredPolls(t *testing.T) {
 			device := string(rune('A' + i%devices))
 			work.Go(func() {
 				for n := 0; ; n++ {
-					letter, err := d.Wait(t.Context(), device, hold)
+					letter, err := d.Wait(t.Context(), bell.Poll{DeviceID: device, Hold: hold})
 					if err != nil {
 						t.Error(err)
 					}

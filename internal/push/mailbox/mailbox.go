@@ -3,8 +3,24 @@
 // polls is had by the next one.
 //
 // Letters lie in memory; the record of each is its delivery in the database, from
-// which a new process fills the mailbox again. A letter is delivered once: it goes to
-// the newest poll of its device, and comes back when the answer could not be written.
+// which a new process fills the mailbox again. A letter goes to the newest poll of its
+// device, and comes back when the answer could not be written.
+//
+// # Guarantees
+//
+// "Written" is not "arrived": what goes into a connection that has silently died is lost
+// without an error (docs/push-providers.md 4.4). So there are two kinds of polls.
+//
+// A plain poll gets a letter at most once: with the written answer the letter is gone, and
+// its delivery is recorded as accepted. LINE's clients poll so, because they do not
+// recognise a call that they have had already.
+//
+// A poll that acknowledges gets it at least once: the letter stays in the box, invisible
+// for 3 seconds, and is then handed out again, to a poll that waits or to the next, until
+// Acknowledge, Withdraw or its deadline. The first hand-out is recorded as an attempt, but
+// the delivery stays pending until the device's receipt, so that after a crash in between
+// the next process hands it out once more. If a plain poll of the same device gets the
+// letter meanwhile, it is gone.
 package mailbox
 
 import (
@@ -25,14 +41,19 @@ const (
 	maxPerDevice = 4
 	refusalDelay = 2 * time.Second
 	cleanEvery   = 5 * time.Second
+	// unseen is how long a letter that was handed to a poll that acknowledges stays invisible:
+	// the way of the answer and of the receipt over a bad network.
+	unseen = 3 * time.Second
 	// defaultMaxLetters bounds memory: about 2 KB each.
 	defaultMaxLetters = 100_000
 )
 
-// Config is what a Mailbox is made of. Taken is needed.
+// Config is what a Mailbox is made of. Taken and HandedOut are needed.
 type Config struct {
-	// Taken is told of each letter that a device has, with the time of its answer.
-	Taken      func(ring bell.Ring, at time.Time)
+	// Taken is told of each letter that a plain poll has, with the time of its answer.
+	Taken func(ring bell.Ring, at time.Time)
+	// HandedOut is told of each letter that a poll that acknowledges has for the first time.
+	HandedOut  func(ring bell.Ring, at time.Time)
 	MaxWaiting int // polls at once over all devices; 15,000 if 0
 	MaxLetters int // calls held at once over all devices; 100,000 if 0
 	Metrics    *Metrics
@@ -66,7 +87,10 @@ type letter struct {
 	ring  bell.Ring
 	key   callKey
 	taken bool // out of the box, in the hands of a poll
-	over  bool // the call has ended; it does not come back
+	over  bool // the call has ended, or the device has it; it does not come back
+	told  bool // HandedOut knows of it
+	// back makes it visible again; nil unless it is invisible. The letter is then not taken.
+	back *time.Timer
 }
 
 type callKey struct {
@@ -75,7 +99,8 @@ type callKey struct {
 }
 
 type poll struct {
-	got chan *letter // holds at most one
+	got          chan *letter // holds at most one
+	acknowledges bool
 }
 
 // New makes a Mailbox.
@@ -133,10 +158,10 @@ func (m *Mailbox) box(device string) *box {
 	return b
 }
 
-// handOut gives the oldest letter that still rings to the newest free poll.
+// handOut gives the oldest visible letter that still rings to the newest free poll.
 func (b *box) handOut(now time.Time) {
 	for _, l := range b.letters {
-		if l.taken || l.over || !now.Before(l.ring.Delivery.Deadline) {
+		if l.taken || l.over || l.back != nil || !now.Before(l.ring.Delivery.Deadline) {
 			continue
 		}
 		for _, p := range slices.Backward(b.polls) {
@@ -154,11 +179,12 @@ func (b *box) handOut(now time.Time) {
 	}
 }
 
-// Wait returns the next call for a device, or nil when none came within hold, the
+// Wait returns the next call for a device, or nil when none came within the hold, the
 // mailbox is closing, or too many polls wait. It returns ctx's error when the device
 // went away. With nil it has always waited: an instant refusal would make clients spin.
-func (m *Mailbox) Wait(ctx context.Context, device string, hold time.Duration) (*bell.Letter, error) {
-	p, ok := m.enter(device)
+func (m *Mailbox) Wait(ctx context.Context, w bell.Poll) (*bell.Letter, error) {
+	device, hold := w.DeviceID, w.Hold
+	p, ok := m.enter(w)
 	if !ok {
 		m.Metrics.refused()
 		return nil, m.pause(ctx, min(hold, refusalDelay+time.Duration(m.Random()*float64(time.Second))))
@@ -171,7 +197,7 @@ func (m *Mailbox) Wait(ctx context.Context, device string, hold time.Duration) (
 	for {
 		select {
 		case l := <-p.got:
-			if letter := m.open(ctx, device, l); letter != nil {
+			if letter := m.open(ctx, p, l); letter != nil {
 				return letter, nil
 			}
 		case <-timer.C:
@@ -185,17 +211,17 @@ func (m *Mailbox) Wait(ctx context.Context, device string, hold time.Duration) (
 	}
 }
 
-func (m *Mailbox) enter(device string) (*poll, bool) {
+func (m *Mailbox) enter(w bell.Poll) (*poll, bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.closed || m.waiting >= m.MaxWaiting {
 		return nil, false
 	}
-	b := m.box(device) // a box is made only for a poll that enters, whose leave drops it
+	b := m.box(w.DeviceID) // a box is made only for a poll that enters, whose leave drops it
 	if len(b.polls) >= maxPerDevice {
 		return nil, false
 	}
-	p := &poll{got: make(chan *letter, 1)}
+	p := &poll{got: make(chan *letter, 1), acknowledges: w.Acknowledges}
 	b.polls = append(b.polls, p)
 	m.waiting++
 	m.work.Add(1) // before closed is set, so before Close waits
@@ -233,7 +259,7 @@ func (m *Mailbox) drop(device string, b *box) {
 // open turns a letter into what the poll's answer needs. It returns nil when the call
 // ended, or the device went away, between the letter's way to the poll and the poll's
 // waking; a letter of a device that went away is handed out again by leave.
-func (m *Mailbox) open(ctx context.Context, device string, l *letter) *bell.Letter {
+func (m *Mailbox) open(ctx context.Context, p *poll, l *letter) *bell.Letter {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if l.over {
@@ -249,36 +275,93 @@ func (m *Mailbox) open(ctx context.Context, device string, l *letter) *bell.Lett
 	return &bell.Letter{
 		Notification: l.ring.Call.Notification(now),
 		Done: func(written bool) {
-			once.Do(func() { m.done(device, l, written) })
+			once.Do(func() {
+				if report := m.done(p, l, written); report != nil {
+					// The device must not wait for our disk: it has its call.
+					go report()
+					return
+				}
+				m.work.Done()
+			})
 		},
 	}
 }
 
-func (m *Mailbox) done(device string, l *letter, written bool) {
+// done puts a letter that was not written back, and one that was where its poll's kind
+// wants it. It returns what is left to do outside of the lock, if anything is: a report,
+// which ends the letter's share in m.work.
+func (m *Mailbox) done(p *poll, l *letter, written bool) (report func()) {
 	m.mu.Lock()
-	if !written && !l.over {
-		b := m.box(device)
+	defer m.mu.Unlock()
+	at := m.Now()
+	switch {
+	case !written && l.over:
+		return nil
+	case !written:
 		l.taken = false
 		m.Metrics.delivered("put_back")
-		b.handOut(m.Now())
-		m.drop(device, b)
-		m.mu.Unlock()
-		m.work.Done()
-		return
+		m.offer(l)
+		return nil
+	case p.acknowledges && l.told:
+		m.Metrics.delivered("redelivered")
+		m.hide(l)
+		return nil
+	case p.acknowledges:
+		l.told = true
+		m.Metrics.delivered("handed_out")
+		m.hide(l)
+		return m.report(m.HandedOut, l.ring, at)
 	}
 	m.discard(l)
-	m.mu.Unlock()
-	if !written {
-		m.work.Done()
+	m.Metrics.delivered("delivered")
+	return m.report(m.Taken, l.ring, at)
+}
+
+func (m *Mailbox) report(to func(bell.Ring, time.Time), r bell.Ring, at time.Time) func() {
+	return func() {
+		defer m.work.Done()
+		to(r, at)
+	}
+}
+
+// offer hands out what is visible in a letter's box. The caller holds m.mu.
+func (m *Mailbox) offer(l *letter) {
+	device := l.ring.Device.ID
+	b := m.box(device)
+	b.handOut(m.Now())
+	m.drop(device, b)
+}
+
+// hide makes a letter that was written invisible for a while, unless it is over. In a
+// closed mailbox it stays so: the next process hands it out. The caller holds m.mu, and a
+// share in m.work, so that Close waits for the timer's own.
+func (m *Mailbox) hide(l *letter) {
+	if l.over {
 		return
 	}
-	m.Metrics.delivered("delivered")
-	at := m.Now()
-	// The device must not wait for our disk: it has its call.
-	go func() {
+	l.taken = false
+	m.work.Add(1)
+	l.back = time.AfterFunc(unseen, func() {
 		defer m.work.Done()
-		m.Taken(l.ring, at)
-	}()
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		if l.back == nil {
+			return // too late to be stopped
+		}
+		l.back = nil
+		m.offer(l)
+	})
+	if m.closed {
+		m.forget(l)
+	}
+}
+
+// forget stops a letter's timer, if it has one. It stays invisible if the mailbox is
+// closed. The caller holds m.mu.
+func (m *Mailbox) forget(l *letter) {
+	if l.back != nil && l.back.Stop() {
+		m.work.Done()
+	}
 }
 
 // discard takes a letter out of its box for good; one in the hands of a poll does not
@@ -288,6 +371,8 @@ func (m *Mailbox) discard(l *letter) {
 		return
 	}
 	l.over = true
+	m.forget(l)
+	l.back = nil
 	m.letters--
 	same := func(other *letter) bool { return other == l }
 	if rest := slices.DeleteFunc(m.calls[l.key], same); len(rest) > 0 {
@@ -308,6 +393,18 @@ func (m *Mailbox) Withdraw(environment planet.Environment, id planet.SessionID) 
 	defer m.mu.Unlock()
 	for _, l := range slices.Clone(m.calls[callKey{environment, id}]) {
 		m.discard(l)
+	}
+}
+
+// Acknowledge removes a call from the box of a device that says that it has it.
+func (m *Mailbox) Acknowledge(environment planet.Environment, id planet.SessionID, device string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, l := range slices.Clone(m.calls[callKey{environment, id}]) {
+		if l.ring.Device.ID == device {
+			m.Metrics.delivered("acknowledged")
+			m.discard(l)
+		}
 	}
 }
 
@@ -348,6 +445,11 @@ func (m *Mailbox) Close(stagger time.Duration) {
 	if !m.closed {
 		m.closed, m.stagger = true, stagger
 		close(m.closing)
+		for _, letters := range m.calls {
+			for _, l := range letters {
+				m.forget(l)
+			}
+		}
 	}
 	m.mu.Unlock()
 	m.work.Wait()

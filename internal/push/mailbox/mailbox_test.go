@@ -198,7 +198,7 @@ func TestDeviceThatWentAwayLeavesTheLetter(t *testing.T) {
 		d.put(t, 1, "d")
 		// A poll whose device is gone already must not get it, however the select falls.
 		for range 50 {
-			if letter, err := d.Wait(ctx, "d", hold); letter != nil || !errors.Is(err, gone) {
+			if letter, err := d.Wait(ctx, bell.Poll{DeviceID: "d", Hold: hold}); letter != nil || !errors.Is(err, gone) {
 				t.Fatalf("a dead poll got %v, error %v", letter, err)
 			}
 		}
@@ -297,14 +297,14 @@ func TestLetterOnItsWayIsLookedAtOnceMore(t *testing.T) {
 			d := newDesk(Config{})
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
-			p, ok := d.enter("d")
+			p, ok := d.enter(bell.Poll{DeviceID: "d"})
 			if !ok {
 				t.Fatal("the poll was refused")
 			}
 			d.put(t, 1, "d")
 			l := <-p.got
 			test.end(d, cancel)
-			if letter := d.open(ctx, "d", l); letter != nil {
+			if letter := d.open(ctx, p, l); letter != nil {
 				t.Errorf("opened %q", letter.Notification.SessionID)
 			}
 			d.leave("d", p)

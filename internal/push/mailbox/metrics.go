@@ -15,7 +15,7 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 			Name: "planetbell_longpoll_waiters", Help: "Long polls that wait for a call.",
 		}),
 		letters: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "planetbell_longpoll_delivery_total", Help: "What became of calls for polling devices: delivered, put_back (the answer could not be written), refused (too many polls).",
+			Name: "planetbell_longpoll_delivery_total", Help: "What became of calls for polling devices: delivered, put_back (the answer could not be written), refused (too many polls); of devices that acknowledge: handed_out, redelivered, acknowledged.",
 		}, []string{"result"}),
 	}
 	if r != nil {

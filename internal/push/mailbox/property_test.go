@@ -18,12 +18,13 @@ import (
 // step is one thing that happens in a story, after a pause.
 type step struct {
 	pause  time.Duration
-	kind   string // put, poll, withdraw
+	kind   string // put, poll, withdraw, acknowledge
 	device string
 	call   int
 	rings  time.Duration // put: how long
 	fate   string        // poll: written, lost, slowly lost, gone
 	gone   time.Duration // poll: when the device goes away
+	acks   bool          // poll: the client acknowledges, and so may get a call again
 }
 
 func stories() *rapid.Generator[[]step] {
@@ -35,12 +36,13 @@ func stories() *rapid.Generator[[]step] {
 	return rapid.SliceOfN(rapid.Custom(func(t *rapid.T) step {
 		return step{
 			pause:  seconds(4).Draw(t, "pause"),
-			kind:   rapid.SampledFrom([]string{"put", "put", "poll", "poll", "poll", "withdraw"}).Draw(t, "kind"),
+			kind:   rapid.SampledFrom([]string{"put", "put", "poll", "poll", "poll", "withdraw", "acknowledge"}).Draw(t, "kind"),
 			device: rapid.SampledFrom([]string{"a", "b"}).Draw(t, "device"),
 			call:   rapid.IntRange(0, 5).Draw(t, "call"),
 			rings:  seconds(30).Draw(t, "rings"),
 			fate:   rapid.SampledFrom([]string{"written", "written", "lost", "slowly lost", "gone"}).Draw(t, "fate"),
 			gone:   seconds(6).Draw(t, "gone"),
+			acks:   rapid.Bool().Draw(t, "acks"),
 		}
 	}), 0, 40)
 }
@@ -52,7 +54,9 @@ type play struct {
 
 	mu        sync.Mutex
 	deadlines map[string]time.Time // of what was put in
-	delivered map[string]int
+	delivered map[string]int       // to plain polls
+	handed    map[string]time.Time // to polls that acknowledge: when last
+	received  map[string]bool      // acknowledged
 	withdrawn map[planet.SessionID]bool
 	drained   map[string]time.Time // when a device began to ask for all that is left
 	wrong     []string
@@ -83,7 +87,7 @@ func (p *play) wait(s step) {
 		stop := time.AfterFunc(s.gone, cancel)
 		defer stop.Stop()
 	}
-	letter, err := p.Wait(ctx, s.device, 10*time.Second)
+	letter, err := p.Wait(ctx, bell.Poll{DeviceID: s.device, Hold: 10 * time.Second, Acknowledges: s.acks})
 	if letter == nil {
 		if (err != nil) != (s.fate == "gone" && ctx.Err() != nil) {
 			p.mu.Lock()
@@ -101,7 +105,16 @@ func (p *play) wait(s step) {
 	if now := time.Now(); !now.Before(p.deadlines[id]) {
 		p.complain("%s was delivered %v after its deadline", id, now.Sub(p.deadlines[id]))
 	}
-	if s.fate == "written" || s.fate == "gone" {
+	if p.delivered[id] > 0 || p.received[id] {
+		p.complain("%s was handed out although it was delivered %d times, acknowledged: %t", id, p.delivered[id], p.received[id])
+	}
+	if last, again := p.handed[id]; again && time.Since(last) < unseen {
+		p.complain("%s was handed out again after %v", id, time.Since(last))
+	}
+	switch written := s.fate == "written" || s.fate == "gone"; {
+	case written && s.acks:
+		p.handed[id] = time.Now()
+	case written:
 		p.delivered[id]++
 	}
 	p.mu.Unlock()
@@ -120,6 +133,8 @@ func (p *play) run(story []step) {
 			p.put(s)
 		case "poll":
 			p.work.Go(func() { p.wait(s) })
+		case "acknowledge":
+			p.acknowledge(fmt.Sprintf("%s/%d", s.device, s.call))
 		case "withdraw":
 			p.Withdraw(planet.Evaluation, sid(s.call))
 			p.mu.Lock()
@@ -131,17 +146,34 @@ func (p *play) run(story []step) {
 	for _, device := range []string{"a", "b"} { // what still rings is had by the next polls
 		p.drained[device] = time.Now()
 		for range 6 {
-			p.wait(step{device: device, fate: "written"})
+			p.wait(step{device: device, fate: "written", acks: device == "a"})
 		}
+	}
+}
+
+// acknowledge is a receipt for something that the device has, or for nothing at all: both
+// happen.
+func (p *play) acknowledge(id string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.Acknowledge(planet.Evaluation, planet.SessionID("call-"+id[len("a/"):]), id[:1])
+	if _, put := p.deadlines[id]; put {
+		p.received[id] = true
 	}
 }
 
 func (p *play) check(t *testing.T) {
 	for id, deadline := range p.deadlines {
-		n := p.delivered[id]
-		excused := p.withdrawn[planet.SessionID("call-"+id[len("a/"):])] || !deadline.After(p.drained[id[:1]])
-		if n > 1 || n == 0 && !excused {
-			p.complain("%s was delivered %d times", id, n)
+		n, asked := p.delivered[id], p.drained[id[:1]]
+		last, handed := p.handed[id]
+		if handed {
+			asked = asked.Add(unseen) // it may have been invisible at first
+		}
+		excused := p.withdrawn[planet.SessionID("call-"+id[len("a/"):])] || p.received[id] || !deadline.After(asked)
+		// What was handed out and not acknowledged is handed out again.
+		had := n == 1 || handed && !last.Before(p.drained[id[:1]])
+		if n > 1 || !had && !excused {
+			p.complain("%s was delivered %d times, handed out: %t", id, n, handed)
 		}
 	}
 	total := 0
@@ -151,18 +183,21 @@ func (p *play) check(t *testing.T) {
 	if got := len(p.reported()); got != total {
 		p.complain("%d reported as taken, %d delivered", got, total)
 	}
+	if got := len(p.handedOut()); got != len(p.handed) {
+		p.complain("%d reported as handed out, %d were", got, len(p.handed))
+	}
 	p.clean(time.Now().Add(time.Hour))
 	p.checkEmpty(t)
 }
 
-func TestEveryLetterIsDeliveredOnceOrIsOver(t *testing.T) {
+func TestEveryLetterIsDeliveredOnceOrUntilAcknowledgedOrIsOver(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		story := stories().Draw(rt, "story")
 		var wrong []string
 		synctest.Test(t, func(t *testing.T) {
 			p := &play{
 				desk: newDesk(Config{}), deadlines: map[string]time.Time{},
-				delivered: map[string]int{}, withdrawn: map[planet.SessionID]bool{}, drained: map[string]time.Time{},
+				delivered: map[string]int{}, handed: map[string]time.Time{}, received: map[string]bool{}, withdrawn: map[planet.SessionID]bool{}, drained: map[string]time.Time{},
 			}
 			p.run(story)
 			p.Close(0)

@@ -276,7 +276,15 @@ func readDeliveries(l *link, key int64) ([]call.DeliveryRecord, error) {
 		r.Attempts = append(r.Attempts, a)
 		return err
 	}, key)
-	return records, errors.Join(err, devices, attempts)
+	receipts := l.each(`SELECT `+receiptColumns+` FROM deliveries d JOIN calls c ON c.id = d.call_id
+		JOIN receipts r ON r.delivery_id = d.id WHERE d.call_id = ?`, func(row scanner) error {
+		var id string
+		var receipt bell.Receipt
+		err := row.Scan(receiptFields(&id, &receipt)...)
+		records[position[id]].Receipt = receipt
+		return err
+	}, key)
+	return records, errors.Join(err, devices, attempts, receipts)
 }
 
 // Calls implements call.Store.

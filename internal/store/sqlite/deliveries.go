@@ -13,12 +13,16 @@ import (
 // be hundreds of thousands, and calls that come in must not wait for all of them.
 const expireBatch = 2000
 
-// RecordAttempt implements delivery.Store. A delivery that is final keeps its state and
-// reason; only its number of attempts grows. A delivery that does not exist is
+// mayMove says whether a delivery takes the state that it is bound to: those that are open
+// take any, and accepted, once known, also replaces what was recorded without knowing it.
+const mayMove = `(state IN ('pending', 'sending') OR (? = 'accepted' AND state IN ('failed', 'expired', 'withdrawn')))`
+
+// RecordAttempt implements delivery.Store. A delivery that keeps its state keeps its
+// reason too; only its number of attempts grows. A delivery that does not exist is
 // bell.NotFound.
 func (s *Store) RecordAttempt(ctx context.Context, d bell.Delivery, a bell.Attempt) error {
 	update := []any{
-		d.Attempts, micros(d.UpdatedAt), string(d.State), d.Reason, d.LeaseOwner, micros(d.LeaseUntil), d.ID,
+		d.Attempts, micros(d.UpdatedAt), string(d.State), d.Reason, d.LeaseOwner, micros(d.LeaseUntil), d.ID, string(d.State),
 	}
 	var insert []any
 	if a.Number != 0 {
@@ -30,7 +34,7 @@ func (s *Store) RecordAttempt(ctx context.Context, d bell.Delivery, a bell.Attem
 	}
 	return s.writer.submit(ctx, "record an attempt", func(l *link) error {
 		n, err := l.exec(`UPDATE deliveries SET attempts = ?, updated_at = ?, state = ?, reason = ?,
-			lease_owner = ?, lease_until = ? WHERE id = ? AND state IN ('pending', 'sending')`, update...)
+			lease_owner = ?, lease_until = ? WHERE id = ? AND `+mayMove, update...)
 		if err == nil && n == 0 {
 			n, err = l.exec(`UPDATE deliveries SET attempts = max(attempts, ?), updated_at = max(updated_at, ?) WHERE id = ?`,
 				update[0], update[1], d.ID)
@@ -63,8 +67,11 @@ func (s *Store) ClaimDeliveries(ctx context.Context, c delivery.Claim) ([]bell.R
 		for i := range rings {
 			d := &rings[i].Delivery
 			d.LeaseOwner, d.LeaseUntil, d.UpdatedAt = c.Owner, fromMicros(micros(c.LeaseUntil)), fromMicros(micros(c.Now))
-			_, err := l.exec(`UPDATE deliveries SET lease_owner = ?, lease_until = ?, updated_at = ? WHERE id = ?`,
-				c.Owner, micros(c.LeaseUntil), micros(c.Now), d.ID)
+			if d.Channel != bell.LongPoll {
+				d.State = bell.DeliverySending
+			}
+			_, err := l.exec(`UPDATE deliveries SET state = ?, lease_owner = ?, lease_until = ?, updated_at = ? WHERE id = ?`,
+				string(d.State), c.Owner, micros(c.LeaseUntil), micros(c.Now), d.ID)
 			if err != nil {
 				return fmt.Errorf("claim delivery %s: %w", d.ID, err)
 			}
@@ -120,6 +127,43 @@ func claimIndex(c delivery.Claim) string {
 		return `deliveries_deadline`
 	}
 	return `deliveries_lease`
+}
+
+// RecordReceipt implements delivery.Store.
+func (s *Store) RecordReceipt(ctx context.Context, r bell.Receipt) (delivery.Received, error) {
+	var received delivery.Received
+	err := s.writer.submit(ctx, "record a receipt", func(l *link) error {
+		var got delivery.Received
+		found, err := l.one(`SELECT d.id, d.channel, c.notified_at FROM calls c JOIN deliveries d ON d.call_id = c.id
+			WHERE c.session_id = ? AND c.environment = ? AND d.device_id = ?`,
+			into([]any{&got.DeliveryID, &got.Channel, at{&got.NotifiedAt}}), string(r.SessionID), string(r.Environment), r.DeviceID)
+		if err := must(found, err, "No call with this session ID was for this device."); err != nil {
+			return refuse(err)
+		}
+		n, err := l.exec(`INSERT INTO receipts (delivery_id, at, device_at, channel, priority, original_priority)
+			VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`,
+			got.DeliveryID, micros(r.At), micros(r.ReceivedAt), string(r.Channel), r.Priority, r.OriginalPriority)
+		if err != nil {
+			return fmt.Errorf("write a receipt: %w", err)
+		}
+		if got.Repeated = n == 0; !got.Repeated {
+			if _, err := l.exec(`UPDATE deliveries SET state = 'received', lease_owner = '', lease_until = 0,
+				updated_at = max(updated_at, ?) WHERE id = ?`, micros(r.At), got.DeliveryID); err != nil {
+				return fmt.Errorf("move a received delivery: %w", err)
+			}
+		}
+		_, err = l.one(`SELECT coalesce(min(started_at + took_us), 0) FROM attempts WHERE delivery_id = ? AND verdict = 'accepted'`,
+			into([]any{at{&got.AcceptedAt}}), got.DeliveryID)
+		if err != nil {
+			return fmt.Errorf("look for the accepted attempt: %w", err)
+		}
+		received = got
+		return nil
+	})
+	if err != nil {
+		return delivery.Received{}, err // not set: the closure may still be at work on it
+	}
+	return received, nil
 }
 
 // ExpireDeliveries implements delivery.Store. It works in batches, each one

@@ -67,6 +67,9 @@ func methods(t *testing.T, s *Store) map[string]func() error {
 		"ClaimDeliveries": func() error {
 			return failed(s.ClaimDeliveries(ctx, delivery.Claim{Now: c.NotifiedAt, TakeAll: true, Limit: 1}))
 		},
+		"RecordReceipt": func() error {
+			return failed(s.RecordReceipt(ctx, bell.Receipt{Environment: c.Environment, SessionID: c.SessionID, DeviceID: d.ID}))
+		},
 		"ExpireDeliveries": func() error { return failed(s.ExpireDeliveries(ctx, c.NotifiedAt)) },
 	}
 }
@@ -78,9 +81,10 @@ func TestMissingTable(t *testing.T) {
 		"users":      "OpenSession, RestoreSession",
 		"sessions":   "OpenSession, RestoreSession, Session",
 		"devices":    "AddDevice, Call, ChangeDevice, ClaimDeliveries, Device, DeviceBySession, Devices, DevicesOf, OpenSession, RemoveDevice",
-		"calls":      "BeginCall, BeginCall late, Call, Calls, ClaimDeliveries, EndCall, EndCall unseen, ExpireDeliveries, Journal",
-		"deliveries": "BeginCall, Call, ClaimDeliveries, EndCall, ExpireDeliveries, RecordAttempt",
-		"attempts":   "Call, RecordAttempt",
+		"calls":      "BeginCall, BeginCall late, Call, Calls, ClaimDeliveries, EndCall, EndCall unseen, ExpireDeliveries, Journal, RecordReceipt",
+		"deliveries": "BeginCall, Call, ClaimDeliveries, EndCall, ExpireDeliveries, RecordAttempt, RecordReceipt",
+		"attempts":   "Call, RecordAttempt, RecordReceipt",
+		"receipts":   "Call, RecordReceipt",
 		"journal":    "AppendJournal, EndCall, EndCall unseen, Journal",
 	} {
 		t.Run(table, func(t *testing.T) {
@@ -122,6 +126,7 @@ func TestMethodsAreAllOrNothing(t *testing.T) {
 		"EndCall":        `BEFORE UPDATE ON deliveries`,
 		"EndCall unseen": `BEFORE INSERT ON calls`,
 		"RecordAttempt":  `BEFORE INSERT ON attempts`,
+		"RecordReceipt":  `BEFORE UPDATE ON deliveries`,
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newStore(t)
@@ -155,6 +160,7 @@ func contents(t *testing.T, s *Store) (rows []string) {
 			`SELECT 'call ' || session_id || state || (cc_param <> '') FROM calls`,
 			`SELECT 'delivery ' || id || state || attempts FROM deliveries`,
 			`SELECT 'attempt ' || delivery_id || number FROM attempts`,
+			`SELECT 'receipt ' || delivery_id || at FROM receipts`,
 			`SELECT 'entry ' || kind || session_id FROM journal`,
 		} {
 			err := l.each(query+` ORDER BY 1`, func(row scanner) error {

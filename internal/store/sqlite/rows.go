@@ -179,6 +179,17 @@ func attemptFields(a *bell.Attempt) []any {
 	}
 }
 
+const receiptColumns = "d.id, c.environment, c.session_id, d.device_id, r.channel, r.device_at, r.at, r.priority, r.original_priority"
+
+func receiptFields(deliveryID *string, r *bell.Receipt) []any {
+	return []any{
+		deliveryID, &r.Environment, &r.SessionID, &r.DeviceID, &r.Channel,
+		at{&r.ReceivedAt},
+		at{&r.At},
+		&r.Priority, &r.OriginalPriority,
+	}
+}
+
 // into returns a scan function that reads one row into fields.
 func into(fields []any) func(scanner) error {
 	return func(row scanner) error { return row.Scan(fields...) }

@@ -17,8 +17,9 @@ var deliveryTests = map[string]func(*testing.T, Store){
 	"two attempts of one number":          attemptSameNumber,
 	"the same attempt twice":              attemptRepeated,
 	"attempts at once":                    attemptsAtOnce,
-	"a withdrawn delivery stays":          attemptAfterEnd,
-	"every final state stays":             attemptAfterFinal,
+	"an outcome after the Call Event":     attemptAfterEnd,
+	"an outcome after the deadline":       attemptAfterDeadline,
+	"what a final state gives way to":     attemptAfterFinal,
 	"a delivery that nobody made":         attemptUnknown,
 	"expire":                              expire,
 	"expire erases cc_param":              expireErases,
@@ -143,37 +144,6 @@ func attemptsAtOnce(t *testing.T, s Store) {
 	}
 }
 
-func attemptAfterEnd(t *testing.T, s Store) {
-	c := newCall()
-	d := begin(t, s, c, newDevice("bob", 1))[0]
-	e, entry := ended(c)
-	ok(t, "EndCall", s.EndCall(t.Context(), e, entry))
-	late := d
-	late.State, late.Attempts, late.Reason = bell.DeliveryAccepted, 1, "late"
-	ok(t, "RecordAttempt", s.RecordAttempt(t.Context(), late, attempt(d, 1)))
-	got := state(t, s, d)
-	if got.State != bell.DeliveryWithdrawn || got.Attempts != 1 {
-		t.Errorf("delivery is %s with %d attempts, want withdrawn with 1", got.State, got.Attempts)
-	}
-	same(t, "attempts", attempts(t, s, d), []bell.Attempt{attempt(d, 1)})
-}
-
-func attemptAfterFinal(t *testing.T, s Store) {
-	final := []bell.DeliveryState{
-		bell.DeliveryAccepted, bell.DeliveryReceived, bell.DeliveryFailed, bell.DeliveryExpired, bell.DeliveryWithdrawn,
-	}
-	for _, is := range final {
-		d := begin(t, s, newCall(), newDevice("bob", 1))[0]
-		move(t, s, d, is)
-		for _, next := range append(final, bell.DeliveryPending, bell.DeliverySending) {
-			late := d
-			late.State = next
-			ok(t, "RecordAttempt", s.RecordAttempt(t.Context(), late, bell.Attempt{}))
-			stateIs(t, s, d, is)
-		}
-	}
-}
-
 func attemptUnknown(t *testing.T, s Store) {
 	d := newDelivery(newCall(), newDevice("bob", 1))
 	err := s.RecordAttempt(t.Context(), d, attempt(d, 1))
@@ -257,6 +227,7 @@ func expireMany(t *testing.T, s Store) {
 
 var claimTests = map[string]func(*testing.T, Store){
 	"whole":                       claimWhole,
+	"what is being sent":          claimStates,
 	"the lease decides":           claimLease,
 	"all but one's own":           claimTakeAll,
 	"only what may still ring":    claimOpenOnly,
@@ -309,6 +280,27 @@ func claimWhole(t *testing.T, s Store) {
 		t.Error("cc_param did not come back unchanged")
 	}
 	same(t, "the kept delivery", state(t, s, d), d)
+}
+
+// A claimed push is being sent from then on; in a mailbox it lies as before.
+func claimStates(t *testing.T, s Store) {
+	for n, test := range []struct {
+		channel  bell.Channel
+		is, want bell.DeliveryState
+	}{
+		{bell.APNsVoIP, bell.DeliveryPending, bell.DeliverySending},
+		{bell.APNsAlert, bell.DeliveryPending, bell.DeliverySending},
+		{bell.FCM, bell.DeliveryPending, bell.DeliverySending},
+		{bell.FCM, bell.DeliverySending, bell.DeliverySending},
+		{bell.LongPoll, bell.DeliveryPending, bell.DeliveryPending},
+	} {
+		d := ringing(t, s, n, func(d *bell.Delivery) { d.Channel, d.State = test.channel, test.is })
+		rings := claim(t, s, delivery.Claim{Owner: "node-b", Now: noon, LeaseUntil: noon.Add(time.Minute), TakeAll: true, Limit: 10})
+		if len(rings) != 1 || rings[0].Delivery.ID != d.ID || rings[0].Delivery.State != test.want {
+			t.Fatalf("%s, %s: claimed %d, want one that is %s", test.channel, test.is, len(rings), test.want)
+		}
+		stateIs(t, s, d, test.want)
+	}
 }
 
 func claimLease(t *testing.T, s Store) {

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/google/uuid"
 	"pgregory.net/rapid"
 
@@ -25,10 +26,12 @@ type modelled struct {
 	attempts int
 	over     bool // the Call Event came
 	secret   bool // cc_param is still kept
+	receipt  bell.Receipt
 }
 
 // deliveryStates drives random operations at random times against a model of the
-// delivery's life: pending and sending move, everything else stays for good.
+// delivery's life: pending and sending move, accepted replaces what was not known to have
+// reached the device, received replaces everything, and the rest stays for good.
 func deliveryStates(t *testing.T, s Store) {
 	device := newDevice("bob", 1)
 	add(t, s, device)
@@ -46,6 +49,7 @@ func deliveryStates(t *testing.T, s Store) {
 				now = now.Add(time.Duration(rapid.IntRange(1, 8000).Draw(r, "milliseconds")) * time.Millisecond)
 			},
 			"attempt":  func(r *rapid.T) { m.attempt(t, r, s, rapid.SampledFrom(states).Draw(r, "state"), now) },
+			"receipt":  func(r *rapid.T) { m.receive(t, r, s, now) },
 			"claim":    func(r *rapid.T) { m.claim(t, r, s, now, rapid.Bool().Draw(r, "take all")) },
 			"expire":   func(r *rapid.T) { m.expire(t, r, s, now) },
 			"end call": func(r *rapid.T) { m.end(t, r, s) },
@@ -65,11 +69,28 @@ func (m *modelled) attempt(t *testing.T, r *rapid.T, s Store, to bell.DeliverySt
 	a := bell.Attempt{DeliveryID: next.ID, Number: next.Attempts, StartedAt: now}
 	must(r, "RecordAttempt", s.RecordAttempt(t.Context(), next, a))
 	m.attempts++
-	if m.delivery.State.Final() {
+	late := to == bell.DeliveryAccepted && m.delivery.State != bell.DeliveryReceived
+	if m.delivery.State.Final() && !late {
 		m.delivery.Attempts = next.Attempts
 		return
 	}
 	m.delivery = next
+}
+
+func (m *modelled) receive(t *testing.T, r *rapid.T, s Store, now time.Time) {
+	receipt := bell.Receipt{
+		Environment: m.call.Environment, SessionID: m.call.SessionID, DeviceID: m.delivery.DeviceID,
+		Channel: bell.FCM, ReceivedAt: now.Add(-time.Second), At: now, Priority: "normal", OriginalPriority: "high",
+	}
+	got, err := s.RecordReceipt(t.Context(), receipt)
+	must(r, "RecordReceipt", err)
+	if got.DeliveryID != m.delivery.ID || got.Repeated == (m.receipt == bell.Receipt{}) {
+		r.Fatalf("RecordReceipt = %+v of a delivery that is %s", got, m.delivery.State)
+	}
+	if !got.Repeated {
+		m.receipt = receipt
+	}
+	m.delivery.State = bell.DeliveryReceived
 }
 
 func (m *modelled) claim(t *testing.T, r *rapid.T, s Store, now time.Time, all bool) {
@@ -80,7 +101,7 @@ func (m *modelled) claim(t *testing.T, r *rapid.T, s Store, now time.Time, all b
 	want := 0
 	if !m.delivery.State.Final() && m.delivery.Deadline.After(now) && free {
 		want = 1
-		m.delivery.LeaseOwner, m.delivery.LeaseUntil = c.Owner, c.LeaseUntil
+		m.delivery.LeaseOwner, m.delivery.LeaseUntil, m.delivery.State = c.Owner, c.LeaseUntil, bell.DeliverySending
 	}
 	if len(rings) != want {
 		r.Fatalf("%d rings, want %d, of a delivery that is %s", len(rings), want, m.delivery.State)
@@ -128,6 +149,9 @@ func (m *modelled) check(t *testing.T, r *rapid.T, s Store) {
 	if is.Delivery.State != m.delivery.State || is.Delivery.Attempts != m.delivery.Attempts || is.Delivery.Reason != m.delivery.Reason {
 		r.Fatalf("delivery is %s (%s) after %d attempts, want %s (%s) after %d", is.Delivery.State, is.Delivery.Reason,
 			is.Delivery.Attempts, m.delivery.State, m.delivery.Reason, m.delivery.Attempts)
+	}
+	if diff := cmp.Diff(m.receipt, is.Receipt); diff != "" {
+		r.Fatalf("receipt (-want +got):\n%s", diff)
 	}
 	if len(is.Attempts) != m.attempts {
 		r.Fatalf("%d attempts are kept, want %d", len(is.Attempts), m.attempts)

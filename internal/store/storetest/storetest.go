@@ -46,6 +46,7 @@ func Run(t *testing.T, open func(t *testing.T) Store) {
 		{"CallLists", callListTests},
 		{"Journal", journalTests},
 		{"Deliveries", deliveryTests},
+		{"Receipts", receiptTests},
 		{"Claims", claimTests},
 		{"Properties", propertyTests},
 	} {

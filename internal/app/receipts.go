@@ -1,0 +1,25 @@
+package app
+
+import (
+	"context"
+
+	"github.com/planetbell/planetbell/internal/bell"
+	"github.com/planetbell/planetbell/internal/delivery"
+	"github.com/planetbell/planetbell/internal/push/mailbox"
+)
+
+// receipts makes a device's receipt reach the mailbox too. The record comes first: if it
+// fails, the device sends its receipt again, or is handed the call again and then does.
+type receipts struct {
+	engine  *delivery.Engine
+	mailbox *mailbox.Mailbox
+}
+
+// Receive implements httpapi.Receipts.
+func (r receipts) Receive(ctx context.Context, receipt bell.Receipt) error {
+	if err := r.engine.Receive(ctx, receipt); err != nil {
+		return err
+	}
+	r.mailbox.Acknowledge(receipt.Environment, receipt.SessionID, receipt.DeviceID)
+	return nil
+}

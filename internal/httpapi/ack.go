@@ -1,0 +1,104 @@
+package httpapi
+
+import (
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/planetbell/planetbell/internal/bell"
+	"github.com/planetbell/planetbell/planet"
+)
+
+// acknowledge takes a device's word that it has a call: POST /v2/notification/ack. The
+// device is that of the app token. Once it is answered 200, the receipt is on disk and the
+// device is not rung again for this call; a repeat is answered the same.
+func (a *api) acknowledge(w http.ResponseWriter, r *http.Request, id bell.Identity) error {
+	now := a.config.Now()
+	body, err := readObject(r)
+	if err != nil {
+		return err
+	}
+	receipt, err := readReceipt(body)
+	if err != nil {
+		return err
+	}
+	eventOf(r).add(slog.String("sid", string(receipt.SessionID)))
+	receipt.Environment, receipt.At = id.Owner.Environment, now
+	receipt.DeviceID, err = a.services.Devices.DeviceOf(r.Context(), id)
+	if errors.Is(err, bell.NotFound) {
+		return bell.E(bell.NotFound, "This app token has no device, so no call was sent to it.", err)
+	}
+	if err != nil {
+		return err
+	}
+	if err := a.services.Receipts.Receive(r.Context(), receipt); err != nil {
+		return err
+	}
+	a.succeed(w, r, empty)
+	return nil
+}
+
+// receiptChannels are the ways by which a call comes, in the words in which clients say how
+// they want to be reached.
+var receiptChannels = map[string]bell.Channel{
+	"": "", "apnsvoip": bell.APNsVoIP, "apns": bell.APNsAlert, "fcm": bell.FCM, "lp": bell.LongPoll,
+}
+
+// readReceipt reads what a device says of a call that it has. Only sid is needed.
+func readReceipt(body object) (bell.Receipt, error) {
+	var r bell.Receipt
+	text, err := body.needed("sid")
+	if err != nil {
+		return bell.Receipt{}, err
+	}
+	if r.SessionID, err = planet.ParseSessionID(text); err != nil {
+		return bell.Receipt{}, bell.E(bell.Invalid, "sid: "+err.Error()+".", nil)
+	}
+	channel, err := body.text("channel")
+	if err != nil {
+		return bell.Receipt{}, err
+	}
+	known := false
+	if r.Channel, known = receiptChannels[channel]; !known {
+		return bell.Receipt{}, bell.E(bell.Invalid, "channel: must be apnsvoip, apns, fcm or lp, or be left out.", nil)
+	}
+	if r.ReceivedAt, err = body.moment("receivedAt"); err != nil {
+		return bell.Receipt{}, err
+	}
+	if r.Priority, err = body.priority("priority"); err != nil {
+		return bell.Receipt{}, err
+	}
+	r.OriginalPriority, err = body.priority("originalPriority")
+	return r, err
+}
+
+// priority returns a field with one of FCM's priorities, or "".
+func (o object) priority(name string) (string, error) {
+	s, err := o.text(name)
+	if err == nil && s != "" && s != "high" && s != "normal" {
+		return "", bell.E(bell.Invalid, name+": must be high or normal, or be left out.", nil)
+	}
+	return s, err
+}
+
+// lastMoment is the end of the year 9999: beyond it, times have no common text form.
+const lastMoment = 253402300799999
+
+// moment returns a field of Unix milliseconds; the zero time when it is missing or null.
+// Clocks of devices may be wrong by years, and that is no reason to refuse a receipt.
+func (o object) moment(name string) (time.Time, error) {
+	raw, ok := o[name]
+	if !ok {
+		return time.Time{}, nil
+	}
+	var ms *int64
+	if err := json.Unmarshal(raw, &ms); err != nil || ms != nil && (*ms < 1 || *ms > lastMoment) {
+		return time.Time{}, bell.E(bell.Invalid, name+": must be a time in Unix milliseconds, a whole number.", nil)
+	}
+	if ms == nil {
+		return time.Time{}, nil
+	}
+	return time.UnixMilli(*ms).UTC(), nil
+}

@@ -117,9 +117,9 @@ func TestARetryInsideTheRingRings(t *testing.T) {
 	s.over(c)
 }
 
-// A refusal is recorded in the provider's own word, and is not repeated. The devices
-// stay: only proof may forget a device, and whether this is one is for a later release
-// to decide.
+// A refusal is recorded in the provider's own word, and is not repeated. Proof that the app
+// is gone forgets its push token, and the operator sees why; what may be our own mistake
+// forgets nothing.
 func TestARefusalIsRecorded(t *testing.T) {
 	t.Parallel()
 	t.Run("another topic", func(t *testing.T) {
@@ -132,13 +132,13 @@ func TestARefusalIsRecorded(t *testing.T) {
 		t.Parallel()
 		s := play(t)
 		s.phone("bob", sim.IOS, "iPhone").Uninstall()
-		s.refused(bell.APNsVoIP, "Unregistered", http.StatusGone)
+		s.forgotten(bell.APNsVoIP, "Unregistered", http.StatusGone)
 	})
 	t.Run("an uninstalled Android app", func(t *testing.T) {
 		t.Parallel()
 		s := play(t)
 		s.phone("bob", sim.Android, "Android").Uninstall()
-		s.refused(bell.FCM, "UNREGISTERED", http.StatusNotFound)
+		s.forgotten(bell.FCM, "UNREGISTERED", http.StatusNotFound)
 	})
 	t.Run("a revoked service account", func(t *testing.T) {
 		t.Parallel()
@@ -158,18 +158,41 @@ func TestARefusalIsRecorded(t *testing.T) {
 func (s *scene) refused(channel bell.Channel, reason string, status int) {
 	s.t.Helper()
 	for range 2 {
-		c := s.call("alice", "bob", sim.Plan{})
-		d := deliveryBy(s.t, s.settled(c.SessionID()), channel)
-		if d.State != bell.DeliveryFailed || d.Reason != reason || len(d.Attempts) != 1 || d.Attempts[0].Status != status {
-			s.t.Errorf("the delivery is %s (%q) after %+v, want failed (%q) after one attempt", d.State, d.Reason, d.Attempts, reason)
-		}
-		c.Hangup()
-		s.over(c)
-		if got := s.story(c.SessionID()).Call.Outcome; got != planet.OutcomeCanceled {
-			s.t.Errorf("the outcome is %q, want canceled", got)
-		}
+		s.refusedOnce(channel, reason, status)
 	}
 	if n := s.reachable("bob"); n != 1 {
 		s.t.Errorf("bob has %d devices, want the refused one still", n)
+	}
+}
+
+// forgotten calls bob, whose only device is refused with proof that it is gone, and then
+// again, when nothing is left to ring.
+func (s *scene) forgotten(channel bell.Channel, reason string, status int) {
+	s.t.Helper()
+	s.refusedOnce(channel, reason, status)
+	s.await("the push token is forgotten", func() bool { return s.reachable("bob") == 0 })
+	d := s.devices("bob")
+	if len(d) != 1 || d[0].ForgottenFor != reason || d[0].PushTokenFingerprint != "" {
+		s.t.Errorf("the operator sees %+v, want one device, forgotten for %s", d, reason)
+	}
+	c := s.call("alice", "bob", sim.Plan{})
+	if n := len(s.story(c.SessionID()).Deliveries); n != 0 {
+		s.t.Errorf("a forgotten device was rung: %d deliveries", n)
+	}
+	c.Hangup()
+	s.over(c)
+}
+
+func (s *scene) refusedOnce(channel bell.Channel, reason string, status int) {
+	s.t.Helper()
+	c := s.call("alice", "bob", sim.Plan{})
+	d := deliveryBy(s.t, s.settled(c.SessionID()), channel)
+	if d.State != bell.DeliveryFailed || d.Reason != reason || len(d.Attempts) != 1 || d.Attempts[0].Status != status {
+		s.t.Errorf("the delivery is %s (%q) after %+v, want failed (%q) after one attempt", d.State, d.Reason, d.Attempts, reason)
+	}
+	c.Hangup()
+	s.over(c)
+	if got := s.story(c.SessionID()).Call.Outcome; got != planet.OutcomeCanceled {
+		s.t.Errorf("the outcome is %q, want canceled", got)
 	}
 }

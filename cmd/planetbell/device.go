@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -83,7 +84,7 @@ func (a *adminFlags) showDevices(cmd *cobra.Command, list console.DeviceList) er
 		d := &list.Devices[i]
 		rows = append(rows, []string{
 			d.ID, d.ServiceID + "/" + d.UserID, string(d.Environment), channelOf(d), cmp.Or(d.PushTokenFingerprint, "-"),
-			appOf(d), yesNo(d.Reachable), moment(now, d.LastSeenAt),
+			appOf(d), canRing(d, now), moment(now, d.LastSeenAt),
 		})
 	}
 	if err := table(cmd.OutOrStdout(), rows); err != nil {
@@ -257,9 +258,16 @@ func appOf(d *console.Device) string {
 	return cmp.Or(strings.Join(parts, " "), "-")
 }
 
-func yesNo(b bool) string {
-	if b {
-		return "yes"
+// canRing says whether a call would be delivered to a device, and if not by the push
+// provider's word, why.
+func canRing(d *console.Device, now time.Time) string {
+	switch {
+	case !d.Reachable && !d.ForgottenAt.IsZero():
+		return "no, push token removed: " + d.ForgottenFor
+	case !d.Reachable:
+		return "no"
+	case now.Before(d.SuspendedUntil):
+		return "only if alone, " + relative(now, d.SuspendedUntil) + " again: " + d.SuspendedFor
 	}
-	return "no"
+	return "yes"
 }

@@ -47,6 +47,24 @@ func TestDeviceList(t *testing.T) {
 	wantAsked(t, s, `devices     after "" limit 101`, `devices     after "" limit 101`)
 }
 
+func TestDeviceListSaysWhatProvidersSaid(t *testing.T) {
+	s := newServer(t)
+	s.devices = someDevices()
+	s.devices[0].SuspendedUntil, s.devices[0].SuspendedFor = noon.Add(20*time.Minute), "BadDeviceToken"
+	s.devices[1].PushToken, s.devices[1].ForgottenAt, s.devices[1].ForgottenFor = "", noon, "UNREGISTERED"
+	base := s.start()
+	r := ask(t, base, "device", "list").ok(t)
+	for _, want := range []string{"  only if alone, in 20 min again: BadDeviceToken  ", "  no, push token removed: UNREGISTERED  "} {
+		if !strings.Contains(r.stdout, want) {
+			t.Errorf("%q is missing in\n%s", want, r.stdout)
+		}
+	}
+	s.devices[0].SuspendedUntil = noon // over
+	if r = ask(t, base, "device", "list").ok(t); strings.Contains(r.stdout, "alone") {
+		t.Errorf("a suspension that is over:\n%s", r.stdout)
+	}
+}
+
 func TestDeviceListSelects(t *testing.T) {
 	s := newServer(t)
 	s.devices = someDevices()

@@ -134,8 +134,12 @@ func (a *App) buildServices(context.Context) error {
 	if err != nil {
 		host = "node"
 	}
+	a.devices = device.New(device.Config{
+		Store: a.store, Log: a.log.With("component", "device"), Metrics: device.NewMetrics(a.registry),
+		ForgetUnseen: a.cfg.Devices.ForgetUnseenAfter,
+	})
 	a.engine = delivery.New(delivery.Config{
-		Store: a.store, Router: a.senders, Owner: host + "-" + bell.NewID(), Log: a.log.With("component", "delivery"),
+		Store: a.store, Router: a.senders, Registry: a.devices, Owner: host + "-" + bell.NewID(), Log: a.log.With("component", "delivery"),
 		Metrics: delivery.NewMetrics(a.registry), MaxInFlight: a.cfg.Limits.DeliveriesInFlight,
 	})
 	a.cleanups.push("finish or give back deliveries", func(ctx context.Context) error { a.engine.Stop(ctx); return nil })
@@ -148,7 +152,6 @@ func (a *App) buildServices(context.Context) error {
 	if err != nil {
 		return err
 	}
-	a.devices = device.New(device.Config{Store: a.store})
 	a.calls = call.New(call.Config{
 		Store: a.store, Bells: bells{a.engine, a.mailbox}, Projects: projects,
 		RingTime: a.cfg.Calls.RingTime, Safety: a.cfg.Calls.Safety,
@@ -185,6 +188,7 @@ func (a *App) Run(ctx context.Context) error {
 	var behind errgroup.Group
 	behind.Go(func() error { return a.mailbox.Run(background) })
 	behind.Go(func() error { a.senders.Warm(background); return nil })
+	behind.Go(func() error { a.devices.Run(background); return nil })
 
 	group, serving := errgroup.WithContext(ctx)
 	group.Go(func() error { return a.engine.Run(background, true) })

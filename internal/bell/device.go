@@ -94,3 +94,6 @@ func (d *Device) Reachable(now time.Time) bool {
 	}
 	return d.ExpiresAt.IsZero() || now.Before(d.ExpiresAt)
 }
+
+// Suspended reports whether the device is, at now, rung only if its user has no other.
+func (d *Device) Suspended(now time.Time) bool { return now.Before(d.SuspendedUntil) }

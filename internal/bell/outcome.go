@@ -14,7 +14,7 @@ const (
 	RetryConnect    Verdict = "retry_connect"    // never left or connection lost: other connection after a short jitter
 	RetryThrottled  Verdict = "retry_throttled"  // this device or project sends too much
 	RetryCredential Verdict = "retry_credential" // once more with a fresh credential
-	RetryOtherHost  Verdict = "retry_other_host" // wrong APNs environment, if the device's was a guess
+	RetryOtherHost  Verdict = "retry_other_host" // the token may be the other APNs server's
 	Rejected        Verdict = "rejected"         // final
 )
 

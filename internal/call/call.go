@@ -149,12 +149,22 @@ func (s *Service) begin(project *bell.Project, n planet.NotifyCallback, now time
 }
 
 // choose returns the devices that can be reached, at most MaxDevices: those seen last. It
-// changes the order only if there are more, and says how many were left out.
+// changes the order only if there are more, and says how many were left out. Suspended
+// devices, whose push tokens may be dead, are rung only if there is nothing better: a push
+// in vain costs less than a call that nobody hears of.
 func choose(devices []bell.Device, now time.Time) (chosen []bell.Device, skipped int) {
+	var suspended []bell.Device
 	for _, d := range devices {
-		if d.Reachable(now) {
+		switch {
+		case !d.Reachable(now):
+		case d.Suspended(now):
+			suspended = append(suspended, d)
+		default:
 			chosen = append(chosen, d)
 		}
+	}
+	if len(chosen) == 0 {
+		chosen = suspended
 	}
 	if len(chosen) <= MaxDevices {
 		return chosen, 0

@@ -29,6 +29,7 @@ type Config struct {
 	AppTokens AppTokens `koanf:"app_tokens"`
 	Calls     Calls     `koanf:"calls"`
 	LongPoll  LongPoll  `koanf:"long_poll"`
+	Devices   Devices   `koanf:"devices"`
 	Callbacks Callbacks `koanf:"callbacks"`
 	Limits    Limits    `koanf:"limits"`
 	Log       Log       `koanf:"log"`
@@ -131,6 +132,14 @@ type LongPoll struct {
 	Hold time.Duration `koanf:"hold" default:"25s" min:"5s" max:"55s"`
 }
 
+// Devices is how long they are kept.
+type Devices struct {
+	// ForgetUnseenAfter is how long a device is kept that makes no contact; one that an
+	// operator added stays. 1 hour to 400 days; FCM ends a token after 270 days
+	// (docs/push-providers.md 7.5).
+	ForgetUnseenAfter time.Duration `koanf:"forget_unseen_after" default:"6480h" min:"1h" max:"9600h"`
+}
+
 // Callbacks is how Planet Cloud's requests are taken.
 type Callbacks struct {
 	// AllowFrom are the only addresses that callbacks are taken from: addresses or CIDR
@@ -143,8 +152,9 @@ type Callbacks struct {
 
 // Limits bound what comes from outside.
 type Limits struct {
-	// DeliveriesInFlight is how many deliveries may be unfinished at once in this process; a
-	// Notify beyond it is answered 503. 100 to 1,000,000.
+	// DeliveriesInFlight is how many deliveries may be unfinished at once in this process on
+	// one route (credential, channel, APNs server). Devices beyond it are not rung, the
+	// callee's others are; a Notify that finds room for none is answered 503. 100 to 1,000,000.
 	DeliveriesInFlight int `koanf:"deliveries_in_flight" default:"20000" min:"100" max:"1000000"`
 	// SignUpsPerMinute is how many register_user calls one client address may make. 1 to
 	// 100,000.

@@ -28,6 +28,9 @@ const (
 	minSigningKey = 64
 )
 
+// shortMemory is what a person may well not open an app for.
+const shortMemory = 30 * 24 * time.Hour
+
 func (c *checker) config(cfg *Config) {
 	if info, err := os.Stat(cfg.DataDir); err == nil && !info.IsDir() {
 		c.wrong("data_dir", cfg.DataDir+" is a file, want a folder.")
@@ -50,6 +53,9 @@ func (c *checker) config(cfg *Config) {
 	if cfg.LongPoll.Hold >= cfg.Calls.RingTime {
 		c.wrong("long_poll.hold", fmt.Sprintf("%s, want less than calls.ring_time (%s), or a client that polls anew may miss a whole call.",
 			durationText(cfg.LongPoll.Hold), durationText(cfg.Calls.RingTime)))
+	}
+	if cfg.Devices.ForgetUnseenAfter < shortMemory {
+		c.warn("devices.forget_unseen_after", "is less than 30 days: the phone of somebody who does not open the app for so long rings no more.")
 	}
 	c.projects(cfg)
 }

@@ -63,7 +63,7 @@ func TestForm(t *testing.T) {
 			name: "key of another section", yaml: "weborigins: []\ncalls: {signing_key: x}\n",
 			errors: []string{
 				"calls.signing_key: is not a setting here; it belongs to app_tokens.signing_key.",
-				"weborigins: is not a setting; known here: data_dir, ca_file, shutdown_timeout, public, admin, database, app_tokens, calls, long_poll, callbacks, limits, log, projects.",
+				"weborigins: is not a setting; known here: data_dir, ca_file, shutdown_timeout, public, admin, database, app_tokens, calls, long_poll, devices, callbacks, limits, log, projects.",
 			},
 		},
 		{name: "hyphen for underscore", yaml: "long-poll: {}\n", errors: []string{"long-poll: is not a setting; did you mean long_poll?"}},
@@ -88,9 +88,10 @@ func TestForm(t *testing.T) {
 		},
 		{
 			name: "values out of bounds",
-			yaml: "calls: {ring_time: 9s}\nlong_poll: {hold: 56s}\nlimits: {long_polls: 0}\nlog: {level: loud, format: xml}\nshutdown_timeout: 1h\n",
+			yaml: "calls: {ring_time: 9s}\nlong_poll: {hold: 56s}\ndevices: {forget_unseen_after: 9601h}\nlimits: {long_polls: 0}\nlog: {level: loud, format: xml}\nshutdown_timeout: 1h\n",
 			errors: []string{
 				"calls.ring_time: 9s, want 10s to 2m.",
+				"devices.forget_unseen_after: 9601h, want 1h to 9600h.",
 				"limits.long_polls: 0, want 10 to 1000000.",
 				`log.format: "xml", want auto, json or text.`,
 				`log.level: "loud", want debug, info, warn or error.`,
@@ -215,6 +216,10 @@ func TestCallTimesAndSigningKey(t *testing.T) {
 		{
 			name: "ring longer than PlanetKit's", yaml: "calls: {ring_time: 90s}\n",
 			warnings: []string{"calls.ring_time: is longer than the 60 seconds that PlanetKit waits for an answer; later pushes reach calls that are over."},
+		},
+		{
+			name: "devices forgotten soon", yaml: "devices: {forget_unseen_after: 719h}\n",
+			warnings: []string{"devices.forget_unseen_after: is less than 30 days: the phone of somebody who does not open the app for so long rings no more."},
 		},
 		{name: "no signing key", replace: []string{key, ""}, errors: []string{"app_tokens.signing_key: is missing; make one with `openssl rand -hex 32`."}},
 		{name: "short signing key", replace: []string{key, key[:62]}, errors: []string{"app_tokens.signing_key: 62 characters, want at least 64 hexadecimal; make one with `openssl rand -hex 32`."}},

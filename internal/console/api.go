@@ -22,11 +22,20 @@ type Device struct {
 	AppType     string             `json:"app_type,omitempty"`
 	AppVersion  string             `json:"app_version,omitempty"`
 	AppID       string             `json:"app_id,omitempty"`
+	ClientID    string             `json:"client_id,omitempty"` // what the app calls this installation
 
 	Channel              bell.Channel    `json:"channel,omitempty"` // empty until the client says how it can be reached
 	PushTokenFingerprint string          `json:"push_token_fingerprint,omitempty"`
 	APNsServer           bell.APNsServer `json:"apns_server,omitempty"`
 	APNsServerGuessed    bool            `json:"apns_server_guessed,omitempty"`
+	APNsServerConfirmed  bool            `json:"apns_server_confirmed,omitempty"` // it took a push for this very token
+
+	// What the push provider said against the token; all absent while nothing.
+	Strikes        int       `json:"strikes,omitempty"`        // refusals in a row that may be the token's fault
+	SuspendedUntil time.Time `json:"suspended_until,omitzero"` // until then it rings only if the user has no other
+	SuspendedFor   string    `json:"suspended_for,omitempty"`  // the provider's reason
+	ForgottenAt    time.Time `json:"forgotten_at,omitzero"`    // when the token was removed on proof
+	ForgottenFor   string    `json:"forgotten_for,omitempty"`  // the provider's reason
 
 	AddedByOperator bool      `json:"added_by_operator"`
 	Reachable       bool      `json:"reachable"` // whether a call now would be delivered to it

@@ -105,9 +105,11 @@ func deviceView(d *bell.Device, now time.Time) Device {
 	return Device{
 		ID: d.ID, Environment: d.Owner.Environment,
 		ServiceID: d.Owner.User.ServiceID, UserID: d.Owner.User.UserID,
-		Project: d.Project, AppType: d.AppType, AppVersion: d.AppVersion, AppID: d.AppID,
+		Project: d.Project, AppType: d.AppType, AppVersion: d.AppVersion, AppID: d.AppID, ClientID: d.ClientID,
 		Channel: d.Channel, PushTokenFingerprint: d.PushToken.Fingerprint(),
-		APNsServer: d.APNsServer, APNsServerGuessed: d.APNsServerGuessed,
+		APNsServer: d.APNsServer, APNsServerGuessed: d.APNsServerGuessed, APNsServerConfirmed: d.APNsServerConfirmed,
+		Strikes: d.Strikes, SuspendedUntil: utc(d.SuspendedUntil), SuspendedFor: d.SuspendedFor,
+		ForgottenAt: utc(d.ForgottenAt), ForgottenFor: d.ForgottenFor,
 		AddedByOperator: d.SessionID == "", Reachable: d.Reachable(now),
 		RegisteredAt: utc(d.RegisteredAt), LastSeenAt: utc(d.LastSeenAt), ExpiresAt: utc(d.ExpiresAt),
 	}

@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -23,7 +24,12 @@ func TestListDevices(t *testing.T) {
 			t.Errorf("asked after %q, limit %d", after, limit)
 		}
 		silent := bell.Device{ID: pad, Owner: phoneOf("bob").Owner, Project: "main", SessionID: "s", RegisteredAt: noon}
-		return []bell.Device{phoneOf("bob"), silent}, nil
+		doubted := phoneOf("bob")
+		doubted.ID, doubted.ClientID, doubted.APNsServerGuessed, doubted.APNsServerConfirmed = poll, "bobs-tablet", false, true
+		doubted.Strikes, doubted.SuspendedUntil, doubted.SuspendedFor = 2, noon.Add(time.Minute), "BadDeviceToken"
+		forgotten := phoneOf("bob")
+		forgotten.PushToken, forgotten.ForgottenAt, forgotten.ForgottenFor = "", noon.Add(-time.Hour), "Unregistered"
+		return []bell.Device{phoneOf("bob"), silent, doubted, forgotten}, nil
 	}
 	w := ask(t, newHandler(t, f, testConfig()), "GET",
 		"/admin/v1/devices?environment=evaluation&service_id=bell-eval&user_id=bob&channel=apns_voip", "")

@@ -13,6 +13,7 @@ import (
 	"github.com/planetbell/planetbell/internal/bell"
 	"github.com/planetbell/planetbell/internal/call"
 	"github.com/planetbell/planetbell/internal/delivery"
+	"github.com/planetbell/planetbell/internal/device"
 	"github.com/planetbell/planetbell/internal/store/sqlite"
 	"github.com/planetbell/planetbell/internal/testlog"
 	"github.com/planetbell/planetbell/planet"
@@ -214,10 +215,10 @@ func owner() bell.Owner {
 func (w *world) register(n, token int) {
 	w.t.Helper()
 	session := fmt.Sprintf("session-%d", n)
-	_, err := w.store.ChangeDevice(w.t.Context(), session, func(d *bell.Device) (bell.Device, error) {
+	_, err := w.store.ChangeDevice(w.t.Context(), device.Key{SessionID: session}, func(known device.Known) (bell.Device, error) {
 		next := bell.Device{ID: bell.NewID(), Owner: owner(), Project: "demo", SessionID: session, LastSeenAt: time.Now()}
-		if d != nil {
-			next = *d
+		if known.OfSession != nil {
+			next = *known.OfSession
 		}
 		next.Channel, next.RegisteredAt = bell.FCM, time.Now()
 		next.PushToken = planet.Secret(testlog.HexSecret(token, 64))

@@ -3,6 +3,7 @@ package device
 import (
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/planetbell/planetbell/internal/bell"
 	"github.com/planetbell/planetbell/planet"
@@ -16,6 +17,19 @@ const (
 	maxFCMToken  = 4096
 )
 
+// maxClientID bounds what a client may call its installation: UUIDs and vendors' IDs have
+// 16 to 64 characters.
+const maxClientID = 128
+
+// checkClientID refuses what cannot be an installation's ID. It is compared, so unlike a
+// remark it is never clipped.
+func checkClientID(id string) error {
+	if len(id) > maxClientID || strings.ContainsFunc(id, func(r rune) bool { return r < ' ' || r > '~' }) {
+		return bell.E(bell.Invalid, "deviceId: want at most "+strconv.Itoa(maxClientID)+" printable ASCII characters, such as a random UUID that the app keeps.", nil)
+	}
+	return nil
+}
+
 // reach is a checked address.
 type reach struct {
 	channel bell.Channel
@@ -24,9 +38,16 @@ type reach struct {
 	guessed bool
 }
 
+// apply gives the device its address and ends what was known against its push token. Which
+// server took a push for the very same token stays: that is proof, and what a client says
+// about it is not.
 func (r reach) apply(d *bell.Device) {
+	if !d.APNsServerConfirmed || d.Channel != r.channel || d.PushToken != r.token {
+		d.APNsServer, d.APNsServerGuessed, d.APNsServerConfirmed = r.server, r.guessed, false
+	}
 	d.Channel, d.PushToken = r.channel, r.token
-	d.APNsServer, d.APNsServerGuessed = r.server, r.guessed
+	acquit(d)
+	d.ForgottenAt, d.ForgottenFor = time.Time{}, ""
 }
 
 // channels maps what clients call their way of being reached. "gcm" is the name that

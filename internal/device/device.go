@@ -1,11 +1,14 @@
 // Package device keeps the registry of what can ring: it turns what clients say about
 // themselves into devices, and holds the rules by which a device is registered,
-// replaced and moved. It does not send anything.
+// replaced and moved, and by which what push providers say makes its token confirmed,
+// suspended or forgotten. It does not send anything. internal/device/DESIGN.md has the
+// rules with their reasons; judge, in rules.go, is the one place that decides them.
 package device
 
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/planetbell/planetbell/internal/bell"
@@ -16,25 +19,41 @@ import (
 // every 25 seconds, and each refresh is a write.
 const seenEvery = 5 * time.Minute
 
-// Config is what a Service is made of.
+// DefaultForgetUnseen is how long a device is kept that makes no contact: FCM ends a token
+// after as long.
+const DefaultForgetUnseen = 270 * 24 * time.Hour
+
+// Config is what a Service is made of. Only Store is needed.
 type Config struct {
-	Store Store
-	Now   func() time.Time // time.Now if nil
+	Store        Store
+	Log          *slog.Logger     // gets what becomes of push tokens, by their fingerprints; none if nil
+	Metrics      *Metrics         // unregistered ones if nil
+	ForgetUnseen time.Duration    // DefaultForgetUnseen if 0
+	Now          func() time.Time // time.Now if nil
 }
 
-// Service registers devices. It is safe for concurrent use.
+// Service registers devices. It is safe for concurrent use. Use Run to make it forget
+// devices that are gone.
 type Service struct {
-	store Store
-	now   func() time.Time
+	Config
+	shares *shares
 }
 
-// New makes a Service.
+// New makes a Service. It starts nothing.
 func New(c Config) *Service {
-	now := c.Now
-	if now == nil {
-		now = time.Now
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Service{store: c.Store, now: now}
+	if c.Metrics == nil {
+		c.Metrics = NewMetrics(nil)
+	}
+	if c.ForgetUnseen == 0 {
+		c.ForgetUnseen = DefaultForgetUnseen
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	return &Service{Config: c, shares: newShares()}
 }
 
 // Description is what a client says about its installation, in its own words.
@@ -42,6 +61,10 @@ type Description struct {
 	AppType    string // IOS, ANDROID, DESKTOPMAC, DESKTOPWIN, BROWSER, ...; free text
 	AppVersion string // free text; one official client sends the user ID here
 	AppID      string // bundle ID, when a project has several apps; official clients send none
+	// DeviceID is what the app calls this installation: at most 128 printable ASCII
+	// characters. The same ID in a new session of the same user is the same device.
+	// Official clients send none.
+	DeviceID string
 }
 
 // Address is how a client wants to be reached.
@@ -52,63 +75,100 @@ type Address struct {
 	APNsServer       string // production, development, sandbox; also the misspelt developmenet
 }
 
+// Notice is what a device is told when it makes contact: what had become of the push token
+// that it gave before. Zero when there is nothing to tell.
+type Notice struct {
+	Removed   string // the push token was removed; the provider's reason
+	Suspended string // the push token is rung only if the user has no other; the provider's reason
+}
+
+func (s *Service) notice(d *bell.Device) Notice {
+	switch {
+	case !d.ForgottenAt.IsZero():
+		return Notice{Removed: d.ForgottenFor}
+	case d.Suspended(s.Now()):
+		return Notice{Suspended: d.SuspendedFor}
+	}
+	return Notice{}
+}
+
 // Register records the installation behind an app token. Registering again changes
-// what is said and leaves the rest; it never fails because of what is said.
-func (s *Service) Register(ctx context.Context, id bell.Identity, d Description) error {
-	_, err := s.store.ChangeDevice(ctx, id.SessionID, func(current *bell.Device) (bell.Device, error) {
-		next := s.start(current, id)
-		describe(&next, d)
+// what is said and leaves the rest. The error kind is bell.Invalid when the DeviceID
+// cannot be one; nothing else that is said is a reason to refuse.
+func (s *Service) Register(ctx context.Context, id bell.Identity, d Description) (Notice, error) {
+	notice, err := s.change(ctx, id, d, func(*bell.Device) {
 		// RegisteredAt stays: it says when the push token was last given, and APNs' word that a
 		// token is dead is compared with it.
-		next.LastSeenAt = s.now()
-		return next, nil
 	})
 	if err != nil {
-		return fmt.Errorf("register a device of %s: %w", id.Owner.User, err)
+		return Notice{}, fmt.Errorf("register a device of %s: %w", id.Owner.User, err)
 	}
-	return nil
+	return notice, nil
 }
 
 // UpdateToken records how the installation can be reached. A device that was never
-// registered is created. The error kind is bell.Invalid when the address cannot be
-// one; the message says what to change.
-func (s *Service) UpdateToken(ctx context.Context, id bell.Identity, a Address) error {
+// registered is created. The error kind is bell.Invalid when the address or DeviceID
+// cannot be one; the message says what to change. The notice is about the push token
+// before this one.
+func (s *Service) UpdateToken(ctx context.Context, id bell.Identity, a Address) (Notice, error) {
 	reach, err := parseAddress(a)
 	if err != nil {
-		return err
+		return Notice{}, err
 	}
-	_, err = s.store.ChangeDevice(ctx, id.SessionID, func(current *bell.Device) (bell.Device, error) {
-		next := s.start(current, id)
-		describe(&next, a.Description)
-		reach.apply(&next)
+	notice, err := s.change(ctx, id, a.Description, func(next *bell.Device) {
+		reach.apply(next)
 		next.ExpiresAt = time.Time{}
 		if next.Channel == bell.LongPoll {
 			next.ExpiresAt = id.ExpiresAt
 		}
-		next.RegisteredAt, next.LastSeenAt = s.now(), s.now()
+		next.RegisteredAt = s.Now()
+	})
+	if err != nil {
+		return Notice{}, fmt.Errorf("update the push token of a device of %s: %w", id.Owner.User, err)
+	}
+	return notice, nil
+}
+
+// change writes the device that a client means, with what it says.
+func (s *Service) change(ctx context.Context, id bell.Identity, said Description, further func(*bell.Device)) (Notice, error) {
+	if err := checkClientID(said.DeviceID); err != nil {
+		return Notice{}, err
+	}
+	var notice Notice
+	key := Key{SessionID: id.SessionID, Owner: id.Owner, ClientID: said.DeviceID}
+	_, err := s.Store.ChangeDevice(ctx, key, func(known Known) (bell.Device, error) {
+		next := s.start(known, id)
+		notice = s.notice(&next)
+		describe(&next, said)
+		if said.DeviceID != "" {
+			next.ClientID = said.DeviceID
+		}
+		further(&next)
+		next.LastSeenAt = s.Now()
 		return next, nil
 	})
 	if err != nil {
-		return fmt.Errorf("update the push token of a device of %s: %w", id.Owner.User, err)
+		return Notice{}, err // not even looked at: the closure may still be at work on it
 	}
-	return nil
+	return notice, nil
 }
 
 // Polling says which device a long poll belongs to. A poll is itself the sign that
 // the device can be reached by long polling, because LINE's Apple demo starts to
-// poll before it has said so; a device with a push channel keeps that channel.
+// poll before it has said so; a device with a push channel keeps that channel unless
+// its push token was forgotten.
 func (s *Service) Polling(ctx context.Context, id bell.Identity) (string, error) {
-	known, err := s.store.DeviceBySession(ctx, id.SessionID)
-	if err == nil && known.Channel != "" && s.now().Sub(known.LastSeenAt) < seenEvery {
+	known, err := s.Store.DeviceBySession(ctx, id.SessionID)
+	if err == nil && hasWay(&known) && s.Now().Sub(known.LastSeenAt) < seenEvery {
 		return known.ID, nil
 	}
-	d, err := s.store.ChangeDevice(ctx, id.SessionID, func(current *bell.Device) (bell.Device, error) {
-		next := s.start(current, id)
-		if next.Channel == "" {
+	d, err := s.Store.ChangeDevice(ctx, Key{SessionID: id.SessionID, Owner: id.Owner}, func(known Known) (bell.Device, error) {
+		next := s.start(known, id)
+		if !hasWay(&next) {
 			next.Channel, next.ExpiresAt = bell.LongPoll, id.ExpiresAt
-			next.RegisteredAt = s.now()
+			next.RegisteredAt = s.Now()
 		}
-		next.LastSeenAt = s.now()
+		next.LastSeenAt = s.Now()
 		return next, nil
 	})
 	if err != nil {
@@ -142,11 +202,11 @@ func (s *Service) Add(ctx context.Context, project *bell.Project, n NewDevice) (
 	d := bell.Device{
 		ID:      bell.NewID(),
 		Owner:   bell.Owner{Environment: project.Environment, User: planet.UserRef{ServiceID: project.ServiceID, UserID: n.UserID}},
-		Project: project.Name, RegisteredAt: s.now(), LastSeenAt: s.now(),
+		Project: project.Name, RegisteredAt: s.Now(), LastSeenAt: s.Now(),
 	}
 	describe(&d, Description{AppType: n.AppType, AppID: n.AppID})
 	r.apply(&d)
-	if err := s.store.AddDevice(ctx, d); err != nil {
+	if err := s.Store.AddDevice(ctx, d); err != nil {
 		return bell.Device{}, fmt.Errorf("add a device of %s: %w", d.Owner.User, err)
 	}
 	return d, nil
@@ -154,24 +214,48 @@ func (s *Service) Add(ctx context.Context, project *bell.Project, n NewDevice) (
 
 // List returns a page of devices after the given ID, at most limit.
 func (s *Service) List(ctx context.Context, f Filter, after string, limit int) ([]bell.Device, error) {
-	return s.store.Devices(ctx, f, after, limit)
+	return s.Store.Devices(ctx, f, after, limit)
 }
 
 // Remove forgets a device; bell.NotFound when there is none with this ID.
 func (s *Service) Remove(ctx context.Context, id string) error {
-	return s.store.RemoveDevice(ctx, id)
+	return s.Store.RemoveDevice(ctx, id)
 }
 
-// start is the device to change: the current one, or a new one of this identity. A
-// session that now belongs to another project or user cannot be: its token says so.
-func (s *Service) start(current *bell.Device, id bell.Identity) bell.Device {
-	if current != nil {
-		return *current
+// hasWay reports whether a device has said how it is reached, and its push token was not
+// forgotten since.
+func hasWay(d *bell.Device) bool { return d.Channel == bell.LongPoll || d.PushToken != "" }
+
+// start is the device to change: that of the session, or that which the same user's client
+// called by the same ID in another session, or a new one. A session that now belongs to
+// another project or user cannot be: its token says so.
+//
+// When there are both, they are one installation. The older one's ID stays, because rings
+// under way and mailboxes know it; how to reach it is what the session said, if it did.
+func (s *Service) start(known Known, id bell.Identity) bell.Device {
+	session, older := known.OfSession, known.OfClient
+	switch {
+	case older == nil && session == nil:
+		return bell.Device{
+			ID: bell.NewID(), Owner: id.Owner, Project: id.Project.Name, SessionID: id.SessionID,
+			RegisteredAt: s.Now(), LastSeenAt: s.Now(),
+		}
+	case older == nil:
+		return *session
+	case session != nil && session.Channel != "":
+		next := *session
+		next.ID = older.ID
+		return next
 	}
-	return bell.Device{
-		ID: bell.NewID(), Owner: id.Owner, Project: id.Project.Name, SessionID: id.SessionID,
-		RegisteredAt: s.now(), LastSeenAt: s.now(),
+	next := *older
+	next.Project, next.SessionID = id.Project.Name, id.SessionID
+	if session != nil {
+		describe(&next, Description{AppType: session.AppType, AppVersion: session.AppVersion, AppID: session.AppID})
 	}
+	if next.Channel == bell.LongPoll {
+		next.ExpiresAt = id.ExpiresAt // it polls with this session's app token from now on
+	}
+	return next
 }
 
 // describe takes over what the client says, and keeps what it now leaves out.

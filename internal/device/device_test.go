@@ -1,7 +1,6 @@
 package device
 
 import (
-	"context"
 	"errors"
 	"strings"
 	"sync"
@@ -21,97 +20,6 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 var errDisk = errors.New("the disk is full")
-
-// fakeStore keeps devices by the rules of Store, each method under one lock.
-type fakeStore struct {
-	mu      sync.Mutex
-	devices map[string]bell.Device // by ID
-	writes  int
-	fail    error
-	page    Filter
-}
-
-func newService(t *testing.T) (*Service, *fakeStore) {
-	t.Helper()
-	store := &fakeStore{devices: map[string]bell.Device{}}
-	return New(Config{Store: store}), store
-}
-
-func (s *fakeStore) put(d bell.Device) {
-	for id, other := range s.devices {
-		if id != d.ID && d.PushToken != "" && other.PushToken == d.PushToken && other.Channel == d.Channel &&
-			other.Owner.Environment == d.Owner.Environment && other.Owner.User.ServiceID == d.Owner.User.ServiceID {
-			delete(s.devices, id)
-		}
-	}
-	s.devices[d.ID] = d
-	s.writes++
-}
-
-func (s *fakeStore) ofSession(id string) *bell.Device {
-	for _, d := range s.devices {
-		if d.SessionID == id {
-			return &d
-		}
-	}
-	return nil
-}
-
-func (s *fakeStore) ChangeDevice(_ context.Context, session string, change func(*bell.Device) (bell.Device, error)) (bell.Device, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.fail != nil {
-		return bell.Device{}, s.fail
-	}
-	if _, err := change(s.ofSession(session)); err != nil { // it may run more than once
-		return bell.Device{}, err
-	}
-	d, err := change(s.ofSession(session))
-	if err == nil {
-		s.put(d)
-	}
-	return d, err
-}
-
-func (s *fakeStore) AddDevice(_ context.Context, d bell.Device) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.fail == nil {
-		s.put(d)
-	}
-	return s.fail
-}
-
-func (s *fakeStore) RemoveDevice(_ context.Context, id string) error {
-	if _, ok := s.devices[id]; !ok {
-		return bell.NotFound
-	}
-	delete(s.devices, id)
-	return nil
-}
-
-func (s *fakeStore) Device(_ context.Context, id string) (bell.Device, error) {
-	if d, ok := s.devices[id]; ok {
-		return d, nil
-	}
-	return bell.Device{}, bell.NotFound
-}
-
-func (s *fakeStore) DeviceBySession(_ context.Context, id string) (bell.Device, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if d := s.ofSession(id); d != nil && s.fail == nil {
-		return *d, nil
-	}
-	return bell.Device{}, bell.NotFound
-}
-
-func (s *fakeStore) DevicesOf(context.Context, bell.Owner) ([]bell.Device, error) { return nil, s.fail }
-
-func (s *fakeStore) Devices(_ context.Context, f Filter, after string, limit int) ([]bell.Device, error) {
-	s.page = f
-	return make([]bell.Device, limit, limit+len(after)), s.fail
-}
 
 // only returns the one device there is.
 func (s *fakeStore) only(t *testing.T) bell.Device {
@@ -141,7 +49,7 @@ func TestRegister(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, store := newService(t)
 		id := identity("s1", "bob")
-		if err := s.Register(t.Context(), id, Description{AppType: "IOS", AppVersion: "1.0", AppID: "com.example"}); err != nil {
+		if _, err := s.Register(t.Context(), id, Description{AppType: "IOS", AppVersion: "1.0", AppID: "com.example"}); err != nil {
 			t.Fatal(err)
 		}
 		want := bell.Device{
@@ -153,12 +61,12 @@ func TestRegister(t *testing.T) {
 			t.Error(diff)
 		}
 		address := Address{NotificationType: "apnsvoip", Token: hexToken, APNsServer: "production"}
-		if err := s.UpdateToken(t.Context(), id, address); err != nil {
+		if _, err := s.UpdateToken(t.Context(), id, address); err != nil {
 			t.Fatal(err)
 		}
 		<-time.After(time.Minute)
 		long := strings.Repeat("ä", 100)
-		if err := s.Register(t.Context(), id, Description{AppVersion: long}); err != nil {
+		if _, err := s.Register(t.Context(), id, Description{AppVersion: long}); err != nil {
 			t.Fatal(err)
 		}
 		want.ID, want.AppVersion, want.LastSeenAt = first.ID, long[:bell.MaxText], time.Now() // RegisteredAt is the token's
@@ -209,7 +117,7 @@ func TestUpdateTokenTakesEachClientsWords(t *testing.T) {
 				{NotificationType: "lp"},
 				{NotificationType: test.kind, Token: test.token, APNsServer: test.server, Description: Description{AppType: "X"}},
 			} {
-				if err := s.UpdateToken(t.Context(), id, a); err != nil {
+				if _, err := s.UpdateToken(t.Context(), id, a); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -258,7 +166,7 @@ func TestAddressesThatCannotBeOnes(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			s, store := newService(t)
-			err := s.UpdateToken(t.Context(), identity("s1", "bob"), Address{NotificationType: test.kind, Token: test.token, APNsServer: test.server})
+			_, err := s.UpdateToken(t.Context(), identity("s1", "bob"), Address{NotificationType: test.kind, Token: test.token, APNsServer: test.server})
 			if test.ok != (err == nil) || !test.ok && (bell.KindOf(err) != bell.Invalid || store.writes != 0) {
 				t.Fatalf("error %v, %d writes", err, store.writes)
 			}
@@ -275,7 +183,7 @@ func TestAddressesThatCannotBeOnes(t *testing.T) {
 func TestSharedPhoneMovesToItsNewUser(t *testing.T) {
 	s, store := newService(t)
 	for _, id := range []bell.Identity{identity("s1", "alice"), identity("s2", "bob")} {
-		if err := s.UpdateToken(t.Context(), id, Address{NotificationType: "apnsvoip", Token: hexToken}); err != nil {
+		if _, err := s.UpdateToken(t.Context(), id, Address{NotificationType: "apnsvoip", Token: hexToken}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -316,7 +224,7 @@ func TestPolling(t *testing.T) {
 		if d := store.only(t); !d.Reachable(id.ExpiresAt.Add(-1)) || d.Reachable(id.ExpiresAt) {
 			t.Errorf("a polling device ends with its app token: %+v", d)
 		}
-		if err := s.UpdateToken(t.Context(), id, Address{NotificationType: "apnsvoip", Token: hexToken}); err != nil {
+		if _, err := s.UpdateToken(t.Context(), id, Address{NotificationType: "apnsvoip", Token: hexToken}); err != nil {
 			t.Fatal(err)
 		}
 		<-time.After(seenEvery)
@@ -334,12 +242,12 @@ func TestRegisterUpdateAndPollAtOnce(t *testing.T) {
 		polled := make([]string, 4)
 		var work sync.WaitGroup
 		work.Go(func() {
-			if err := s.Register(t.Context(), id, Description{AppType: "IOS"}); err != nil {
+			if _, err := s.Register(t.Context(), id, Description{AppType: "IOS"}); err != nil {
 				t.Error(err)
 			}
 		})
 		work.Go(func() {
-			if err := s.UpdateToken(t.Context(), id, Address{NotificationType: "apnsvoip", Token: hexToken}); err != nil {
+			if _, err := s.UpdateToken(t.Context(), id, Address{NotificationType: "apnsvoip", Token: hexToken}); err != nil {
 				t.Error(err)
 			}
 		})
@@ -404,10 +312,9 @@ func TestStoreFailuresAreReported(t *testing.T) {
 	id := identity("s1", "bob")
 	_, polling := s.Polling(t.Context(), id)
 	_, add := s.Add(t.Context(), id.Project, NewDevice{UserID: "bob", Channel: bell.FCM, PushToken: "x"})
-	for name, err := range map[string]error{
-		"register": s.Register(t.Context(), id, Description{}), "polling": polling, "add": add,
-		"update": s.UpdateToken(t.Context(), id, Address{NotificationType: "lp"}),
-	} {
+	_, register := s.Register(t.Context(), id, Description{})
+	_, update := s.UpdateToken(t.Context(), id, Address{NotificationType: "lp"})
+	for name, err := range map[string]error{"register": register, "polling": polling, "add": add, "update": update} {
 		if !errors.Is(err, errDisk) || !strings.Contains(err.Error(), "svc/bob") {
 			t.Errorf("%s: %v", name, err)
 		}

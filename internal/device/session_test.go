@@ -13,7 +13,7 @@ func TestDeviceOf(t *testing.T) {
 	if _, err := s.DeviceOf(t.Context(), id); !errors.Is(err, bell.NotFound) {
 		t.Errorf("without a device: %v", err)
 	}
-	if err := s.Register(t.Context(), id, Description{}); err != nil {
+	if _, err := s.Register(t.Context(), id, Description{}); err != nil {
 		t.Fatal(err)
 	}
 	writes := store.writes

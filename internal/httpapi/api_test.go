@@ -64,17 +64,17 @@ func (f accounts) AccessToken(ctx context.Context, id bell.Identity) (planet.Sec
 }
 
 type devices struct {
-	register    func(context.Context, bell.Identity, device.Description) error
-	updateToken func(context.Context, bell.Identity, device.Address) error
+	register    func(context.Context, bell.Identity, device.Description) (device.Notice, error)
+	updateToken func(context.Context, bell.Identity, device.Address) (device.Notice, error)
 	polling     func(context.Context, bell.Identity) (string, error)
 	deviceOf    func(context.Context, bell.Identity) (string, error)
 }
 
-func (f devices) Register(ctx context.Context, id bell.Identity, d device.Description) error {
+func (f devices) Register(ctx context.Context, id bell.Identity, d device.Description) (device.Notice, error) {
 	return f.register(ctx, id, d)
 }
 
-func (f devices) UpdateToken(ctx context.Context, id bell.Identity, a device.Address) error {
+func (f devices) UpdateToken(ctx context.Context, id bell.Identity, a device.Address) (device.Notice, error) {
 	return f.updateToken(ctx, id, a)
 }
 
@@ -172,10 +172,14 @@ func newWorld(t testing.TB) *world {
 		accessToken: func(context.Context, bell.Identity) (planet.Secret, error) { return planet.Secret(gatewayToken), nil },
 	}
 	w.devices = devices{
-		register:    func(context.Context, bell.Identity, device.Description) error { return nil },
-		updateToken: func(context.Context, bell.Identity, device.Address) error { return nil },
-		polling:     func(context.Context, bell.Identity) (string, error) { return "device-1", nil },
-		deviceOf:    func(context.Context, bell.Identity) (string, error) { return "device-1", nil },
+		register: func(context.Context, bell.Identity, device.Description) (device.Notice, error) {
+			return device.Notice{}, nil
+		},
+		updateToken: func(context.Context, bell.Identity, device.Address) (device.Notice, error) {
+			return device.Notice{}, nil
+		},
+		polling:  func(context.Context, bell.Identity) (string, error) { return "device-1", nil },
+		deviceOf: func(context.Context, bell.Identity) (string, error) { return "device-1", nil },
 	}
 	w.receipts = receipts{receive: func(context.Context, bell.Receipt) error { return nil }}
 	w.calls = calls{

@@ -149,8 +149,12 @@ func TestContractAndRoutesAgree(t *testing.T) {
 func (w *world) everything(err error) {
 	w.accounts.signUp = func(context.Context, account.SignUp) (planet.Secret, error) { return "", err }
 	w.accounts.accessToken = func(context.Context, bell.Identity) (planet.Secret, error) { return "", err }
-	w.devices.register = func(context.Context, bell.Identity, device.Description) error { return err }
-	w.devices.updateToken = func(context.Context, bell.Identity, device.Address) error { return err }
+	w.devices.register = func(context.Context, bell.Identity, device.Description) (device.Notice, error) {
+		return device.Notice{}, err
+	}
+	w.devices.updateToken = func(context.Context, bell.Identity, device.Address) (device.Notice, error) {
+		return device.Notice{}, err
+	}
 	w.receipts.receive = func(context.Context, bell.Receipt) error { return err }
 	w.calls.ring = func(context.Context, *bell.Project, planet.NotifyCallback) (call.RingResult, error) {
 		return call.RingResult{}, err
@@ -229,8 +233,8 @@ func causeOf(err error) string {
 func (w *world) panicWith(value any) {
 	w.accounts.signUp = func(context.Context, account.SignUp) (planet.Secret, error) { panic(value) }
 	w.accounts.accessToken = func(context.Context, bell.Identity) (planet.Secret, error) { panic(value) }
-	w.devices.register = func(context.Context, bell.Identity, device.Description) error { panic(value) }
-	w.devices.updateToken = func(context.Context, bell.Identity, device.Address) error { panic(value) }
+	w.devices.register = func(context.Context, bell.Identity, device.Description) (device.Notice, error) { panic(value) }
+	w.devices.updateToken = func(context.Context, bell.Identity, device.Address) (device.Notice, error) { panic(value) }
 	w.receipts.receive = func(context.Context, bell.Receipt) error { panic(value) }
 	w.calls.ring = func(context.Context, *bell.Project, planet.NotifyCallback) (call.RingResult, error) { panic(value) }
 	w.calls.end = func(context.Context, *bell.Project, planet.CallEvent) error { panic(value) }
@@ -261,6 +265,7 @@ func TestRefusals(t *testing.T) {
 		{"device with a bad token", "POST", "/v2/register_device", `{}`, as(appToken + "x"), 401, "register again"},
 		{"device with Basic", "POST", "/v2/register_device", `{}`, []string{"Authorization", "Basic " + appToken}, 401, "Authorization"},
 		{"device type as a number", "POST", "/v2/register_device", `{"appType":1}`, as(appToken), 400, "appType"},
+		{"device ID as a number", "POST", "/v2/register_device", `{"deviceId":1}`, as(appToken), 400, "deviceId"},
 		{"app ID as a number", "POST", "/v2/register_device", `{"appId":1}`, as(appToken), 400, "appId"},
 		{"broken device", "POST", "/v2/register_device", `{`, as(appToken), 400, "JSON"},
 		{"address without a token", "POST", "/v2/update_notification_token", `{}`, nil, 401, "Authorization"},

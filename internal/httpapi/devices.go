@@ -19,10 +19,11 @@ func (a *api) registerDevice(w http.ResponseWriter, r *http.Request, id bell.Ide
 	if err != nil {
 		return err
 	}
-	if err := a.services.Devices.Register(r.Context(), id, said); err != nil {
+	notice, err := a.services.Devices.Register(r.Context(), id, said)
+	if err != nil {
 		return err
 	}
-	a.succeed(w, r, empty)
+	a.succeed(w, r, contact(notice))
 	return nil
 }
 
@@ -37,11 +38,19 @@ func (a *api) updateNotificationToken(w http.ResponseWriter, r *http.Request, id
 	if err != nil {
 		return err
 	}
-	if err := a.services.Devices.UpdateToken(r.Context(), id, address); err != nil {
+	notice, err := a.services.Devices.UpdateToken(r.Context(), id, address)
+	if err != nil {
 		return err
 	}
-	a.succeed(w, r, empty)
+	a.succeed(w, r, contact(notice))
 	return nil
+}
+
+// contact is the data of an answer to a device: empty as LINE's clients know it, unless
+// something has become of the push token that the device gave before.
+type contact struct {
+	Removed   string `json:"pushTokenRemoved,omitempty"`
+	Suspended string `json:"pushTokenSuspended,omitempty"`
 }
 
 // description reads what a client says about itself. appVer is free text: LINE's
@@ -55,7 +64,11 @@ func description(body object) (device.Description, error) {
 	if err != nil {
 		return device.Description{}, err
 	}
-	return device.Description{AppType: appType, AppVersion: body.remark("appVer"), AppID: appID}, nil
+	deviceID, err := body.text("deviceId") // ours: LINE's clients send none
+	if err != nil {
+		return device.Description{}, err
+	}
+	return device.Description{AppType: appType, AppVersion: body.remark("appVer"), AppID: appID, DeviceID: deviceID}, nil
 }
 
 func readAddress(body object) (device.Address, error) {

@@ -25,7 +25,7 @@ func FuzzBodies(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, body string) {
 		w := newWorld(t)
-		w.devices.register = func(_ context.Context, _ bell.Identity, d device.Description) error {
+		w.devices.register = func(_ context.Context, _ bell.Identity, d device.Description) (device.Notice, error) {
 			var sent map[string]json.RawMessage
 			if err := json.Unmarshal([]byte(body), &sent); err != nil {
 				t.Errorf("%q is not an object and reached the registry", body)
@@ -34,7 +34,7 @@ func FuzzBodies(f *testing.F) {
 			if err := json.Unmarshal(sent["appType"], &text); err == nil && text != d.AppType {
 				t.Errorf("appType %q arrived as %q", text, d.AppType)
 			}
-			return nil
+			return device.Notice{}, nil
 		}
 		for _, path := range []string{"/v2/register_user", "/v2/register_device", "/v2/update_notification_token"} {
 			out := w.do("POST", path, body, as(appToken)...)

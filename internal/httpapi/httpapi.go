@@ -45,8 +45,9 @@ type Accounts interface {
 
 // Devices keeps what can ring.
 type Devices interface {
-	Register(ctx context.Context, id bell.Identity, said device.Description) error
-	UpdateToken(ctx context.Context, id bell.Identity, address device.Address) error
+	// Register and UpdateToken return what had become of the push token given before.
+	Register(ctx context.Context, id bell.Identity, said device.Description) (device.Notice, error)
+	UpdateToken(ctx context.Context, id bell.Identity, address device.Address) (device.Notice, error)
 	// Polling returns the device that a long poll of this identity belongs to.
 	Polling(ctx context.Context, id bell.Identity) (deviceID string, err error)
 	// DeviceOf returns the identity's device, or bell.NotFound. It changes nothing.

@@ -61,7 +61,10 @@ func TestPanicsTellWhereAndNotWhat(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			w := newWorld(t)
-			w.devices.register = func(context.Context, bell.Identity, device.Description) error { test.value(); return nil }
+			w.devices.register = func(context.Context, bell.Identity, device.Description) (device.Notice, error) {
+				test.value()
+				return device.Notice{}, nil
+			}
 			out := w.do("POST", "/v2/register_device", `{}`, as(appToken)...)
 			out.want(t, http.StatusInternalServerError)
 			line := w.lines()[0]

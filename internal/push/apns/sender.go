@@ -73,9 +73,6 @@ func (s *Sender) Send(ctx context.Context, ring *bell.Ring, try delivery.Try) be
 	defer cancel()
 	request := s.request(ring, token, now)
 	o := s.client.send(ctx, request, body, try.Spare)
-	if o.Verdict == bell.RetryOtherHost && !ring.Device.APNsServerGuessed {
-		o.Verdict = bell.Rejected // the client named the environment; only a guess is tried elsewhere
-	}
 	if o.Verdict == bell.Accepted && o.ProviderID == "" {
 		o.ProviderID = ring.Delivery.ID
 	}

@@ -127,7 +127,7 @@ func answers() []pushtest.Answer {
 	list := []pushtest.Answer{
 		{Name: "200", Status: 200, Want: bell.Outcome{Verdict: bell.Accepted, Status: 200, Token: keep}},
 		reason(400, "BadCollapseId", no, keep, bell.AlarmBug),
-		reason(400, "BadDeviceToken", no, check, bell.AlarmCount),
+		reason(400, "BadDeviceToken", bell.RetryOtherHost, check, bell.AlarmCount),
 		reason(400, "BadExpirationDate", no, keep, bell.AlarmBug),
 		reason(400, "BadMessageId", no, keep, bell.AlarmBug),
 		reason(400, "BadPriority", no, keep, bell.AlarmBug),
@@ -181,11 +181,6 @@ func specialAnswers() []pushtest.Answer {
 		}
 	}
 	return []pushtest.Answer{
-		{
-			Name: "BadDeviceToken of a guessed environment", Status: 400, Body: `{"reason":"BadDeviceToken"}`,
-			Change: func(r *bell.Ring) { r.Device.APNsServerGuessed = true },
-			Want:   bell.Outcome{Verdict: bell.RetryOtherHost, Reason: "BadDeviceToken", Status: 400, Token: bell.TokenCheck, Alarm: bell.AlarmCount},
-		},
 		gone("a timestamp", "1767225600123", time.UnixMilli(1767225600123).UTC()),
 		gone("a timestamp of the year 9999", "253402300799000", time.Time{}),
 		gone("a negative timestamp", "-5", time.Time{}),

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/planetbell/planetbell/internal/bell"
 	"github.com/planetbell/planetbell/internal/device"
@@ -14,28 +15,33 @@ const selectDevice = `SELECT ` + deviceColumns + ` FROM devices v `
 // noDevice is what the operator or a client reads when there is none.
 const noDevice = "There is no such device."
 
+const deviceOfSession = selectDevice + `WHERE v.session_id = ? AND v.session_id <> ''`
+
+const deviceOfClient = selectDevice + `WHERE v.client_id = ? AND v.client_id <> ''
+	AND v.user_id = ? AND v.service_id = ? AND v.environment = ?`
+
 // ChangeDevice implements device.Store.
-func (s *Store) ChangeDevice(ctx context.Context, sessionID string, change func(*bell.Device) (bell.Device, error)) (bell.Device, error) {
+func (s *Store) ChangeDevice(ctx context.Context, key device.Key, change func(device.Known) (bell.Device, error)) (bell.Device, error) {
 	var written bell.Device
 	err := s.writer.submit(ctx, "change a device", func(l *link) error {
-		var current bell.Device
-		found := false
-		if sessionID != "" { // operators' devices have no session, and are nobody's current one
-			var err error
-			if found, err = l.one(selectDevice+`WHERE v.session_id = ? AND v.session_id <> ''`, into(deviceFields(&current)), sessionID); err != nil {
-				return fmt.Errorf("read the device of a session: %w", err)
+		known, err := knownDevices(l, key)
+		if err != nil {
+			return err
+		}
+		var ids []string
+		for _, d := range []*bell.Device{known.OfSession, known.OfClient} {
+			if d != nil {
+				ids = append(ids, d.ID)
 			}
 		}
-		var argument *bell.Device
-		id := current.ID
-		if found {
-			argument = &current
-		}
-		next, err := change(argument)
+		next, err := change(known)
 		if err != nil {
 			return unchanged{err}
 		}
-		if found && next.ID != id {
+		for _, id := range ids {
+			if id == next.ID {
+				continue
+			}
 			if _, err := l.exec(`DELETE FROM devices WHERE id = ?`, id); err != nil {
 				return fmt.Errorf("replace a device: %w", err)
 			}
@@ -47,6 +53,79 @@ func (s *Store) ChangeDevice(ctx context.Context, sessionID string, change func(
 		return bell.Device{}, err // not written: the closure may still be at work on it
 	}
 	return kept(written), nil
+}
+
+// knownDevices reads what a key finds.
+func knownDevices(l *link, key device.Key) (device.Known, error) {
+	var known device.Known
+	if key.SessionID != "" { // operators' devices have no session, and are nobody's current one
+		d := new(bell.Device)
+		found, err := l.one(deviceOfSession, into(deviceFields(d)), key.SessionID)
+		if err != nil {
+			return known, fmt.Errorf("read the device of a session: %w", err)
+		}
+		if found {
+			known.OfSession = d
+		}
+	}
+	if key.ClientID != "" {
+		d := new(bell.Device)
+		o := key.Owner
+		found, err := l.one(deviceOfClient, into(deviceFields(d)), key.ClientID, o.User.UserID, o.User.ServiceID, string(o.Environment))
+		if err != nil {
+			return known, fmt.Errorf("read the device that a client names: %w", err)
+		}
+		if found && (known.OfSession == nil || known.OfSession.ID != d.ID) {
+			known.OfClient = d
+		}
+	}
+	return known, nil
+}
+
+// AmendDevice implements device.Store.
+func (s *Store) AmendDevice(ctx context.Context, id string, change func(bell.Device) (bell.Device, bool)) error {
+	return s.writer.submit(ctx, "amend a device", func(l *link) error {
+		var current bell.Device
+		found, err := l.one(selectDevice+`WHERE v.id = ?`, into(deviceFields(&current)), id)
+		if err := must(found, err, noDevice); err != nil {
+			return refuse(err)
+		}
+		next, write := change(current)
+		if !write {
+			return nil
+		}
+		l.erased = l.erased || next.PushToken != current.PushToken
+		return writeDevice(l, next, `INSERT OR REPLACE`)
+	})
+}
+
+// PruneDevices implements device.Store.
+func (s *Store) PruneDevices(ctx context.Context, unseenSince time.Time, limit int) ([]bell.Device, error) {
+	var removed []bell.Device
+	err := s.writer.submit(ctx, "prune devices", func(l *link) error {
+		removed = nil
+		err := l.each(selectDevice+`WHERE v.last_seen_at < ? AND v.session_id <> '' ORDER BY v.last_seen_at LIMIT ?`,
+			func(row scanner) error {
+				var d bell.Device
+				err := row.Scan(deviceFields(&d)...)
+				removed = append(removed, d)
+				return err
+			}, micros(unseenSince), max(limit, 0))
+		if err != nil {
+			return fmt.Errorf("look for devices without contact: %w", err)
+		}
+		for i := range removed {
+			if _, err := l.exec(`DELETE FROM devices WHERE id = ?`, removed[i].ID); err != nil {
+				return fmt.Errorf("remove a device without contact: %w", err)
+			}
+			l.erased = true
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err // removed is not even looked at: the closure may still be at work on it
+	}
+	return removed, nil
 }
 
 // AddDevice implements device.Store.
@@ -66,11 +145,14 @@ func writeDevice(l *link, d bell.Device, insert string) error {
 		}
 	}
 	_, err := l.exec(insert+` INTO devices (id, environment, service_id, user_id, project, session_id, app_type, app_version,
-		app_id, channel, push_token, apns_server, apns_server_guessed, registered_at, last_seen_at, expires_at)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+		app_id, channel, push_token, apns_server, apns_server_guessed, registered_at, last_seen_at, expires_at,
+		client_id, apns_server_confirmed, strikes, struck_at, suspended_until, suspended_for, forgotten_at, forgotten_for)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
 		d.ID, string(o.Environment), o.User.ServiceID, o.User.UserID, d.Project, d.SessionID, d.AppType, d.AppVersion,
 		d.AppID, string(d.Channel), d.PushToken.Reveal(), string(d.APNsServer), d.APNsServerGuessed,
-		micros(d.RegisteredAt), micros(d.LastSeenAt), micros(d.ExpiresAt))
+		micros(d.RegisteredAt), micros(d.LastSeenAt), micros(d.ExpiresAt),
+		d.ClientID, d.APNsServerConfirmed, d.Strikes, micros(d.StruckAt), micros(d.SuspendedUntil), d.SuspendedFor,
+		micros(d.ForgottenAt), d.ForgottenFor)
 	if err != nil {
 		return fmt.Errorf("write a device: %w", err)
 	}
@@ -79,9 +161,9 @@ func writeDevice(l *link, d bell.Device, insert string) error {
 
 // kept returns the device as it will be read again: times in microseconds, UTC.
 func kept(d bell.Device) bell.Device {
-	d.RegisteredAt = fromMicros(micros(d.RegisteredAt))
-	d.LastSeenAt = fromMicros(micros(d.LastSeenAt))
-	d.ExpiresAt = fromMicros(micros(d.ExpiresAt))
+	for _, t := range []*time.Time{&d.RegisteredAt, &d.LastSeenAt, &d.ExpiresAt, &d.StruckAt, &d.SuspendedUntil, &d.ForgottenAt} {
+		*t = fromMicros(micros(*t))
+	}
 	return d
 }
 
@@ -101,7 +183,7 @@ func (s *Store) Device(ctx context.Context, id string) (bell.Device, error) {
 
 // DeviceBySession implements device.Store.
 func (s *Store) DeviceBySession(ctx context.Context, sessionID string) (bell.Device, error) {
-	return s.oneDevice(ctx, selectDevice+`WHERE v.session_id = ? AND v.session_id <> ''`, sessionID)
+	return s.oneDevice(ctx, deviceOfSession, sessionID)
 }
 
 func (s *Store) oneDevice(ctx context.Context, query, key string) (d bell.Device, err error) {

@@ -47,8 +47,13 @@ func methods(t *testing.T, s *Store) map[string]func() error {
 		"RestoreSession": func() error { return s.RestoreSession(ctx, bell.User{Owner: owner}, session) },
 		"Session":        func() error { return failed(s.Session(ctx, "session")) },
 		"ChangeDevice": func() error {
-			return failed(s.ChangeDevice(ctx, "session", func(*bell.Device) (bell.Device, error) { return d, nil }))
+			key := device.Key{SessionID: "session", Owner: owner, ClientID: "installation"}
+			return failed(s.ChangeDevice(ctx, key, func(device.Known) (bell.Device, error) { return d, nil }))
 		},
+		"AmendDevice": func() error {
+			return s.AmendDevice(ctx, d.ID, func(bell.Device) (bell.Device, bool) { return d, true })
+		},
+		"PruneDevices":    func() error { return failed(s.PruneDevices(ctx, c.Deadline, 1)) },
 		"AddDevice":       func() error { return s.AddDevice(ctx, bell.Device{ID: "new"}) },
 		"RemoveDevice":    func() error { return s.RemoveDevice(ctx, spare.ID) },
 		"Device":          func() error { return failed(s.Device(ctx, d.ID)) },
@@ -80,7 +85,7 @@ func TestMissingTable(t *testing.T) {
 	for table, needed := range map[string]string{
 		"users":      "OpenSession, RestoreSession",
 		"sessions":   "OpenSession, RestoreSession, Session",
-		"devices":    "AddDevice, Call, ChangeDevice, ClaimDeliveries, Device, DeviceBySession, Devices, DevicesOf, OpenSession, RemoveDevice",
+		"devices":    "AddDevice, AmendDevice, Call, ChangeDevice, ClaimDeliveries, Device, DeviceBySession, Devices, DevicesOf, OpenSession, PruneDevices, RemoveDevice",
 		"calls":      "BeginCall, BeginCall late, Call, Calls, ClaimDeliveries, EndCall, EndCall unseen, ExpireDeliveries, Journal, RecordReceipt",
 		"deliveries": "BeginCall, Call, ClaimDeliveries, EndCall, ExpireDeliveries, RecordAttempt, RecordReceipt",
 		"attempts":   "Call, RecordAttempt, RecordReceipt",
@@ -122,6 +127,8 @@ func TestMethodsAreAllOrNothing(t *testing.T) {
 		"OpenSession":    `BEFORE INSERT ON sessions`,
 		"RestoreSession": `BEFORE INSERT ON sessions`,
 		"ChangeDevice":   `BEFORE INSERT ON devices`,
+		"AmendDevice":    `BEFORE INSERT ON devices`,
+		"PruneDevices":   `BEFORE DELETE ON devices`,
 		"BeginCall":      `BEFORE INSERT ON deliveries`,
 		"EndCall":        `BEFORE UPDATE ON deliveries`,
 		"EndCall unseen": `BEFORE INSERT ON calls`,

@@ -3,6 +3,8 @@ package sqlite
 import (
 	"bytes"
 	"context"
+	"errors"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -12,6 +14,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/pressly/goose/v3"
 
 	"github.com/planetbell/planetbell/internal/bell"
 	"github.com/planetbell/planetbell/internal/delivery"
@@ -292,4 +295,39 @@ func secretsKept(t *testing.T, s *Store) (n int) {
 		t.Fatal(err)
 	}
 	return n
+}
+
+// Devices of an older schema stay, and a newer one can be taken back.
+func TestDevicesSurviveTheirMigration(t *testing.T) {
+	config := Config{Path: filepath.Join(t.TempDir(), "bell.db"), Log: testlog.New(t)}
+	s, err := Open(t.Context(), config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := bell.Device{ID: "old", SessionID: "session", PushToken: planet.Secret(testlog.HexSecret(1, 64)), APNsServerGuessed: true}
+	newer := want
+	newer.ClientID, newer.APNsServerConfirmed, newer.Strikes = "phone", true, 2
+	if err := errors.Join(s.AddDevice(t.Context(), newer), s.Close()); err != nil {
+		t.Fatal(err)
+	}
+	db, err := openPool(config.Path, writerPragmas, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	folder, _ := fs.Sub(migrations, "migrations")
+	provider, err := goose.NewProvider(goose.DialectSQLite3, db, folder, goose.WithDisableGlobalRegistry(true))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, down := provider.DownTo(t.Context(), 1)
+	if err := errors.Join(down, db.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if s, err = Open(t.Context(), config); err != nil {
+		t.Fatal(err)
+	}
+	got, err := s.Device(t.Context(), "old")
+	if err := errors.Join(err, s.Close()); err != nil || got != want {
+		t.Errorf("the old device is %+v, %v", got, err)
+	}
 }

@@ -113,7 +113,8 @@ func sessionFields(s *bell.Session) []any {
 
 const deviceColumns = "v.id, v.environment, v.service_id, v.user_id, v.project, v.session_id, " +
 	"v.app_type, v.app_version, v.app_id, v.channel, v.push_token, v.apns_server, v.apns_server_guessed, " +
-	"v.registered_at, v.last_seen_at, v.expires_at"
+	"v.registered_at, v.last_seen_at, v.expires_at, v.client_id, v.apns_server_confirmed, " +
+	"v.strikes, v.struck_at, v.suspended_until, v.suspended_for, v.forgotten_at, v.forgotten_for"
 
 func deviceFields(d *bell.Device) []any {
 	return []any{
@@ -122,6 +123,12 @@ func deviceFields(d *bell.Device) []any {
 		at{&d.RegisteredAt},
 		at{&d.LastSeenAt},
 		at{&d.ExpiresAt},
+		&d.ClientID, &d.APNsServerConfirmed, &d.Strikes,
+		at{&d.StruckAt},
+		at{&d.SuspendedUntil},
+		&d.SuspendedFor,
+		at{&d.ForgottenAt},
+		&d.ForgottenFor,
 	}
 }
 

@@ -69,6 +69,7 @@ func TestPlans(t *testing.T) {
 		s.OpenSession(ctx, bell.User{Owner: owner}, bell.Session{ID: "1", Owner: owner}, rule),
 		s.RestoreSession(ctx, bell.User{Owner: owner}, bell.Session{ID: "2", Owner: owner}),
 		s.AddDevice(ctx, bell.Device{ID: deliveries[0].DeviceID, PushToken: "t"}),
+		s.AmendDevice(ctx, deliveries[0].DeviceID, func(d bell.Device) (bell.Device, bool) { return d, true }),
 		s.RecordAttempt(ctx, deliveries[0], bell.Attempt{Number: 1}),
 		failed(s.RecordReceipt(ctx, bell.Receipt{Environment: c.Environment, SessionID: c.SessionID, DeviceID: deliveries[0].DeviceID})),
 		s.EndCall(ctx, c, bell.JournalEntry{}), s.EndCall(ctx, other, bell.JournalEntry{}),
@@ -80,6 +81,11 @@ func TestPlans(t *testing.T) {
 	for _, run := range []func() error{
 		func() error { return failed(s.ExpireDeliveries(ctx, c.NotifiedAt)) },
 		func() error { return failed(s.Session(ctx, "1")) },
+		func() error { return failed(s.PruneDevices(ctx, c.NotifiedAt, 1)) },
+		func() error {
+			key := device.Key{SessionID: "1", Owner: owner, ClientID: "c"}
+			return failed(s.ChangeDevice(ctx, key, func(device.Known) (bell.Device, error) { return bell.Device{ID: "1"}, nil }))
+		},
 		func() error { return failed(s.DevicesOf(ctx, owner)) },
 		func() error { return failed(s.Devices(ctx, device.Filter{}, "", 1)) },
 		func() error { return failed(s.Devices(ctx, full, "", 1)) },

@@ -79,9 +79,9 @@ func deviceHostile(t *testing.T, s Store) {
 
 func deviceChange(t *testing.T, s Store) {
 	first := newDevice("ann", 1)
-	_, err := s.ChangeDevice(t.Context(), first.SessionID, func(current *bell.Device) (bell.Device, error) {
-		if current != nil {
-			t.Errorf("a new session has a device already: %s", current.ID)
+	_, err := s.ChangeDevice(t.Context(), device.Key{SessionID: first.SessionID}, func(known device.Known) (bell.Device, error) {
+		if known.OfSession != nil {
+			t.Errorf("a new session has a device already: %s", known.OfSession.ID)
 		}
 		return first, nil
 	})
@@ -89,11 +89,11 @@ func deviceChange(t *testing.T, s Store) {
 
 	second := first
 	second.AppVersion, second.Channel, second.PushToken, second.ExpiresAt = "2.0", bell.LongPoll, "", time.Time{}
-	got, err := s.ChangeDevice(t.Context(), first.SessionID, func(current *bell.Device) (bell.Device, error) {
-		if current == nil {
+	got, err := s.ChangeDevice(t.Context(), device.Key{SessionID: first.SessionID}, func(known device.Known) (bell.Device, error) {
+		if known.OfSession == nil {
 			return bell.Device{}, errors.New("the device is missing")
 		}
-		same(t, "the current device", *current, first)
+		same(t, "the current device", *known.OfSession, first)
 		return second, nil
 	})
 	ok(t, "ChangeDevice", err)
@@ -117,7 +117,7 @@ func deviceChangeError(t *testing.T, s Store) {
 	add(t, s, d)
 	refused := errors.New("refused by the test")
 	for _, session := range []string{d.SessionID, "a session without a device"} {
-		_, err := s.ChangeDevice(t.Context(), session, func(*bell.Device) (bell.Device, error) {
+		_, err := s.ChangeDevice(t.Context(), device.Key{SessionID: session}, func(device.Known) (bell.Device, error) {
 			stolen := d
 			stolen.PushToken, stolen.AppType = victim.PushToken, "changed"
 			return stolen, refused
@@ -136,8 +136,8 @@ func deviceConcurrentChanges(t *testing.T, s Store) {
 	d.AppVersion = ""
 	add(t, s, d)
 	together(writers, func(int) {
-		_, err := s.ChangeDevice(t.Context(), d.SessionID, func(current *bell.Device) (bell.Device, error) {
-			next := *current
+		_, err := s.ChangeDevice(t.Context(), device.Key{SessionID: d.SessionID}, func(known device.Known) (bell.Device, error) {
+			next := *known.OfSession
 			next.AppVersion += "x"
 			return next, nil
 		})
@@ -204,7 +204,7 @@ func deviceTokenRace(t *testing.T, s Store) {
 	together(users, func(i int) {
 		d := newDevice(fmt.Sprintf("user-%d", i), i)
 		d.PushToken = token
-		_, err := s.ChangeDevice(t.Context(), d.SessionID, func(*bell.Device) (bell.Device, error) { return d, nil })
+		_, err := s.ChangeDevice(t.Context(), device.Key{SessionID: d.SessionID}, func(device.Known) (bell.Device, error) { return d, nil })
 		if err != nil {
 			t.Errorf("ChangeDevice: %v", err)
 		}
@@ -238,8 +238,8 @@ func deviceNoSession(t *testing.T, s Store) {
 	}
 	_, err := s.DeviceBySession(t.Context(), "")
 	wantKind(t, "DeviceBySession", err, bell.NotFound)
-	_, err = s.ChangeDevice(t.Context(), "", func(current *bell.Device) (bell.Device, error) {
-		if current != nil {
+	_, err = s.ChangeDevice(t.Context(), device.Key{SessionID: ""}, func(known device.Known) (bell.Device, error) {
+		if known.OfSession != nil {
 			t.Error("an operator's device was taken for that of no session")
 		}
 		return bell.Device{}, bell.E(bell.Forbidden, "Not without a session.", nil)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/planetbell/planetbell/internal/bell"
 	"github.com/planetbell/planetbell/internal/delivery"
+	"github.com/planetbell/planetbell/internal/device"
 	"github.com/planetbell/planetbell/planet"
 )
 
@@ -33,14 +34,14 @@ type modelled struct {
 // delivery's life: pending and sending move, accepted replaces what was not known to have
 // reached the device, received replaces everything, and the rest stays for good.
 func deliveryStates(t *testing.T, s Store) {
-	device := newDevice("bob", 1)
-	add(t, s, device)
+	bobs := newDevice("bob", 1)
+	add(t, s, bobs)
 	states := []bell.DeliveryState{
 		bell.DeliveryPending, bell.DeliverySending, bell.DeliveryAccepted, bell.DeliveryReceived, bell.DeliveryFailed,
 	}
 	rapid.Check(t, func(r *rapid.T) {
 		m := &modelled{call: newCall(), secret: true}
-		m.delivery = newDelivery(m.call, device)
+		m.delivery = newDelivery(m.call, bobs)
 		must(r, "BeginCall", second(s.BeginCall(t.Context(), m.call, []bell.Delivery{m.delivery}, nil)))
 		now := noon
 		r.Repeat(map[string]func(*rapid.T){
@@ -54,7 +55,7 @@ func deliveryStates(t *testing.T, s Store) {
 			"expire":   func(r *rapid.T) { m.expire(t, r, s, now) },
 			"end call": func(r *rapid.T) { m.end(t, r, s) },
 			"notify again": func(r *rapid.T) {
-				must(r, "BeginCall", second(s.BeginCall(t.Context(), m.call, []bell.Delivery{newDelivery(m.call, device)}, nil)))
+				must(r, "BeginCall", second(s.BeginCall(t.Context(), m.call, []bell.Delivery{newDelivery(m.call, bobs)}, nil)))
 			},
 		})
 		// The next run must not find this one's delivery.
@@ -172,7 +173,7 @@ func tokenOwners(t *testing.T, s Store) {
 			n := rapid.IntRange(1, 4).Draw(r, "installation")
 			token := planet.Secret(fmt.Sprintf("%s-token-%d", prefix, rapid.IntRange(1, 3).Draw(r, "token")))
 			name := fmt.Sprintf("%s-session-%d", prefix, n)
-			_, err := s.ChangeDevice(t.Context(), name, func(current *bell.Device) (bell.Device, error) {
+			_, err := s.ChangeDevice(t.Context(), device.Key{SessionID: name}, func(device.Known) (bell.Device, error) {
 				d := newDevice("bob", n)
 				d.ID, d.SessionID = fmt.Sprintf("%s-device-%d", prefix, n), name
 				d.PushToken = token

@@ -41,6 +41,7 @@ func Run(t *testing.T, open func(t *testing.T) Store) {
 	}{
 		{"Sessions", sessionTests},
 		{"Devices", deviceTests},
+		{"DeviceVerdicts", deviceVerdictTests},
 		{"DeviceLists", deviceListTests},
 		{"Calls", callTests},
 		{"CallLists", callListTests},
@@ -142,7 +143,7 @@ func begin(t *testing.T, s Store, c bell.Call, devices ...bell.Device) []bell.De
 // add stores a device as a registration would.
 func add(t *testing.T, s Store, d bell.Device) {
 	t.Helper()
-	got, err := s.ChangeDevice(t.Context(), d.SessionID, func(*bell.Device) (bell.Device, error) { return d, nil })
+	got, err := s.ChangeDevice(t.Context(), device.Key{SessionID: d.SessionID}, func(device.Known) (bell.Device, error) { return d, nil })
 	if err != nil {
 		t.Fatalf("ChangeDevice: %v", err)
 	}

@@ -31,11 +31,20 @@ func newSim() *cobra.Command {
 		Long: `Run the pretend world of the demo without the server. It writes a configuration for
 "planetbell serve" whose push services are the pretend ones, waits for that server, lets
 phones register at it, and then does what its control port is told: place calls, add
-phones, script faults of the push services. All of it stays on this machine.`,
+phones, script faults of the push services. All of it stays on this machine.
+
+A fault is posted to /faults with a "target" (` + strings.Join(sim.FaultTargets(), ", ") + `) and a "kind".
+"count" is how many requests or connections it strikes (without it: all), "share" strikes
+that part of them (0.05), "for" ends it after a time ("30s"). Several can be there at once.
+GET /faults tells which are; DELETE /faults ends all, and ?target= and ?kind= some. Kinds:
+
+` + faultTable() + `
+docs/cli.md has examples.`,
 		Example: `  planetbell sim --dir sim --phone bob:ios --phone bob:android
   planetbell serve --config sim/planetbell.yaml          # in another terminal
   curl -s http://127.0.0.1:8082/calls -d '{"from":"alice","to":"bob","plan":"answered"}'
-  curl -s http://127.0.0.1:8082/faults -d '{"target":"fcm","status":503,"count":3}'`,
+  curl -s http://127.0.0.1:8082/faults -d '{"target":"fcm","kind":"unavailable","count":3}'
+  curl -s http://127.0.0.1:8082/faults -d '{"target":"apns-production","kind":"silence","scope":"open"}'`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return s.run(cmd) },
 	}
@@ -47,6 +56,18 @@ phones, script faults of the push services. All of it stays on this machine.`,
 	cmd.Flags().BoolVar(&s.lenient, "lenient", false, "let the push services accept pushes that are unfit for calls")
 	cmd.Flags().StringArrayVar(&s.phones, "phone", nil, "a phone as user:kind, kind one of ios, ios-sandbox, android, android-lp, windows, macos, web; may be repeated")
 	return cmd
+}
+
+// faultTable lists the kinds of faults, each with the fields that it takes.
+func faultTable() string {
+	var b strings.Builder
+	for _, k := range sim.FaultKinds() {
+		fmt.Fprintf(&b, "  %-16s %s\n", k.Kind, k.Means)
+		if k.Fields != "" {
+			fmt.Fprintf(&b, "  %-16s   takes %s\n", "", strings.ReplaceAll(k.Fields, " ", ", "))
+		}
+	}
+	return b.String()
 }
 
 // simulator is one run of planetbell sim.
@@ -116,7 +137,7 @@ func (s *simulator) whatToDo(out printer, control string, phones []sim.PhoneRequ
 		callee = phones[0].UserID
 	}
 	out.line("Place a call:      curl -s %s/calls -d '{\"from\":\"alice\",\"to\":\"%s\",\"plan\":\"answered\",\"after\":\"2s\"}'", control, callee)
-	out.line("Break something:   curl -s %s/faults -d '{\"target\":\"fcm\",\"status\":503,\"count\":3}'", control)
+	out.line("Break something:   curl -s %s/faults -d '{\"target\":\"fcm\",\"kind\":\"unavailable\",\"count\":3}'", control)
 	out.line("Repair it:         curl -s -X DELETE %s/faults", control)
 	out.line("")
 	out.line("%s Ctrl-C ends all of it.", legend)

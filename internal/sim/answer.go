@@ -1,9 +1,7 @@
 package sim
 
 import (
-	"context"
 	"encoding/json"
-	"net"
 	"net/http"
 	"time"
 )
@@ -36,6 +34,11 @@ type Answer struct {
 	// Body replaces the body; ContentType goes with it.
 	Body        string
 	ContentType string
+
+	// What only a [Fault] does.
+	breaks  func()        // ends the request without an answer, or says something before it
+	drip    time.Duration // between the bytes of the body
+	expires time.Duration // of an access token
 }
 
 // HTMLAnswer is what a middlebox answers: an HTML page instead of the service's JSON.
@@ -49,6 +52,9 @@ func HTMLAnswer(status int) *Answer {
 // fault does the steps of a that are not an answer. It reports whether the request is
 // dealt with.
 func (a *Answer) fault(w http.ResponseWriter, r *http.Request) bool {
+	if a.breaks != nil {
+		a.breaks()
+	}
 	switch {
 	case a.Hang:
 		<-r.Context().Done()
@@ -78,14 +84,4 @@ func writeJSON(w http.ResponseWriter, status int, v any) {
 	w.Header().Set("Content-Type", "application/json; charset=UTF-8")
 	w.WriteHeader(status)
 	_ = json.NewEncoder(w).Encode(v)
-}
-
-// connKey is the context key of a connection's state.
-type connKey struct{}
-
-// withConn puts the state of a new connection into its context.
-func withConn(next func() int) func(context.Context, net.Conn) context.Context {
-	return func(ctx context.Context, c net.Conn) context.Context {
-		return context.WithValue(ctx, connKey{}, newConnState(c, next()))
-	}
 }

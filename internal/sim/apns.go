@@ -37,6 +37,7 @@ type APNsOptions struct {
 	Streams int
 	// TokenRate is how many pushes per second a device token may get; 0 is no limit.
 	TokenRate int
+	Seed      uint64         // of faults with a share
 	Recent    int            // how many pushes and rejections are kept; 0 is 10,000
 	OnPush    func(APNsPush) // called for every accepted push; must be quick
 }
@@ -87,18 +88,19 @@ type APNsStats struct {
 	Requests    uint64
 	Accepted    uint64
 	Rejected    map[string]uint64 // by reason
-	Held        uint64            // requests that waited for the first accepted provider token
+	Surplus     uint64            // requests above the limit of streams, refused
 }
 
 // APNs is a fake of one of Apple's push servers. Make one per environment.
 type APNs struct {
-	o     APNsOptions
-	clock Clock
-	l     listener
+	o      APNsOptions
+	clock  Clock
+	l      listener
+	faults *Faults
 
 	conns    atomic.Int64
 	requests atomic.Uint64
-	held     atomic.Uint64
+	surplus  atomic.Uint64
 
 	pushes     *ring[APNsPush]
 	rejections *ring[APNsRejection]
@@ -134,8 +136,9 @@ func NewAPNs(o APNsOptions) *APNs {
 	if o.Streams == 0 {
 		o.Streams = 1000
 	}
+	clock := orSystem(o.Clock)
 	return &APNs{
-		o: o, clock: orSystem(o.Clock),
+		o: o, clock: clock, faults: newFaults(providerAPNs, "apns-"+string(o.Environment), o.Seed, clock, o.CA),
 		pushes: newRing[APNsPush](o.Recent), rejections: newRing[APNsRejection](o.Recent),
 		verified: newTokenCache(),
 		keys:     map[string]APNsKey{}, devices: map[string]*apnsDevice{}, rejected: map[string]uint64{},
@@ -155,16 +158,17 @@ func (a *APNs) Start() error {
 		}
 		return nil
 	}
-	protocols := new(http.Protocols)
-	protocols.SetHTTP2(true)
 	return a.l.start(a.o.Address, &http.Server{
-		Handler: a, TLSConfig: cfg, Protocols: protocols,
+		Handler: a, Protocols: overTLS(false),
 		HTTP2:       &http.HTTP2Config{MaxConcurrentStreams: a.o.Streams},
 		ConnContext: withConn(func() int { return int(a.conns.Add(1)) }),
-	})
+	}, &tlsOptions{config: cfg, faults: a.faults, streams: a.o.Streams, cold: true})
 }
 
-// Close ends all connections and waits for running requests.
+// Faults returns what goes wrong here, to be changed. Close ends it.
+func (a *APNs) Faults() *Faults { return a.faults }
+
+// Close ends all connections and faults, and waits for running requests.
 func (a *APNs) Close() error { return a.l.close() }
 
 // URL returns the base URL, "https://127.0.0.1:<port>".
@@ -235,7 +239,7 @@ func (a *APNs) Stats() APNsStats {
 	defer a.mu.Unlock()
 	s := APNsStats{
 		Connections: int(a.conns.Load()), Requests: a.requests.Load(), Accepted: a.pushes.count(),
-		Held: a.held.Load(), Rejected: make(map[string]uint64, len(a.rejected)),
+		Surplus: a.surplus.Load(), Rejected: make(map[string]uint64, len(a.rejected)),
 	}
 	for reason, n := range a.rejected {
 		s.Rejected[reason] = n
@@ -252,32 +256,32 @@ func (a *APNs) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if !ok || r.ProtoMajor != 2 {
 		panic(http.ErrAbortHandler)
 	}
+	st := streamOf(r)
+	surplus, leave := st.enter()
+	if surplus {
+		a.surplus.Add(1)
+		st.reset(codeRefused)
+	}
+	defer leave()
+	answer := a.faults.strike(r, st)
 	body, err := io.ReadAll(io.LimitReader(r.Body, maxBody))
 	if err != nil {
 		return // the client gave up
 	}
+	st.commit()
 	p := &apnsRequest{
 		Request: r, conn: conn, body: body, now: a.clock.Now(),
-		token: strings.TrimPrefix(r.URL.Path, devicePath), cert: clientCert(r),
+		token: strings.TrimPrefix(r.URL.Path, devicePath), cert: st.certificate(),
 	}
 	number := a.requests.Add(1)
-	if p.cert == nil {
-		held, leave, err := conn.enter(r.Context())
-		if held {
-			a.held.Add(1)
-		}
-		if err != nil {
-			return
-		}
-		defer leave()
-	}
 	a.mu.Lock()
 	script := a.script
 	a.mu.Unlock()
-	var answer *Answer
-	if script != nil {
+	if answer == nil && script != nil {
 		answer = script(APNsRequest{Token: p.token, Header: r.Header, Body: body, Conn: conn.number, Number: number})
 	}
+	w, end := answer.dripping(w, r, a.clock)
+	defer end()
 	a.answer(w, p, answer)
 }
 

@@ -262,11 +262,3 @@ func (a *APNs) checkRate(p *apnsRequest) *verdict {
 	d.sent = append(d.sent, p.now)
 	return nil
 }
-
-// clientCert returns the certificate of the connection, if the client showed one.
-func clientCert(r *http.Request) *x509.Certificate {
-	if r.TLS == nil || len(r.TLS.PeerCertificates) == 0 {
-		return nil
-	}
-	return r.TLS.PeerCertificates[0]
-}

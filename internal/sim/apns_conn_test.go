@@ -157,44 +157,6 @@ func TestAPNsOneStreamFirst(t *testing.T) {
 	}
 }
 
-// TestConnStateGate checks the gate itself, without the races of a network.
-func TestConnStateGate(t *testing.T) {
-	c := newConnState(nil, 1)
-	ctx := testContext(t)
-	held, leave, err := c.enter(ctx)
-	if held || err != nil {
-		t.Fatalf("first: %v %v", held, err)
-	}
-	second := make(chan bool)
-	go func() {
-		held, leave, err := c.enter(ctx)
-		if err == nil {
-			leave()
-		}
-		second <- held
-	}()
-	leave()
-	<-second // may or may not have been held: the first left at the same time
-	_, leave, _ = c.enter(ctx)
-	third := make(chan bool)
-	go func() {
-		held, leave, err := c.enter(ctx)
-		if err == nil {
-			leave()
-		}
-		third <- held
-	}()
-	c.accept()
-	c.accept() // again is no mistake
-	<-third
-	leave()
-	if held, leave, err := c.enter(ctx); held || err != nil {
-		t.Errorf("after the first accepted token: %v %v", held, err)
-	} else {
-		leave()
-	}
-}
-
 func TestAPNsScript(t *testing.T) {
 	client := func(t *testing.T) *http.Client { return testClient(t) }
 	once := func(r *apnsRig, a Answer) {

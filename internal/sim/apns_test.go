@@ -20,14 +20,14 @@ const (
 // apnsRig is a fake with one good device, and what a good push needs.
 type apnsRig struct {
 	*APNs
-	t     *testing.T
+	t     testing.TB
 	clock *ManualClock
 	key   *ecdsa.PrivateKey
 	token string
 	auth  string // of all good pushes: a connection takes no second one for 20 minutes
 }
 
-func newAPNsRig(t *testing.T, o APNsOptions) *apnsRig {
+func newAPNsRig(t testing.TB, o APNsOptions) *apnsRig {
 	t.Helper()
 	clock := NewManualClock(testNow)
 	o.CA, o.Clock = testCA(t), clock

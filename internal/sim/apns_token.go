@@ -159,7 +159,9 @@ func (a *APNs) checkConnection(p *apnsRequest) *verdict {
 		c.jwt, c.jwtFrom = jwt, p.now
 	}
 	c.mu.Unlock()
-	c.accept()
+	if c.wire != nil {
+		c.wire.warm()
+	}
 	return nil
 }
 

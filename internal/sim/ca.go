@@ -77,9 +77,23 @@ func (c *CA) Client() *http.Client {
 
 // Server returns a certificate for localhost, 127.0.0.1 and ::1.
 func (c *CA) Server() (tls.Certificate, error) {
+	return c.serve(template("localhost"), "localhost", net.IPv4(127, 0, 0, 1), net.IPv6loopback)
+}
+
+// expired returns a certificate like Server's whose time is over.
+func (c *CA) expired() (tls.Certificate, error) {
 	t := template("localhost")
-	t.DNSNames = []string{"localhost"}
-	t.IPAddresses = []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback}
+	t.NotBefore, t.NotAfter = t.NotBefore.Add(-validity), t.NotBefore
+	return c.serve(t, "localhost", net.IPv4(127, 0, 0, 1), net.IPv6loopback)
+}
+
+// elsewhere returns a certificate of a host that no fake is.
+func (c *CA) elsewhere() (tls.Certificate, error) {
+	return c.serve(template("elsewhere"), "elsewhere.invalid")
+}
+
+func (c *CA) serve(t *x509.Certificate, name string, ips ...net.IP) (tls.Certificate, error) {
+	t.DNSNames, t.IPAddresses = []string{name}, ips
 	t.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
 	return c.issue(t)
 }

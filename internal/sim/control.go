@@ -20,8 +20,9 @@ import (
 //	GET    /state     phones and counters
 //	POST   /phones    {"kind":"ios","user":"bob","name":"...","sandbox":true,"acknowledges":true}
 //	POST   /behavior  {"phone":"bob's ios","kind":"ignore","after":"1s"}
-//	POST   /faults    {"target":"fcm","status":503,"count":3,"delay":"100ms"}
-//	DELETE /faults    ends all faults
+//	POST   /faults    {"target":"fcm","kind":"unavailable","count":3}; see docs/cli.md
+//	GET    /faults    what goes wrong now, and how often each kind struck
+//	DELETE /faults    ends all faults; ?target= and ?kind= end some
 type control struct{ l listener }
 
 // startControl listens.
@@ -36,11 +37,9 @@ func (w *World) startControl(addr string) error {
 	mux.HandleFunc("POST /phones", w.postPhone)
 	mux.HandleFunc("POST /behavior", w.postBehavior)
 	mux.HandleFunc("POST /faults", w.postFault)
-	mux.HandleFunc("DELETE /faults", func(rw http.ResponseWriter, _ *http.Request) {
-		w.ClearFaults()
-		writeJSON(rw, http.StatusOK, map[string]string{"status": "no faults"})
-	})
-	return w.control.l.start(addr, &http.Server{Handler: mux})
+	mux.HandleFunc("GET /faults", w.getFaults)
+	mux.HandleFunc("DELETE /faults", w.deleteFaults)
+	return w.control.l.start(addr, &http.Server{Handler: mux}, nil)
 }
 
 // duration is a time.Duration that reads from JSON as "1.5s".
@@ -194,48 +193,6 @@ func (w *World) postBehavior(rw http.ResponseWriter, r *http.Request) {
 	}
 	p.SetBehavior(Behavior{Kind: b.Kind, After: time.Duration(b.After)})
 	writeJSON(rw, http.StatusOK, b.Kind)
-}
-
-// faultBody is the body of POST /faults.
-type faultBody struct {
-	Target     string            `json:"target"`
-	Count      int               `json:"count"` // how many requests; 0 is all until DELETE
-	Delay      duration          `json:"delay"`
-	Status     int               `json:"status"`
-	Reason     string            `json:"reason"`
-	RetryAfter string            `json:"retry_after"`
-	HTML       bool              `json:"html"`
-	Hang       bool              `json:"hang"`
-	Close      bool              `json:"close"`
-	GoAway     bool              `json:"goaway"`
-	Deliver    bool              `json:"deliver"`
-	Header     map[string]string `json:"header"`
-}
-
-func (w *World) postFault(rw http.ResponseWriter, r *http.Request) {
-	var b faultBody
-	if !readBody(rw, r, &b) {
-		return
-	}
-	a := Answer{
-		Delay: time.Duration(b.Delay), Status: b.Status, Reason: b.Reason, Hang: b.Hang,
-		Close: b.Close, GoAway: b.GoAway, Deliver: b.Deliver, Header: http.Header{},
-	}
-	if b.HTML {
-		page := HTMLAnswer(b.Status)
-		a.Body, a.ContentType = page.Body, page.ContentType
-	}
-	if b.RetryAfter != "" {
-		a.Header.Set("Retry-After", b.RetryAfter)
-	}
-	for name, value := range b.Header {
-		a.Header.Set(name, value)
-	}
-	if err := w.SetFault(b.Target, a, b.Count); err != nil {
-		refuse(rw, http.StatusBadRequest, err)
-		return
-	}
-	writeJSON(rw, http.StatusOK, map[string]string{"status": b.Target + " misbehaves"})
 }
 
 // readBody decodes a JSON body strictly, or answers 400.

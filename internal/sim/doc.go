@@ -8,7 +8,7 @@
 //   - [NewCA] makes a certificate authority for tests and servers on 127.0.0.1.
 //   - [NewAPNs] is one of Apple's two push servers: HTTP/2 over TLS, the checks of
 //     docs/push-providers.md 6.1 in their order, per-connection rules, scripted answers.
-//   - [NewFCM] is Google's OAuth token endpoint and FCM HTTP v1 (docs/push-providers.md 6.2).
+//   - [NewFCM] is FCM HTTP v1 and Google's OAuth token endpoint (docs/push-providers.md 6.2).
 //   - [NewCloud] is Planet Cloud: it places calls, rings through the Notify callback,
 //     checks that cc_param came through unchanged, and reports the end of the call.
 //   - [NewPhone] is one client of one user: it registers with the request sequence of
@@ -28,12 +28,23 @@
 // size with counters beside them, so that memory stays bounded. Time comes from a
 // [Clock]; [ManualClock] is for tests.
 //
-// What it does not do: Go's HTTP/2 server cannot change SETTINGS_MAX_CONCURRENT_STREAMS
-// on an open connection. APNs allows one stream until the first provider token was
-// accepted; the fake advertises the full number and holds the surplus requests of a
-// connection in the handler until then ([APNsStats].Held counts them). Faults inside
-// HTTP/2 frames (RST_STREAM codes, GOAWAY with debug data, black holes) are not
-// scriptable yet; [Answer] is the place where they will be asked for.
+// What goes wrong is scripted by a [Fault], added to the [Faults] of a push service, any
+// number at once, each for a count or a share of what it strikes, or for a time. There are
+// two sorts of kinds; docs/cli.md has them in a table, and [FaultKinds] lists them.
+//
+//   - Of requests: slow, drip, hang, server-error, unavailable, too-many, unauthorized,
+//     html, shutdown, goaway-refuse, goaway-answer, goaway-close, refused-stream,
+//     stream-error, tcp-reset, close, revoked, short-token, answer.
+//   - Of connections: silence, no-ping, streams, tls-stall, cert-expired,
+//     cert-wrong-host, refuse.
+//
+// A script ([APNs.Script], [FCM.Script]) is a function that answers in the place of the
+// fake; it is asked when no fault strikes.
+//
+// How it is made: a fake shakes hands itself and gives net/http's HTTP/2 server a
+// connection without TLS that looks at the frames in both directions. So SETTINGS are as
+// APNs' are: one stream until the first accepted provider token, and then the full number;
+// surplus streams are refused ([APNsStats].Surplus counts them).
 //
 // Only package main and tests may import sim.
 package sim

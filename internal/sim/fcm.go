@@ -4,11 +4,12 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/rsa"
+	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"strings"
 	"sync"
@@ -20,13 +21,14 @@ import (
 type FCMOptions struct {
 	ProjectID string // "" is "planetbell-sim"
 	CA        *CA    // required
-	Address   string // host:port on loopback; "" is any port of 127.0.0.1
+	Address   string // of FCM, host:port on loopback; "" is any port of 127.0.0.1
 	Clock     Clock  // nil is the machine's
 	// Strict is the call test: no notification object, priority high, and a ttl of at
 	// most RingTime.
 	Strict    bool
 	RingTime  time.Duration    // 0 is 60 s
 	TokenLife time.Duration    // of an access token; 0 is an hour
+	Seed      uint64           // of faults with a share
 	Recent    int              // how many messages and rejections are kept; 0 is 10,000
 	Key       *rsa.PrivateKey  // of the service account; nil makes a fresh one
 	OnMessage func(FCMMessage) // called for every delivered message; must be quick
@@ -75,13 +77,16 @@ type FCMStats struct {
 	Rejected      map[string]uint64 // by code
 }
 
-// FCM is a fake of Google's OAuth token endpoint and of FCM HTTP v1, at one address.
+// FCM is a fake of FCM HTTP v1 and of Google's OAuth token endpoint, each at an address of
+// its own, as Google's are.
 type FCM struct {
 	o     FCMOptions
 	clock Clock
 	key   *rsa.PrivateKey
 	keyID string
-	l     listener
+
+	l, tokens               listener
+	sendFaults, tokenFaults *Faults
 
 	tokenRequests atomic.Uint64
 	sends         atomic.Uint64
@@ -122,12 +127,19 @@ func NewFCM(o FCMOptions) (*FCM, error) {
 		}
 		o.Key = key
 	}
+	clock := orSystem(o.Clock)
 	return &FCM{
-		o: o, clock: orSystem(o.Clock), key: o.Key, keyID: randomHex(20),
+		o: o, clock: clock,
+		sendFaults:  newFaults(providerFCM, "fcm", o.Seed, clock, o.CA),
+		tokenFaults: newFaults(providerOAuth, "oauth", o.Seed, clock, o.CA),
+		key:         o.Key, keyID: randomHex(20),
 		messages: newRing[FCMMessage](o.Recent), rejections: newRing[FCMRejection](o.Recent),
 		access: map[string]time.Time{}, devices: map[string]*fcmDevice{}, rejected: map[string]uint64{},
 	}, nil
 }
+
+// googleStreams is how many concurrent streams Google's servers advertise.
+const googleStreams = 1000
 
 // Start listens, with TLS, on HTTP/2 and HTTP/1.1.
 func (f *FCM) Start() error {
@@ -137,19 +149,33 @@ func (f *FCM) Start() error {
 	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /token", f.serveToken)
-	mux.HandleFunc("/", f.serveSend)
-	var conns atomic.Int64
-	return f.l.start(f.o.Address, &http.Server{
-		Handler: mux, TLSConfig: cfg,
-		HTTP2: &http.HTTP2Config{MaxConcurrentStreams: 1000},
-		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
-			return withConn(func() int { return int(conns.Add(1)) })(ctx, c)
-		},
-	})
+	if err := f.startOne(&f.l, f.o.Address, http.HandlerFunc(f.serveSend), cfg, f.sendFaults); err != nil {
+		return err
+	}
+	if err := f.startOne(&f.tokens, "", mux, cfg, f.tokenFaults); err != nil {
+		return errors.Join(err, f.l.close())
+	}
+	return nil
 }
 
-// Close ends all connections and waits for running requests.
-func (f *FCM) Close() error { return f.l.close() }
+// startOne starts one of the two servers.
+func (f *FCM) startOne(l *listener, addr string, h http.Handler, cfg *tls.Config, faults *Faults) error {
+	var conns atomic.Int64
+	return l.start(addr, &http.Server{
+		Handler: h, Protocols: overTLS(true),
+		HTTP2:       &http.HTTP2Config{MaxConcurrentStreams: googleStreams},
+		ConnContext: withConn(func() int { return int(conns.Add(1)) }),
+	}, &tlsOptions{config: cfg, faults: faults, streams: googleStreams})
+}
+
+// Faults returns what goes wrong with sends, to be changed. Close ends it.
+func (f *FCM) Faults() *Faults { return f.sendFaults }
+
+// TokenFaults returns what goes wrong at the token endpoint, to be changed. Close ends it.
+func (f *FCM) TokenFaults() *Faults { return f.tokenFaults }
+
+// Close ends all connections and faults, and waits for running requests.
+func (f *FCM) Close() error { return errors.Join(f.l.close(), f.tokens.close()) }
 
 // URL returns the base URL of FCM, "https://127.0.0.1:<port>".
 func (f *FCM) URL() string { return f.l.url() }
@@ -178,7 +204,7 @@ func (f *FCM) ServiceAccountJSON() ([]byte, error) {
 	return b, nil
 }
 
-func (f *FCM) tokenURL() string { return f.URL() + "/token" }
+func (f *FCM) tokenURL() string { return f.tokens.url() + "/token" }
 
 // Register makes the registration token (or installation ID) valid, and calls
 // onMessage for every message; it may be nil, and must be quick.
@@ -256,20 +282,35 @@ func (f *FCM) Stats() FCMStats {
 
 // serveSend takes a send, and everything else that is not a token request.
 func (f *FCM) serveSend(w http.ResponseWriter, r *http.Request) {
+	st := streamOf(r)
+	surplus, leave := st.enter()
+	if surplus {
+		st.reset(codeRefused)
+	}
+	defer leave()
+	s := f.sendFaults.strike(r, st)
 	body, err := io.ReadAll(io.LimitReader(r.Body, maxBody))
 	if err != nil {
 		return // the client gave up
 	}
+	st.commit()
 	req := FCMRequest{Header: r.Header, Body: body, Number: f.sends.Add(1)}
 	f.mu.Lock()
 	script := f.script
 	f.mu.Unlock()
-	s := &Answer{}
-	if script != nil {
-		if a := script(req); a != nil {
-			s = a
-		}
+	if s == nil && script != nil {
+		s = script(req)
 	}
+	if s == nil {
+		s = &Answer{}
+	}
+	w, end := s.dripping(w, r, f.clock)
+	defer end()
+	f.answer(w, r, body, s)
+}
+
+// answer follows the script, and judges the send unless the script answers.
+func (f *FCM) answer(w http.ResponseWriter, r *http.Request, body []byte, s *Answer) {
 	if f.clock.Wait(r.Context(), s.Delay) != nil {
 		return
 	}
@@ -288,7 +329,7 @@ func (f *FCM) serveSend(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if s.Status != 0 {
-		e := &fcmError{status: s.Status, code: s.Reason, message: "scripted", fcm: true}
+		e := &fcmError{status: s.Status, code: s.Reason, message: "scripted", fcm: s.Reason != "UNAUTHENTICATED"}
 		f.reject(e)
 		writeJSON(w, s.Status, e.envelope())
 		return

@@ -114,7 +114,7 @@ func TestServiceAccount(t *testing.T) {
 	delete(a, "private_key")
 	want := map[string]string{
 		"type": "service_account", "project_id": "proj", "private_key_id": r.keyID,
-		"client_email": "sim@proj.iam.gserviceaccount.com", "client_id": "100000000000000000001", "token_uri": r.URL() + "/token",
+		"client_email": "sim@proj.iam.gserviceaccount.com", "client_id": "100000000000000000001", "token_uri": r.tokenURL(),
 	}
 	if diff := cmp.Diff(want, a); diff != "" {
 		t.Error(diff)

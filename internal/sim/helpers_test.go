@@ -25,7 +25,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // testContext ends a test that hangs; nothing waits for it when all is well.
-func testContext(t *testing.T) context.Context {
+func testContext(t testing.TB) context.Context {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	t.Cleanup(cancel)
@@ -37,7 +37,7 @@ var testNow = time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)
 // sharedCA makes one authority for all tests.
 var sharedCA = sync.OnceValues(NewCA)
 
-func testCA(t *testing.T) *CA {
+func testCA(t testing.TB) *CA {
 	t.Helper()
 	ca, err := sharedCA()
 	if err != nil {
@@ -50,7 +50,7 @@ func testCA(t *testing.T) *CA {
 var sharedRSA = sync.OnceValues(func() (*rsa.PrivateKey, error) { return rsa.GenerateKey(rand.Reader, 2048) })
 
 // testClient trusts the CA, and shows a certificate if there is one.
-func testClient(t *testing.T, certs ...tls.Certificate) *http.Client {
+func testClient(t testing.TB, certs ...tls.Certificate) *http.Client {
 	t.Helper()
 	tr := &http.Transport{
 		ForceAttemptHTTP2: true,
@@ -68,7 +68,7 @@ type answer struct {
 }
 
 // json decodes the body.
-func (a answer) json(t *testing.T) map[string]any {
+func (a answer) json(t testing.TB) map[string]any {
 	t.Helper()
 	var v map[string]any
 	if err := json.Unmarshal([]byte(a.body), &v); err != nil {
@@ -88,7 +88,7 @@ func do(client *http.Client, req *http.Request) (answer, error) {
 	return answer{resp.StatusCode, resp.Header, string(b)}, err
 }
 
-func mustDo(t *testing.T, client *http.Client, req *http.Request) answer {
+func mustDo(t testing.TB, client *http.Client, req *http.Request) answer {
 	t.Helper()
 	a, err := do(client, req)
 	if err != nil {
@@ -109,7 +109,7 @@ func compact(header, claims map[string]any, sign func(sum []byte) []byte) string
 }
 
 // es256 signs with R and S in 64 bytes.
-func es256(t *testing.T, key *ecdsa.PrivateKey) func([]byte) []byte {
+func es256(t testing.TB, key *ecdsa.PrivateKey) func([]byte) []byte {
 	return func(sum []byte) []byte {
 		r, s, err := ecdsa.Sign(rand.Reader, key, sum)
 		if err != nil {
@@ -130,7 +130,7 @@ func rs256(t *testing.T, key *rsa.PrivateKey) func([]byte) []byte {
 	}
 }
 
-func newECKey(t *testing.T) *ecdsa.PrivateKey {
+func newECKey(t testing.TB) *ecdsa.PrivateKey {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -153,7 +153,7 @@ func with(m map[string]any, changes map[string]any) map[string]any {
 }
 
 // request makes a request with the headers; names are written as they are.
-func request(t *testing.T, method, url string, header http.Header, body []byte) *http.Request {
+func request(t testing.TB, method, url string, header http.Header, body []byte) *http.Request {
 	t.Helper()
 	req, err := http.NewRequestWithContext(testContext(t), method, url, bytes.NewReader(body))
 	if err != nil {

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"cmp"
 	"crypto"
 	"crypto/rsa"
 	"crypto/sha256"
@@ -24,16 +25,31 @@ const (
 
 // serveToken answers POST /token.
 func (f *FCM) serveToken(w http.ResponseWriter, r *http.Request) {
+	st := streamOf(r)
+	surplus, leave := st.enter()
+	if surplus {
+		st.reset(codeRefused)
+	}
+	defer leave()
+	s := f.tokenFaults.strike(r, st)
 	r.Body = http.MaxBytesReader(w, r.Body, maxBody)
 	err := r.ParseForm()
+	st.commit()
 	req := TokenRequest{Assertion: r.PostForm.Get("assertion"), Number: f.tokenRequests.Add(1)}
 	f.mu.Lock()
 	script := f.scriptToken
 	f.mu.Unlock()
-	if script != nil {
-		if s := script(req); s != nil && f.scripted(w, r, s) {
+	if s == nil && script != nil {
+		s = script(req)
+	}
+	w, end := s.dripping(w, r, f.clock)
+	defer end()
+	life := f.o.TokenLife
+	if s != nil {
+		if f.scripted(w, r, s) {
 			return
 		}
+		life = cmp.Or(s.expires, life)
 	}
 	if err == nil {
 		err = f.checkGrant(r.PostForm)
@@ -48,10 +64,10 @@ func (f *FCM) serveToken(w http.ResponseWriter, r *http.Request) {
 	if len(f.access) >= maxAccess {
 		clear(f.access)
 	}
-	f.access[token] = now.Add(f.o.TokenLife)
+	f.access[token] = now.Add(life)
 	f.mu.Unlock()
 	writeJSON(w, http.StatusOK, map[string]any{
-		"access_token": token, "expires_in": int(f.o.TokenLife / time.Second), "token_type": "Bearer",
+		"access_token": token, "expires_in": int(life / time.Second), "token_type": "Bearer",
 	})
 }
 

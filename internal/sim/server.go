@@ -7,30 +7,50 @@ import (
 	"fmt"
 	"io"
 	"log"
+	"maps"
 	"net"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 )
 
-// listener is the life of a fake's HTTP server.
+// listener is the life of a fake's HTTP server. With TLS it accepts and shakes hands
+// itself, so that a fault can act on a connection before there is HTTP, and hands the HTTP
+// server a [wire], which acts on the frames.
 type listener struct {
 	scheme string
-	mu     sync.Mutex
+	mu     sync.Mutex // guards the life: start and close
 	srv    *http.Server
-	addr   string
 	stop   context.CancelFunc
 	done   chan struct{}
+	tls    *tlsOptions
+	ctx    context.Context // of all requests and handshakes
+	ready  chan net.Conn   // connections for the HTTP server
 
-	gate    sync.Mutex // guards closing and the start of handlers
+	gate    sync.Mutex // guards what follows, and the start of handlers and of what runs waits for
+	addr    string
 	closing bool
-	busy    sync.WaitGroup
+	shut    bool         // the port is closed by a fault
+	ln      net.Listener // nil while the port is closed
+	wires   map[*wire]struct{}
+	busy    sync.WaitGroup // handlers
+	runs    sync.WaitGroup // everything else
+}
+
+// tlsOptions is what a fake with TLS gives its listener.
+type tlsOptions struct {
+	config  *tls.Config
+	faults  *Faults
+	streams int // SETTINGS_MAX_CONCURRENT_STREAMS
+	// cold connections advertise one stream until a request opens them.
+	cold bool
 }
 
 // start listens on addr ("" is 127.0.0.1, any port) and serves with srv until close.
-// With srv.TLSConfig it speaks TLS. stop ends the contexts of all requests, so that
-// answers that hang come to an end.
-func (l *listener) start(addr string, srv *http.Server) error {
+// With options it speaks TLS. stop ends the contexts of all requests, so that answers
+// that hang come to an end.
+func (l *listener) start(addr string, srv *http.Server, options *tlsOptions) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.srv != nil {
@@ -50,27 +70,35 @@ func (l *listener) start(addr string, srv *http.Server) error {
 	srv.BaseContext = func(net.Listener) context.Context { return ctx }
 	// TLS handshakes that fail are part of the game, not worth a line on stderr.
 	srv.ErrorLog = log.New(io.Discard, "", 0)
-	srv.ReadHeaderTimeout = 10 * time.Second // loopback; only a stuck client is slower
+	srv.ReadHeaderTimeout = stuckClient
 	srv.Handler = l.counted(srv.Handler)
-	l.closing = false
+	l.srv, l.stop, l.done, l.tls, l.ctx = srv, cancel, make(chan struct{}), options, ctx
+	l.gate.Lock()
+	l.closing, l.shut, l.addr, l.ln, l.wires = false, false, ln.Addr().String(), ln, map[*wire]struct{}{}
 	l.scheme = "http"
-	if srv.TLSConfig != nil {
-		l.scheme = "https"
+	served := ln
+	if options != nil {
+		l.scheme, l.ready = "https", make(chan net.Conn)
+		l.runs.Go(func() { l.accept(ln) })
+		served = &handed{Listener: ln, conns: l.ready, done: ctx.Done()}
 	}
-	l.srv, l.addr, l.stop, l.done = srv, ln.Addr().String(), cancel, make(chan struct{})
+	l.gate.Unlock()
 	go func() {
 		defer close(l.done)
-		if srv.TLSConfig != nil {
-			_ = srv.ServeTLS(ln, "", "") // ends with ErrServerClosed
-			return
-		}
-		_ = srv.Serve(ln)
+		_ = srv.Serve(served) // ends with ErrServerClosed
 	}()
+	if options != nil {
+		options.faults.attach(l)
+	}
 	return nil
 }
 
-// close ends all connections and waits for the serving goroutine. It may be called
-// again, and without start.
+// stuckClient is how long a client may take for a handshake or the headers of a request:
+// on loopback only a stuck one is slower.
+const stuckClient = 10 * time.Second
+
+// close ends all connections and faults, and waits for everything that runs. It may be
+// called again, and without start.
 func (l *listener) close() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -79,11 +107,25 @@ func (l *listener) close() error {
 	}
 	l.gate.Lock()
 	l.closing = true
+	wires := slices.Collect(maps.Keys(l.wires))
+	if l.ln != nil {
+		_ = l.ln.Close()
+	}
 	l.gate.Unlock()
 	l.stop()
+	if l.tls != nil {
+		l.tls.faults.detach()
+	}
+	for _, w := range wires {
+		_ = w.raw.Close()
+	}
 	err := l.srv.Close()
+	if errors.Is(err, net.ErrClosed) { // the port was closed already, here or by a fault
+		err = nil
+	}
 	<-l.done
 	l.busy.Wait()
+	l.runs.Wait()
 	l.srv = nil
 	return err
 }
@@ -105,8 +147,8 @@ func (l *listener) counted(h http.Handler) http.Handler {
 
 // url returns where the server listens, or listened.
 func (l *listener) url() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
+	l.gate.Lock()
+	defer l.gate.Unlock()
 	return l.scheme + "://" + l.addr
 }
 
@@ -121,6 +163,15 @@ func loopbackOnly(addr string) error {
 		return nil
 	}
 	return fmt.Errorf("the address %q is not on loopback; the simulator listens only there", addr)
+}
+
+// overTLS returns the protocols of a server behind a [wire]: to net/http they look
+// unencrypted. Which of them a client may speak the handshake has settled.
+func overTLS(http1 bool) *http.Protocols {
+	p := new(http.Protocols)
+	p.SetUnencryptedHTTP2(true)
+	p.SetHTTP1(http1)
+	return p
 }
 
 // tlsConfig returns a server's TLS settings with a certificate of ca.

@@ -32,9 +32,9 @@ type WorldOptions struct {
 	ControlAddress string
 	DuplicateShare float64 // see CloudOptions
 	ReorderShare   float64
-	Seed           uint64
-	Recent         int // how many records of each sort are kept; 0 is 10,000
-	CA             *CA // of the push services, and trusted by phones and cloud; nil makes a fresh one
+	Seed           uint64 // also of faults with a share
+	Recent         int    // how many records of each sort are kept; 0 is 10,000
+	CA             *CA    // of the push services, and trusted by phones and cloud; nil makes a fresh one
 	// Transport wraps what phones and Planet Cloud send their requests through, to look at
 	// them; nil does not.
 	Transport func(http.RoundTripper) http.RoundTripper
@@ -105,7 +105,7 @@ func NewWorld(o WorldOptions) (*World, error) {
 	w.Sandbox, w.Production = w.newAPNs(APNsSandbox), w.newAPNs(APNsProduction)
 	if w.FCM, err = NewFCM(FCMOptions{
 		ProjectID: o.Project, CA: w.CA, Clock: o.Clock, Strict: !o.Lenient, RingTime: o.RingTime, Recent: o.Recent,
-		OnMessage: func(m FCMMessage) { w.push("fcm", m.Token) },
+		Seed: o.Seed, OnMessage: func(m FCMMessage) { w.push("fcm", m.Token) },
 	}); err != nil {
 		return nil, err
 	}
@@ -136,7 +136,7 @@ func (w *World) start() error {
 func (w *World) newAPNs(env APNsEnvironment) *APNs {
 	return NewAPNs(APNsOptions{
 		Environment: env, CA: w.CA, Clock: w.o.Clock, Strict: !w.o.Lenient, RingTime: w.o.RingTime, Recent: w.o.Recent,
-		OnPush: func(p APNsPush) { w.push("apns-"+string(env), p.Token) },
+		Seed: w.o.Seed, OnPush: func(p APNsPush) { w.push("apns-"+string(env), p.Token) },
 	})
 }
 

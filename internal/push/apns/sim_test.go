@@ -202,7 +202,7 @@ func TestColdStart(t *testing.T) {
 		t.Error(err)
 	}
 	s := a.fake.Stats()
-	if s.Connections != 2 || s.Held != 0 || s.Accepted != 1000 {
+	if s.Connections != 2 || s.Surplus != 0 || s.Accepted != 1000 {
 		t.Errorf("the fake saw %+v, want 2 connections, 1000 pushes and none held", s)
 	}
 }

@@ -132,7 +132,7 @@ func (s *Service) Authenticate(ctx context.Context, token planet.Secret) (bell.I
 	case errors.Is(err, bell.NotFound):
 		user := bell.User{Owner: claims.Owner, RegisteredAt: s.now()}
 		err := s.store.RestoreSession(ctx, user, claims)
-		if err != nil && !errors.Is(err, bell.Unavailable) {
+		if err != nil && !errors.Is(err, bell.Unavailable) && !errors.Is(err, bell.Overload) {
 			return bell.Identity{}, fmt.Errorf("restore a session of %s: %w", claims.Owner.User, err)
 		}
 	case errors.Is(err, bell.Unavailable):

@@ -130,16 +130,23 @@ func (a *App) buildServices(context.Context) error {
 		return err
 	}
 	a.projects = projects
+	ring := new(bells) // engine and calls need each other
+	a.cleanups.push("record what waits in memory", func(ctx context.Context) error { a.calls.Stop(ctx); return nil })
+	a.calls = call.New(call.Config{
+		Store: a.store, Bells: ring, Projects: projects,
+		RingTime: a.cfg.Calls.RingTime, Safety: a.cfg.Calls.Safety,
+		Log: a.log.With("component", "call"), Metrics: call.NewMetrics(a.registry),
+	})
 	host, err := os.Hostname()
 	if err != nil {
 		host = "node"
 	}
 	a.devices = device.New(device.Config{
-		Store: a.store, Log: a.log.With("component", "device"), Metrics: device.NewMetrics(a.registry),
+		Store: registry{a.store, a.calls}, Log: a.log.With("component", "device"), Metrics: device.NewMetrics(a.registry),
 		ForgetUnseen: a.cfg.Devices.ForgetUnseenAfter,
 	})
 	a.engine = delivery.New(delivery.Config{
-		Store: a.store, Router: a.senders, Registry: a.devices, Owner: host + "-" + bell.NewID(), Log: a.log.With("component", "delivery"),
+		Store: ledger{a.store, a.calls}, Router: a.senders, Registry: a.devices, Owner: host + "-" + bell.NewID(), Log: a.log.With("component", "delivery"),
 		Metrics: delivery.NewMetrics(a.registry), MaxInFlight: a.cfg.Limits.DeliveriesInFlight,
 	})
 	a.cleanups.push("finish or give back deliveries", func(ctx context.Context) error { a.engine.Stop(ctx); return nil })
@@ -148,14 +155,11 @@ func (a *App) buildServices(context.Context) error {
 	})
 	a.cleanups.push("answer waiting polls", func(context.Context) error { a.mailbox.Close(pollStagger); return nil })
 	a.senders.mailbox = a.mailbox
-	a.accounts, err = account.New(account.Config{Store: a.store, Projects: projects, SigningKey: a.cfg.AppTokens.SigningKey})
+	ring.Engine, ring.mailbox = a.engine, a.mailbox
+	a.accounts, err = account.New(account.Config{Store: register{a.store, a.calls}, Projects: projects, SigningKey: a.cfg.AppTokens.SigningKey})
 	if err != nil {
 		return err
 	}
-	a.calls = call.New(call.Config{
-		Store: a.store, Bells: bells{a.engine, a.mailbox}, Projects: projects,
-		RingTime: a.cfg.Calls.RingTime, Safety: a.cfg.Calls.Safety,
-	})
 	return nil
 }
 
@@ -166,7 +170,7 @@ type bells struct {
 	mailbox *mailbox.Mailbox
 }
 
-func (b bells) Withdraw(environment planet.Environment, id planet.SessionID) {
+func (b *bells) Withdraw(environment planet.Environment, id planet.SessionID) {
 	b.Engine.Withdraw(environment, id)
 	b.mailbox.Withdraw(environment, id)
 }
@@ -187,6 +191,7 @@ func (a *App) Run(ctx context.Context) error {
 	defer stopBackground()
 	var behind errgroup.Group
 	behind.Go(func() error { return a.mailbox.Run(background) })
+	behind.Go(func() error { return a.calls.Run(background) })
 	behind.Go(func() error { a.senders.Warm(background); return nil })
 	behind.Go(func() error { a.devices.Run(background); return nil })
 

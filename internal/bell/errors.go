@@ -17,7 +17,8 @@ const (
 	NotFound     Kind = "not found"
 	Taken        Kind = "taken"       // the ID is in use by somebody else
 	TooMany      Kind = "too many"    // a limit on this caller
-	Unavailable  Kind = "unavailable" // our own overload or a store that is gone
+	Overload     Kind = "overload"    // more than this server can take; nothing was done, and nothing is broken
+	Unavailable  Kind = "unavailable" // something is in trouble: a store that is slow, locked, full, damaged or gone
 	TooLarge     Kind = "too large"
 )
 

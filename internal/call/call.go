@@ -1,12 +1,18 @@
 // Package call holds the rules of 1-to-1 calls: a Notify begins one and rings the
 // callee's devices, a Call Event ends it. Every step is on disk before Planet Cloud
 // gets its answer; what is sent to devices is package delivery's business.
+//
+// While the store is in trouble, calls ring all the same, and what was answered 200 waits
+// in memory, in a bounded backlog, to be recorded later (docs/line-planet.md 11 nos. 6 and
+// 7; docs/adr/0005). Ring in ring.go decides which it is, and replay.go records.
 package call
 
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/planetbell/planetbell/internal/bell"
@@ -27,7 +33,7 @@ const MaxDevices = 100
 // Bells rings devices. It is what call needs of delivery.
 type Bells interface {
 	// Admit makes room for deliveries, and turns those that find none into failed ones. It
-	// fails with bell.Unavailable when none of them found room. What was admitted must be
+	// fails with bell.Overload when none of them found room. What was admitted must be
 	// started or dismissed.
 	Admit(rings []bell.Ring) error
 	// Dismiss gives admitted room back.
@@ -55,15 +61,28 @@ type Config struct {
 	RingTime time.Duration    // DefaultRingTime if 0
 	Safety   time.Duration    // how long before the ring's end the last attempt may start; DefaultSafety if 0
 	Now      func() time.Time // time.Now if nil
+	Log      *slog.Logger     // gets trouble with the store; none if nil
+	Metrics  *Metrics         // not registered if nil
+
+	BacklogItems int   // how much may wait for a store in trouble; DefaultBacklogItems if 0
+	BacklogBytes int64 // DefaultBacklogBytes if 0
 }
 
-// Service begins and ends calls. It is safe for concurrent use.
+// Service begins and ends calls. It is safe for concurrent use. Run must run beside it.
 type Service struct {
 	store    Store
 	bells    Bells
 	projects Projects
 	window   time.Duration
 	now      func() time.Time
+	log      *slog.Logger
+	metrics  *Metrics
+
+	backlog *backlog
+	memory  *memory
+	lately  *lately
+	flights flights
+	reads   sync.WaitGroup // of devices; one that hangs is not waited for by its Notify
 }
 
 // New makes a Service.
@@ -77,60 +96,23 @@ func New(c Config) *Service {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
-	return &Service{store: c.Store, bells: c.Bells, projects: c.Projects, window: c.RingTime - c.Safety, now: c.Now}
-}
-
-// RingResult is what became of a Notify.
-type RingResult struct {
-	Devices  int  // that now ring; 0 for a repeat
-	Skipped  int  // that could ring, but are more than MaxDevices
-	Repeated bool // the call was known already, or is over
-}
-
-// Ring takes a Notify: it records the call with one delivery for each device of the
-// callee, on disk, and starts to ring. It does not wait for any provider. A repeat of
-// a known call rings nothing. The error kind is bell.Unavailable when the call could
-// not be taken; then nothing rings. One case is left open: when ctx ended while the
-// commit was under way, the call may be on disk, and is then claimed at once, like that
-// of a dead process.
-func (s *Service) Ring(ctx context.Context, project *bell.Project, n planet.NotifyCallback) (RingResult, error) {
-	now := s.now()
-	c := s.begin(project, n, now)
-	devices, err := s.store.DevicesOf(ctx, c.CalleeOwner())
-	if err != nil {
-		return RingResult{}, fmt.Errorf("look up the devices of %s: %w", c.Callee, err)
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
 	}
-	devices, skipped := choose(devices, now)
-	rings := s.rings(&c, devices, now)
-	if err := s.bells.Admit(rings); err != nil {
-		return RingResult{}, err
+	if c.Metrics == nil {
+		c.Metrics = NewMetrics(nil)
 	}
-	deliveries := make([]bell.Delivery, len(rings))
-	for i := range rings {
-		deliveries[i] = rings[i].Delivery
+	if c.BacklogItems == 0 {
+		c.BacklogItems = DefaultBacklogItems
 	}
-	found, err := s.store.BeginCall(ctx, c, deliveries, n.Raw)
-	if err != nil {
-		s.bells.Dismiss(rings)
-		return RingResult{}, fmt.Errorf("record call %s: %w", c.SessionID, err)
+	if c.BacklogBytes == 0 {
+		c.BacklogBytes = DefaultBacklogBytes
 	}
-	if found != Began {
-		s.bells.Dismiss(rings)
-		return RingResult{Repeated: true}, nil
+	return &Service{
+		store: c.Store, bells: c.Bells, projects: c.Projects, window: c.RingTime - c.Safety, now: c.Now,
+		log: c.Log, metrics: c.Metrics, backlog: newBacklog(&c), memory: newMemory(), lately: newLately(),
+		flights: flights{under: map[callKey]chan struct{}{}},
 	}
-	ringing := len(rings) - refused(rings) // counted first: what is started is not ours any more
-	s.bells.Start(rings)
-	return RingResult{Devices: ringing, Skipped: skipped}, nil
-}
-
-// refused counts the rings for which there was no room.
-func refused(rings []bell.Ring) (n int) {
-	for i := range rings {
-		if rings[i].Delivery.State.Final() {
-			n++
-		}
-	}
-	return n
 }
 
 // begin makes the call of a Notify. The label that devices are told is that of the
@@ -189,11 +171,15 @@ func (s *Service) rings(c *bell.Call, devices []bell.Device, now time.Time) []be
 
 // End takes a Call Event: it records how the call ended, withdraws what is still to be
 // sent, and erases cc_param. The event may come for a call that was never seen (the
-// callee was busy) or before its Notify; then the Notify will ring nothing.
+// callee was busy) or before its Notify; then the Notify will ring nothing. While the
+// store is in trouble the event waits in memory, and the error is nil; it is bell.Overload
+// when too much waits.
 func (s *Service) End(ctx context.Context, project *bell.Project, e planet.CallEvent) error {
 	// First of all, whatever becomes of the record: nothing may ring after the end.
 	s.bells.Withdraw(project.Environment, e.SessionID)
 	now := s.now()
+	key := callKey{project.Environment, e.SessionID}
+	s.lately.end(key, now)
 	c := bell.Call{
 		Environment: project.Environment, SessionID: e.SessionID, Project: project.Name,
 		Caller: e.Caller, Callee: e.Callee, Type: e.Type,
@@ -208,7 +194,8 @@ func (s *Service) End(ctx context.Context, project *bell.Project, e planet.CallE
 		ReceivedAt: now, Project: project.Name, Environment: project.Environment,
 		Kind: KindCallEvent, SessionID: e.SessionID, DedupKey: e.DedupKey(), Params: e.Raw,
 	}
-	if err := s.store.EndCall(ctx, c, entry); err != nil {
+	err := s.keep(ctx, &item{key: key, end: &ending{c, entry}})
+	if err != nil {
 		return fmt.Errorf("record the end of call %s: %w", e.SessionID, err)
 	}
 	return nil
@@ -230,14 +217,14 @@ type JournalItem struct {
 	Params    []planet.RawParam
 }
 
-// Journal keeps a callback. A repeat is dropped.
-func (s *Service) Journal(ctx context.Context, project *bell.Project, item JournalItem) error {
-	err := s.store.AppendJournal(ctx, bell.JournalEntry{
+// Journal keeps a callback. A repeat is dropped. Trouble with the store is as for End.
+func (s *Service) Journal(ctx context.Context, project *bell.Project, i JournalItem) error {
+	err := s.keep(ctx, &item{key: callKey{project.Environment, i.SessionID}, entry: &bell.JournalEntry{
 		ReceivedAt: s.now(), Project: project.Name, Environment: project.Environment,
-		Kind: item.Kind, SessionID: item.SessionID, DedupKey: item.DedupKey, Params: item.Params,
-	})
+		Kind: i.Kind, SessionID: i.SessionID, DedupKey: i.DedupKey, Params: i.Params,
+	}})
 	if err != nil {
-		return fmt.Errorf("keep a %s callback: %w", item.Kind, err)
+		return fmt.Errorf("keep a %s callback: %w", i.Kind, err)
 	}
 	return nil
 }

@@ -16,24 +16,62 @@ import (
 
 // The rest of delivery.Store, for a call store under the real engine.
 
-func (s *fakeStore) RecordAttempt(_ context.Context, d bell.Delivery, _ bell.Attempt) error {
+func (s *fakeStore) RecordAttempt(_ context.Context, d bell.Delivery, a bell.Attempt) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if old, ok := s.deliveries[d.ID]; ok && !old.State.Final() {
+	old, ok := s.deliveries[d.ID]
+	if !ok {
+		return bell.NotFound
+	}
+	if !old.State.Final() {
 		s.deliveries[d.ID] = d
+	}
+	if a.Number > 0 {
+		if s.attempts[d.ID] == nil {
+			s.attempts[d.ID] = map[int]bool{}
+		}
+		s.attempts[d.ID][a.Number] = true
 	}
 	return nil
 }
 
-func (s *fakeStore) ClaimDeliveries(context.Context, delivery.Claim) ([]bell.Ring, error) {
-	return nil, nil
+func (s *fakeStore) ClaimDeliveries(_ context.Context, c delivery.Claim) ([]bell.Ring, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var rings []bell.Ring
+	for id, d := range s.deliveries {
+		if d.State.Final() || !c.Now.Before(d.Deadline) || d.LeaseUntil.After(c.Now) && (!c.TakeAll || d.LeaseOwner == c.Owner) {
+			continue
+		}
+		d.LeaseOwner, d.LeaseUntil = c.Owner, c.LeaseUntil
+		s.deliveries[id] = d
+		owner := s.calls[callKey{d.Environment, d.SessionID}]
+		for _, device := range s.devices[owner.CalleeOwner()] {
+			if device.ID == d.DeviceID {
+				rings = append(rings, bell.Ring{Call: &owner, Device: device, Delivery: d})
+			}
+		}
+	}
+	return rings, nil
 }
 
 func (s *fakeStore) RecordReceipt(context.Context, bell.Receipt) (delivery.Received, error) {
 	return delivery.Received{}, nil
 }
 
-func (s *fakeStore) ExpireDeliveries(context.Context, time.Time) (int, error) { return 0, nil }
+func (s *fakeStore) ExpireDeliveries(_ context.Context, now time.Time) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := 0
+	for id, d := range s.deliveries {
+		if !d.State.Final() && !now.Before(d.Deadline) {
+			d.State = bell.DeliveryExpired
+			s.deliveries[id] = d
+			n++
+		}
+	}
+	return n, nil
+}
 
 // wire is a provider that never accepts, so that the engine tries on and on.
 type wire struct {
@@ -79,7 +117,7 @@ func TestNothingIsSentAfterTheEndOfTheCall(t *testing.T) {
 			x := newExchange(t, engine)
 			*x.store = fakeStore{
 				devices: map[bell.Owner][]bell.Device{bob(): {device("a", bell.APNsVoIP), device("b", bell.FCM)}},
-				calls:   x.store.calls, deliveries: x.store.deliveries, fail: x.store.fail,
+				calls:   x.store.calls, deliveries: x.store.deliveries, attempts: x.store.attempts, fail: x.store.fail,
 				pause: func(method string) {
 					<-time.After(map[string]time.Duration{"BeginCall": begin, "EndCall": end}[method])
 				},

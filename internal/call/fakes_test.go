@@ -29,6 +29,7 @@ type fakeStore struct {
 	devices    map[bell.Owner][]bell.Device
 	calls      map[callKey]bell.Call
 	deliveries map[string]bell.Delivery
+	attempts   map[string]map[int]bool // by delivery, the numbers of those recorded
 	begun      [][]bell.Delivery
 	raw        []planet.RawParam
 	journal    []bell.JournalEntry
@@ -40,7 +41,7 @@ type fakeStore struct {
 func newStore() *fakeStore {
 	return &fakeStore{
 		devices: map[bell.Owner][]bell.Device{}, calls: map[callKey]bell.Call{},
-		deliveries: map[string]bell.Delivery{}, fail: map[string]error{}, pause: func(string) {},
+		deliveries: map[string]bell.Delivery{}, attempts: map[string]map[int]bool{}, fail: map[string]error{}, pause: func(string) {},
 	}
 }
 
@@ -65,7 +66,9 @@ func (s *fakeStore) BeginCall(_ context.Context, c bell.Call, deliveries []bell.
 	}
 	key := callKey{c.Environment, c.SessionID}
 	if old, ok := s.calls[key]; ok {
-		if old.State == bell.CallEnded {
+		if old.State == bell.CallEnded && old.NotifiedAt.IsZero() {
+			old.NotifiedAt, old.Deadline = c.NotifiedAt, c.Deadline
+			s.calls[key] = old
 			return call.AlreadyEnded, nil
 		}
 		return call.Repeated, nil
@@ -179,6 +182,7 @@ type exchange struct {
 	store      *fakeStore
 	bells      *fakeBells
 	acme, beta *bell.Project
+	projects   *bell.Projects
 }
 
 func newExchange(t *testing.T, bells call.Bells) *exchange {
@@ -197,6 +201,7 @@ func newExchange(t *testing.T, bells call.Bells) *exchange {
 		x.store.pause = x.bells.note
 	}
 	x.Service = call.New(call.Config{Store: x.store, Bells: bells, Projects: projects})
+	x.projects = projects
 	return x
 }
 

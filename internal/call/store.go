@@ -9,19 +9,26 @@ import (
 )
 
 // Store is what call needs of a database. Each method is one transaction, on disk
-// when it returns.
+// when it returns. Two error kinds mean that it could not do its work now: bell.Overload,
+// when more is asked of it than it takes, and nothing was done; bell.Unavailable, when it is
+// in trouble, or ctx ended first, and then the work may still be done. Methods that write
+// can be repeated.
 type Store interface {
 	// DevicesOf returns all devices of an owner, oldest first; none is no error.
 	DevicesOf(ctx context.Context, owner bell.Owner) ([]bell.Device, error)
 
 	// BeginCall records the call (state ringing), its raw parameters and its
-	// deliveries. A call is identified by environment and session ID. If it is known
+	// deliveries as they are given, also those that have ended already. A call is identified by environment and session ID. If it is known
 	// already, nothing is written and the result says what it is: Repeated, or
 	// AlreadyEnded when its Call Event overtook it (then the parties and times of
 	// Notify are added to the row, without cc_param and without deliveries). When it
 	// fails because ctx ended while the commit was under way, whatever is on disk then
 	// is held by nobody: the deliveries can be claimed at once.
 	BeginCall(ctx context.Context, c bell.Call, deliveries []bell.Delivery, raw []planet.RawParam) (BeginResult, error)
+
+	// RecordAttempt is that of delivery.Store: it moves a delivery and keeps an attempt, or
+	// only moves it when attempt.Number is 0; bell.NotFound when there is no such delivery.
+	RecordAttempt(ctx context.Context, d bell.Delivery, attempt bell.Attempt) error
 
 	// EndCall merges a Call Event into the call, creating the row when Notify was
 	// never seen: state ended, outcome, release, times; erases cc_param; turns every

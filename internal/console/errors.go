@@ -37,6 +37,7 @@ var answers = map[bell.Kind]answer{
 	bell.NotFound:     {http.StatusNotFound, "There is no such thing here."},
 	bell.Taken:        {http.StatusConflict, "This is in use by somebody else."},
 	bell.TooMany:      {http.StatusTooManyRequests, "Too many requests; wait a moment."},
+	bell.Overload:     {http.StatusServiceUnavailable, "The server has more to do than it can; try again."},
 	bell.Unavailable:  {http.StatusServiceUnavailable, "The server is busy or its database is not available; try again."},
 	bell.TooLarge:     {http.StatusRequestEntityTooLarge, "The request is too large."},
 	wrongMethod:       {http.StatusMethodNotAllowed, "This method is not offered here; see the Allow header."},

@@ -133,8 +133,8 @@ const reasonRouteFull = "route_full"
 
 // Admit makes room for deliveries on their routes. Those whose route is full are turned
 // into failed ones, to be recorded as such: a provider that hangs must not keep others
-// from ringing. It fails with bell.Unavailable when there is room for none of them, or
-// when the engine is stopping: an honest refusal ends the caller's wait, a silent queue
+// from ringing. It fails with bell.Overload when there is room for none of them, and
+// with bell.Unavailable when the engine is stopping: an honest refusal ends the caller's wait, a silent queue
 // does not. What was admitted must be started or dismissed.
 func (e *Engine) Admit(rings []bell.Ring) error {
 	routes := make([]*route, len(rings))
@@ -163,7 +163,7 @@ func (e *Engine) Admit(rings []bell.Ring) error {
 	e.Metrics.inFlight(e.room)
 	e.Metrics.dropped("full", refused)
 	if refused > 0 && refused == len(rings) {
-		return bell.E(bell.Unavailable, "Too many calls are ringing at once; this call was not taken.", nil)
+		return bell.E(bell.Overload, "Too many calls are ringing at once; this call was not taken.", nil)
 	}
 	return nil
 }

@@ -308,7 +308,7 @@ func TestAdmissionIsBoundedByRoute(t *testing.T) {
 				t.Errorf("%s is %q, held by %q, want %q", d.ID, got, d.LeaseOwner, want)
 			}
 		}
-		if err := b.Admit(b.rings(3, bell.APNsAlert, "h", "i")); bell.KindOf(err) != bell.Unavailable {
+		if err := b.Admit(b.rings(3, bell.APNsAlert, "h", "i")); bell.KindOf(err) != bell.Overload {
 			t.Errorf("a call without room for any device was taken: %v", err)
 		}
 		if err := b.Admit(nil); err != nil {

@@ -37,6 +37,7 @@ type Config struct {
 type Service struct {
 	Config
 	shares *shares
+	polls  *polls
 }
 
 // New makes a Service. It starts nothing.
@@ -53,7 +54,7 @@ func New(c Config) *Service {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
-	return &Service{Config: c, shares: newShares()}
+	return &Service{Config: c, shares: newShares(), polls: newPolls()}
 }
 
 // Description is what a client says about its installation, in its own words.
@@ -115,7 +116,9 @@ func (s *Service) UpdateToken(ctx context.Context, id bell.Identity, a Address) 
 	if err != nil {
 		return Notice{}, err
 	}
-	notice, err := s.change(ctx, id, a.Description, func(next *bell.Device) {
+	write, cancel := s.patience(ctx, reach.channel)
+	defer cancel()
+	notice, err := s.change(write, id, a.Description, func(next *bell.Device) {
 		reach.apply(next)
 		next.ExpiresAt = time.Time{}
 		if next.Channel == bell.LongPoll {
@@ -123,6 +126,9 @@ func (s *Service) UpdateToken(ctx context.Context, id bell.Identity, a Address) 
 		}
 		next.RegisteredAt = s.Now()
 	})
+	if busy(err) && reach.channel == bell.LongPoll && s.pollsAlready(ctx, id) {
+		return notice, nil
+	}
 	if err != nil {
 		return Notice{}, fmt.Errorf("update the push token of a device of %s: %w", id.Owner.User, err)
 	}
@@ -157,11 +163,19 @@ func (s *Service) change(ctx context.Context, id bell.Identity, said Description
 // the device can be reached by long polling, because LINE's Apple demo starts to
 // poll before it has said so; a device with a push channel keeps that channel unless
 // its push token was forgotten.
+//
+// While the store is in trouble, a device that can be read, or that polled lately, goes on
+// to poll: it would miss calls that ring from memory.
 func (s *Service) Polling(ctx context.Context, id bell.Identity) (string, error) {
-	known, err := s.Store.DeviceBySession(ctx, id.SessionID)
-	if err == nil && hasWay(&known) && s.Now().Sub(known.LastSeenAt) < seenEvery {
-		return known.ID, nil
+	known, unread := s.Store.DeviceBySession(ctx, id.SessionID)
+	if unread == nil {
+		s.polls.remember(id.SessionID, known.ID, s.Now())
+		if hasWay(&known) && s.Now().Sub(known.LastSeenAt) < seenEvery {
+			return known.ID, nil
+		}
 	}
+	ctx, cancel := context.WithTimeoutCause(ctx, refreshBudget, errRefreshTooSlow)
+	defer cancel()
 	d, err := s.Store.ChangeDevice(ctx, Key{SessionID: id.SessionID, Owner: id.Owner}, func(known Known) (bell.Device, error) {
 		next := s.start(known, id)
 		if !hasWay(&next) {
@@ -171,9 +185,13 @@ func (s *Service) Polling(ctx context.Context, id bell.Identity) (string, error)
 		next.LastSeenAt = s.Now()
 		return next, nil
 	})
+	if deviceID, ok := s.polls.recall(id.SessionID, s.Now()); ok && busy(err) && (unread == nil || busy(unread)) {
+		return deviceID, nil
+	}
 	if err != nil {
 		return "", fmt.Errorf("find the polling device of %s: %w", id.Owner.User, err)
 	}
+	s.polls.remember(id.SessionID, d.ID, s.Now())
 	return d.ID, nil
 }
 

@@ -17,9 +17,10 @@ import (
 // What became of a callback; the "result" of its metric.
 const (
 	resultRung      = "rung"
+	resultMemory    = "rung_from_memory" // the database is in trouble; the call is recorded later
 	resultRepeated  = "repeated"
 	resultNoDevice  = "no_device" // the callee has none, or none that can be reached
-	resultKept      = "kept"
+	resultKept      = "kept"      // on disk, or in memory while the database is in trouble
 	resultDryRun    = "dry_run"   // the Console's test button
 	resultMalformed = "malformed" // Notify: refused; an event: answered 200 and dropped
 	resultForeign   = "foreign_service"
@@ -133,6 +134,8 @@ func (a *api) notify(ctx context.Context, r *http.Request, project *bell.Project
 	switch {
 	case rung.Repeated:
 		return resultRepeated, nil
+	case rung.Devices > 0 && rung.FromMemory:
+		return resultMemory, nil
 	case rung.Devices > 0:
 		return resultRung, nil
 	case project.UnknownCallee404:

@@ -191,7 +191,10 @@ func TestNotifyAnswers(t *testing.T) {
 		{"repeat", call.RingResult{Repeated: true}, nil, true, 200, "repeated"},
 		{"unknown callee", call.RingResult{}, nil, false, 200, "no_device"},
 		{"unknown callee, to be refused", call.RingResult{}, nil, true, 404, "no_device"},
-		{"overload", call.RingResult{}, bell.E(bell.Unavailable, "Too many calls at once.", nil), false, 503, "failed"},
+		{"rings from memory", call.RingResult{Devices: 2, FromMemory: true}, nil, true, 200, "rung_from_memory"},
+		{"nothing to ring, in memory", call.RingResult{FromMemory: true}, nil, false, 200, "no_device"},
+		{"overload", call.RingResult{}, bell.E(bell.Overload, "Too many calls at once.", nil), false, 503, "failed"},
+		{"trouble", call.RingResult{}, bell.E(bell.Unavailable, "The disk is gone.", nil), false, 503, "failed"},
 		{"failure", call.RingResult{}, errors.New("disk"), false, 500, "failed"},
 	}
 	for _, test := range tests {

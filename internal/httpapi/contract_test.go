@@ -319,7 +319,7 @@ func TestRefusals(t *testing.T) {
 func TestEveryKindHasItsStatus(t *testing.T) {
 	tests := map[error]int{
 		bell.Invalid: 400, bell.Unauthorized: 401, bell.Forbidden: 403, bell.NotFound: 404,
-		bell.Taken: 409, bell.TooLarge: 413, bell.TooMany: 429, bell.Unavailable: 503,
+		bell.Taken: 409, bell.TooLarge: 413, bell.TooMany: 429, bell.Overload: 503, bell.Unavailable: 503,
 		bell.Kind("of tomorrow"): 500, context.DeadlineExceeded: 503,
 	}
 	for err, status := range tests {

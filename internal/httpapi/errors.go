@@ -32,6 +32,7 @@ var answers = map[bell.Kind]answer{
 	bell.TooLarge:     {http.StatusRequestEntityTooLarge, "The request is too large."},
 	uriTooLong:        {http.StatusRequestURITooLong, "The request line is too long."},
 	bell.TooMany:      {http.StatusTooManyRequests, "Too many requests; wait a minute."},
+	bell.Overload:     {http.StatusServiceUnavailable, "The server has more to do than it can; try again soon."},
 	bell.Unavailable:  {http.StatusServiceUnavailable, "The server cannot do this now; try again soon."},
 }
 

@@ -55,7 +55,7 @@ type Devices interface {
 }
 
 // Calls takes what Planet Cloud says about calls. When a method returns nil, what it
-// was told is on disk.
+// was told is on disk, or will be as soon as the disk takes it (docs/adr/0005).
 type Calls interface {
 	Ring(ctx context.Context, project *bell.Project, n planet.NotifyCallback) (call.RingResult, error)
 	End(ctx context.Context, project *bell.Project, e planet.CallEvent) error

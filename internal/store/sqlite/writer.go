@@ -50,6 +50,8 @@ type writer struct {
 	link          *link // nil after trouble
 	emptied       time.Time
 	truncateEvery time.Duration
+	troubled      time.Time // since when no group was committed; zero when the last one was
+	lost          int       // operations that failed since then
 }
 
 func newWriter(log *slog.Logger, m *metrics, limit int, first *link, connect func() (*link, error)) *writer {
@@ -123,7 +125,7 @@ func (w *writer) enqueue(op *operation) error {
 		return bell.E(bell.Unavailable, "The database is closed.", nil)
 	case len(w.queue) >= w.limit:
 		w.metrics.refused.Inc()
-		return bell.E(bell.Unavailable, "Too many writes wait for the database; try again later.", nil)
+		return bell.E(bell.Overload, "Too many writes wait for the database; try again later.", nil)
 	}
 	w.queue = append(w.queue, op)
 	w.queued.Signal()
@@ -190,13 +192,33 @@ func (w *writer) commit(group []*operation) {
 		err = w.transact(group, w.runIsolated)
 	}
 	if err == nil {
+		w.recovered()
 		return
 	}
-	w.log.Error("a group of writes was lost", "operations", len(group), "error", err)
+	w.failed(len(group), err)
 	for _, op := range group {
 		op.err = bell.E(bell.Unavailable, sentence(err), err)
 	}
 	w.disconnect()
+}
+
+// failed notes a group that was lost. Trouble with a disk lasts: it is told once, when it
+// begins, and the callers learn of each operation.
+func (w *writer) failed(operations int, err error) {
+	w.lost += operations
+	if w.troubled.IsZero() {
+		w.troubled = time.Now()
+		w.log.Error("nothing can be written; a group of writes was lost", "operations", operations, "error", err)
+	}
+}
+
+// recovered tells once that trouble is over.
+func (w *writer) recovered() {
+	if w.troubled.IsZero() {
+		return
+	}
+	w.log.Info("writes are committed again", "after", time.Since(w.troubled), "lost", w.lost)
+	w.troubled, w.lost = time.Time{}, 0
 }
 
 // errOneFailed says that an operation failed for a reason of its own.

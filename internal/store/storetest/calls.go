@@ -11,6 +11,7 @@ import (
 
 	"github.com/planetbell/planetbell/internal/bell"
 	"github.com/planetbell/planetbell/internal/call"
+	"github.com/planetbell/planetbell/internal/delivery"
 	"github.com/planetbell/planetbell/planet"
 )
 
@@ -18,6 +19,7 @@ var callTests = map[string]func(*testing.T, Store){
 	"begin":                                   callBegin,
 	"begin without devices":                   callBeginAlone,
 	"begin with many devices":                 callBeginMany,
+	"begin with what has ended":               callBeginEnded,
 	"begin fails as a whole":                  callBeginFails,
 	"hostile texts":                           callHostile,
 	"a repeat writes nothing":                 callRepeat,
@@ -87,6 +89,30 @@ func callBeginMany(t *testing.T, s Store) {
 	}
 	if len(want) != 0 {
 		t.Errorf("%d of %d deliveries are missing", len(want), devices)
+	}
+}
+
+// A call that rang before it could be recorded comes with deliveries that have ended.
+func callBeginEnded(t *testing.T, s Store) {
+	c, d, other := newCall(), newDevice("bob", 1), newDevice("bob", 2)
+	add(t, s, d)
+	add(t, s, other)
+	ended, open := newDelivery(c, d), newDelivery(c, other)
+	ended.State, ended.Reason, ended.Attempts = bell.DeliveryAccepted, "accepted", 2
+	ended.UpdatedAt = noon.Add(time.Second)
+	if got, err := s.BeginCall(t.Context(), c, []bell.Delivery{ended, open}, nil); err != nil || got != call.Began {
+		t.Fatalf("BeginCall = %v, %v; want Began", got, err)
+	}
+	same(t, "the delivery", state(t, s, ended), ended)
+	rings := claim(t, s, delivery.Claim{Owner: "node-b", Now: noon.Add(10 * time.Second), LeaseUntil: noon.Add(20 * time.Second), TakeAll: true, Limit: 10})
+	if len(rings) != 1 || rings[0].Delivery.ID != open.ID {
+		t.Errorf("%d deliveries can be claimed, want only the one that has not ended", len(rings))
+	}
+	ok(t, "RecordAttempt", s.RecordAttempt(t.Context(), ended, bell.Attempt{DeliveryID: ended.ID, Number: 1, StartedAt: noon}))
+	for _, r := range record(t, s, c).Deliveries {
+		if r.Delivery.ID == ended.ID && (len(r.Attempts) != 1 || r.Delivery.State != bell.DeliveryAccepted) {
+			t.Errorf("the attempt was recorded as %+v", r)
+		}
 	}
 }
 

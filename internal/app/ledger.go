@@ -1,0 +1,98 @@
+package app
+
+import (
+	"context"
+	"time"
+
+	"github.com/planetbell/planetbell/internal/account"
+	"github.com/planetbell/planetbell/internal/bell"
+	"github.com/planetbell/planetbell/internal/call"
+	"github.com/planetbell/planetbell/internal/delivery"
+	"github.com/planetbell/planetbell/internal/device"
+)
+
+// What follows stands between the capabilities and the store, for the time in which the
+// store is in trouble: package call holds then what is not on disk yet, and the devices
+// that it may ring from memory.
+
+// ledger is the store of package delivery.
+type ledger struct {
+	delivery.Store
+	calls *call.Service
+}
+
+// RecordAttempt keeps an outcome behind its call, if that waits to be recorded.
+func (l ledger) RecordAttempt(ctx context.Context, d bell.Delivery, attempt bell.Attempt) error {
+	return l.calls.RecordAttempt(ctx, d, attempt)
+}
+
+// ClaimDeliveries leaves out calls that wait to be recorded: they ring from memory.
+func (l ledger) ClaimDeliveries(ctx context.Context, c delivery.Claim) ([]bell.Ring, error) {
+	return l.calls.Claim(func() ([]bell.Ring, error) { return l.Store.ClaimDeliveries(ctx, c) })
+}
+
+// registry is the store of package device. Every write that can change whose a device is
+// is told to package call, also one that failed: it may still happen.
+type registry struct {
+	device.Store
+	calls *call.Service
+}
+
+func (r registry) ChangeDevice(ctx context.Context, key device.Key, change func(device.Known) (bell.Device, error)) (bell.Device, error) {
+	d, err := r.Store.ChangeDevice(ctx, key, func(known device.Known) (bell.Device, error) {
+		next, err := change(known)
+		if err == nil {
+			r.calls.DeviceWritten(next) // whoever waits for the write may not learn of it
+		}
+		return next, err
+	})
+	if err == nil {
+		r.calls.DeviceWritten(d)
+	}
+	return d, err
+}
+
+func (r registry) AmendDevice(ctx context.Context, id string, change func(bell.Device) (bell.Device, bool)) error {
+	var written bell.Device
+	err := r.Store.AmendDevice(ctx, id, func(current bell.Device) (bell.Device, bool) {
+		next, write := change(current)
+		if write {
+			r.calls.DeviceWritten(next)
+			written = next
+		}
+		return next, write
+	})
+	if err == nil && written.ID != "" {
+		r.calls.DeviceWritten(written)
+	}
+	return err
+}
+
+func (r registry) PruneDevices(ctx context.Context, unseenSince time.Time, limit int) ([]bell.Device, error) {
+	pruned, err := r.Store.PruneDevices(ctx, unseenSince, limit)
+	for i := range pruned {
+		r.calls.DeviceRemoved(pruned[i].ID)
+	}
+	return pruned, err
+}
+
+func (r registry) AddDevice(ctx context.Context, d bell.Device) error {
+	defer r.calls.DeviceWritten(d)
+	return r.Store.AddDevice(ctx, d)
+}
+
+func (r registry) RemoveDevice(ctx context.Context, id string) error {
+	defer r.calls.DeviceRemoved(id)
+	return r.Store.RemoveDevice(ctx, id)
+}
+
+// register is the store of package account: who takes over a user ID takes its devices away.
+type register struct {
+	account.Store
+	calls *call.Service
+}
+
+func (r register) OpenSession(ctx context.Context, user bell.User, session bell.Session, rule account.SessionRule) error {
+	defer r.calls.DevicesChanged(session.Owner)
+	return r.Store.OpenSession(ctx, user, session, rule)
+}

@@ -1,0 +1,39 @@
+package call
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
+)
+
+// Metrics are the figures of what is done without the store. They have no labels.
+type Metrics struct {
+	items, bytes                    prometheus.Gauge
+	fromMemory, refused, unrecorded prometheus.Counter
+}
+
+// NewMetrics makes Metrics and registers them with registerer, which may be nil.
+func NewMetrics(registerer prometheus.Registerer) *Metrics {
+	auto := promauto.With(registerer)
+	return &Metrics{
+		items: auto.NewGauge(prometheus.GaugeOpts{
+			Name: "planetbell_backlog_items",
+			Help: "Callbacks and outcomes in memory that the database has still to take. Above 0, it is in trouble.",
+		}),
+		bytes: auto.NewGauge(prometheus.GaugeOpts{
+			Name: "planetbell_backlog_bytes",
+			Help: "About how much memory they take.",
+		}),
+		fromMemory: auto.NewCounter(prometheus.CounterOpts{
+			Name: "planetbell_rung_from_memory_total",
+			Help: "Calls that rang though the database could not record them; they are recorded later.",
+		}),
+		refused: auto.NewCounter(prometheus.CounterOpts{
+			Name: "planetbell_backlog_refused_total",
+			Help: "What the backlog did not take, because it was full. Callbacks among them were answered 503.",
+		}),
+		unrecorded: auto.NewCounter(prometheus.CounterOpts{
+			Name: "planetbell_backlog_lost_total",
+			Help: "Items of the backlog that could not be recorded at all. The log says why.",
+		}),
+	}
+}

@@ -1,0 +1,269 @@
+package call
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/planetbell/planetbell/internal/bell"
+)
+
+const (
+	// replayBatch is how many items are recorded at once; the store commits them together.
+	replayBatch = 64
+	// replayTimeout bounds one of them. A store that is slower than that is left alone for
+	// a moment.
+	replayTimeout = 10 * time.Second
+	// minBackoff and maxBackoff are the pauses while the store is in trouble: a call is
+	// recorded within a second of its recovery.
+	minBackoff = 100 * time.Millisecond
+	maxBackoff = time.Second
+	// eraseEvery is how late cc_param may be erased after the call's deadline.
+	eraseEvery = time.Second
+	// minDrain is the least time that Stop takes for what is left.
+	minDrain = time.Second
+)
+
+var errReplayTimeout = errors.New("the database did not record what waited in time")
+
+// Run records what was taken while the store was in trouble, as soon as it is not. It
+// returns when ctx ends. It must run once, for as long as callbacks are taken.
+func (s *Service) Run(ctx context.Context) error {
+	var eraser sync.WaitGroup
+	eraser.Go(func() {
+		ticker := time.NewTicker(eraseEvery)
+		defer ticker.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-ticker.C:
+				s.backlog.erase()
+			}
+		}
+	})
+	defer eraser.Wait()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-s.backlog.wake:
+			s.drain(ctx)
+		}
+	}
+}
+
+// drain replays until nothing waits or ctx ends.
+func (s *Service) drain(ctx context.Context) {
+	pause := minBackoff
+	for ctx.Err() == nil {
+		batch := s.backlog.batch()
+		if len(batch) == 0 {
+			return
+		}
+		if s.replay(ctx, batch) {
+			pause = minBackoff
+			continue
+		}
+		timer := time.NewTimer(pause)
+		select {
+		case <-ctx.Done():
+		case <-timer.C:
+		}
+		timer.Stop()
+		pause = min(2*pause, maxBackoff)
+	}
+}
+
+// Stop records what still waits, until ctx ends, and refuses what comes later. What could
+// not be recorded is lost, and said to be. It is called when Run has returned and no
+// callback comes any more.
+func (s *Service) Stop(ctx context.Context) {
+	defer s.reads.Wait()
+	limit := time.Duration(0)
+	if deadline, ok := ctx.Deadline(); ok {
+		limit = max(minDrain, time.Until(deadline))
+	}
+	ctx = context.WithoutCancel(ctx)
+	if limit > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, limit, errReplayTimeout)
+		defer cancel()
+	}
+	s.drain(ctx)
+	if calls, events, outcomes := s.backlog.close(); calls+events+outcomes > 0 {
+		s.log.Error("what waited in memory for the database is lost", "calls", calls, "events", events, "outcomes", outcomes)
+	}
+}
+
+// close refuses what comes later and counts what is left.
+func (b *backlog) close() (calls, events, outcomes int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.closed = true
+	for _, it := range b.queue {
+		switch {
+		case it.begin != nil:
+			calls++
+			outcomes += len(it.begin.outcomes) - it.begin.written
+		case it.outcome != nil:
+			outcomes++
+		default:
+			events++
+		}
+	}
+	return calls, events, outcomes
+}
+
+// batch is what can be recorded next, at once: the oldest items, one for each session, so
+// that each session's order is kept. While the store is in trouble, one item asks for all.
+func (b *backlog) batch() []*item {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	limit := replayBatch
+	if b.sick {
+		limit = 1
+	}
+	var batch []*item
+	for _, it := range b.queue {
+		if len(batch) == limit {
+			break
+		}
+		if b.sessions[it.key].items[0] == it {
+			batch = append(batch, it)
+		}
+	}
+	return batch
+}
+
+// replay records a batch. It reports whether the store took all of it.
+func (s *Service) replay(ctx context.Context, batch []*item) (took bool) {
+	errs := make([]error, len(batch))
+	var work sync.WaitGroup
+	for i, it := range batch {
+		work.Go(func() {
+			ctx, cancel := context.WithTimeoutCause(ctx, replayTimeout, errReplayTimeout)
+			defer cancel()
+			errs[i] = s.write(ctx, it)
+		})
+	}
+	work.Wait()
+	took = true
+	var done []*item
+	for i, err := range errs {
+		switch {
+		case err == nil:
+			done = append(done, batch[i])
+		case sick(err), errors.Is(err, bell.Overload), ctx.Err() != nil:
+			took = false
+			if ctx.Err() == nil && sick(err) {
+				s.backlog.failed(err)
+			}
+		default: // it would fail for ever, and everything behind it
+			done = append(done, batch[i])
+			if begin := batch[i].begin; begin != nil {
+				s.backlog.giveUp(begin)
+			}
+			s.backlog.metrics.unrecorded.Inc()
+			s.log.Error("something that waited in memory could not be recorded and is lost", "sid", batch[i].key.id, "error", err)
+		}
+	}
+	s.backlog.remove(done)
+	if len(done) > 0 && took {
+		s.backlog.worked()
+	}
+	return took
+}
+
+// giveUp makes a Notify removable whatever its outcomes are.
+func (b *backlog) giveUp(begin *beginning) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	begin.written = len(begin.outcomes)
+}
+
+// write records one item. Each way may be gone again when it failed half-way.
+func (s *Service) write(ctx context.Context, it *item) error {
+	switch {
+	case it.begin != nil:
+		return s.writeBegin(ctx, it.begin)
+	case it.end != nil:
+		return s.store.EndCall(ctx, it.end.call, it.end.entry)
+	case it.entry != nil:
+		return s.store.AppendJournal(ctx, *it.entry)
+	default:
+		return s.writeOutcome(ctx, *it.outcome)
+	}
+}
+
+// writeBegin records a Notify with what has become of its deliveries so far, so that none
+// that has ended can be claimed, not even for a moment.
+func (s *Service) writeBegin(ctx context.Context, begin *beginning) error {
+	c, deliveries := s.backlog.asOf(begin)
+	found, err := s.store.BeginCall(ctx, c, deliveries, begin.raw)
+	if err != nil {
+		return err
+	}
+	if found == Repeated {
+		// Most likely it was recorded the first time, when nobody waited for the commit any
+		// more, and its leases were given up.
+		for _, d := range deliveries {
+			if err := s.writeOutcome(ctx, outcome{delivery: d}); err != nil {
+				return err
+			}
+		}
+	}
+	for {
+		o, ok := s.backlog.next(begin)
+		if !ok {
+			return nil
+		}
+		if err := s.writeOutcome(ctx, o); err != nil {
+			return err
+		}
+		s.backlog.wrote(begin)
+	}
+}
+
+// writeOutcome records an outcome. A delivery that is not there is one of another copy of
+// the call, or of a call that had ended: then there is nothing to be said.
+func (s *Service) writeOutcome(ctx context.Context, o outcome) error {
+	err := s.store.RecordAttempt(ctx, o.delivery, o.attempt)
+	if errors.Is(err, bell.NotFound) {
+		return nil
+	}
+	return err
+}
+
+// asOf is a call with its deliveries as they stand.
+func (b *backlog) asOf(begin *beginning) (bell.Call, []bell.Delivery) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	deliveries := make([]bell.Delivery, len(begin.deliveries))
+	copy(deliveries, begin.deliveries)
+	for i := range deliveries {
+		for _, o := range begin.outcomes {
+			if o.delivery.ID == deliveries[i].ID && !deliveries[i].State.Final() {
+				deliveries[i] = o.delivery
+			}
+		}
+	}
+	return begin.call, deliveries
+}
+
+// next is the first outcome that is not written.
+func (b *backlog) next(begin *beginning) (outcome, bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if begin.written >= len(begin.outcomes) {
+		return outcome{}, false
+	}
+	return begin.outcomes[begin.written], true
+}
+
+func (b *backlog) wrote(begin *beginning) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	begin.written++
+}

@@ -3,7 +3,11 @@ package main
 import (
 	"fmt"
 	"io"
+	"log/slog"
+	"os"
+	"os/signal"
 	"strings"
+	"syscall"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -29,7 +33,8 @@ func newServe() *cobra.Command {
 		Use:   "serve",
 		Short: "Run the server until it is told to stop",
 		Long: `Run the server. It stops gracefully on SIGTERM and Ctrl-C: what LINE Planet has been
-told is accepted stays accepted. A second signal ends it at once.`,
+told is accepted stays accepted. A second signal ends it at once. SIGHUP takes up changed
+push credentials, which are otherwise looked at every 30 seconds.`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return serve(cmd) },
 	}
@@ -75,11 +80,40 @@ func serve(cmd *cobra.Command) error {
 	if err != nil {
 		return fmt.Errorf("start: %w", err)
 	}
+	defer onHangUp(func() { reload(cmd, server, log) })()
 	announce(cmd.OutOrStdout(), loaded, server.PublicURL(), server.AdminURL())
 	if err := server.Run(cmd.Context()); err != nil {
 		return fmt.Errorf("serve: %w", err)
 	}
 	return nil
+}
+
+// onHangUp calls do for every SIGHUP, one after the other, until stop is called.
+func onHangUp(do func()) (stop func()) {
+	signals, done := make(chan os.Signal, 1), make(chan struct{})
+	signal.Notify(signals, syscall.SIGHUP)
+	go func() {
+		defer close(done)
+		for range signals {
+			do()
+		}
+	}()
+	return func() {
+		signal.Stop(signals)
+		close(signals)
+		<-done
+	}
+}
+
+// reload reads the configuration anew for its push credentials.
+func reload(cmd *cobra.Command, server *app.App, log *slog.Logger) {
+	loaded, err := loadConfig(cmd, givenSettings(cmd.Flags())...)
+	if err != nil {
+		log.Error("the configuration cannot be read anew; the push credentials stay as they are", "error", err)
+		return
+	}
+	log.Info("the configuration was read anew for its push credentials; other changes need a restart")
+	server.Reload(loaded.Config)
 }
 
 // announce says where the server listens and what to register. Callback secrets are

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/planetbell/planetbell/internal/testlog"
@@ -32,13 +33,18 @@ func initialised(t *testing.T, args ...string) string {
 // its exit code. It returns what was printed up to the last line of the announcement.
 func serving(t *testing.T, file string) (said string, stop func() int) {
 	t.Helper()
+	return servingWithLog(t, file, testlog.Writer(t))
+}
+
+func servingWithLog(t *testing.T, file string, log io.Writer) (said string, stop func() int) {
+	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	r, w := io.Pipe()
 	code := make(chan int, 1)
 	go func() {
 		code <- run(ctx, []string{
 			"serve", "--config", file, "--public-address", "127.0.0.1:0", "--admin-address", "127.0.0.1:0", "--log-format", "json",
-		}, strings.NewReader(""), w, testlog.Writer(t))
+		}, strings.NewReader(""), w, log)
 		_ = w.Close()
 	}()
 	var b strings.Builder
@@ -100,6 +106,43 @@ func TestServe(t *testing.T) {
 	}
 	if _, err := os.Stat(filepath.Join(filepath.Dir(file), "data", "planetbell.db")); err != nil {
 		t.Errorf("the database is not in the data folder: %v", err)
+	}
+}
+
+// heard passes on what is written, and tells of lines with certain words.
+type heard struct {
+	io.Writer
+	words map[string]chan struct{}
+}
+
+func (h heard) Write(line []byte) (int, error) {
+	for words, told := range h.words {
+		if bytes.Contains(line, []byte(words)) {
+			close(told)
+		}
+	}
+	return h.Writer.Write(line)
+}
+
+// SIGHUP reads the configuration anew; one that is broken by then changes nothing.
+func TestServeTakesSIGHUP(t *testing.T) {
+	file := initialised(t)
+	anew, broken := make(chan struct{}), make(chan struct{})
+	_, stop := servingWithLog(t, file, heard{testlog.Writer(t), map[string]chan struct{}{"was read anew": anew, "cannot be read anew": broken}})
+	hangUp := func() {
+		if err := syscall.Kill(os.Getpid(), syscall.SIGHUP); err != nil {
+			t.Fatal(err)
+		}
+	}
+	hangUp()
+	<-anew
+	if err := os.WriteFile(file, []byte("projects: "+testlog.TextSecret("key")), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	hangUp()
+	<-broken
+	if code := stop(); code != 0 {
+		t.Errorf("exit code %d after a graceful stop, want 0", code)
 	}
 }
 

@@ -82,6 +82,10 @@ func (a *App) AdminURL() string {
 	return urlOf(a.adminListener, a.cfg.Admin.TLS.Enabled())
 }
 
+// Reload takes over the push credentials of a configuration that was read anew, within
+// moments. All other settings need a restart. Safe for concurrent use with Run.
+func (a *App) Reload(cfg config.Config) { a.senders.Reload(cfg) }
+
 func urlOf(l net.Listener, secure bool) string {
 	if secure {
 		return "https://" + l.Addr().String()
@@ -192,7 +196,7 @@ func (a *App) Run(ctx context.Context) error {
 	var behind errgroup.Group
 	behind.Go(func() error { return a.mailbox.Run(background) })
 	behind.Go(func() error { return a.calls.Run(background) })
-	behind.Go(func() error { a.senders.Warm(background); return nil })
+	behind.Go(func() error { a.senders.Warm(background); a.senders.Watch(background); return nil })
 	behind.Go(func() error { a.devices.Run(background); return nil })
 
 	group, serving := errgroup.WithContext(ctx)

@@ -25,7 +25,15 @@ type builder struct {
 	log     *slog.Logger
 	apns    *apns.Metrics
 	fcm     *fcm.Metrics
-	shared  map[string]*apns.Client // apps of one team share a key's connections
+	shared  map[string]*lease // apps of one team share a key's connections
+	made    []*lease
+}
+
+// fresh returns a builder that shares nothing with what was made before.
+func (b *builder) fresh() *builder {
+	again := *b
+	again.shared, again.made = map[string]*lease{}, nil
+	return &again
 }
 
 func newSenders(cfg config.Config, log *slog.Logger, registry prometheus.Registerer) (*senders, error) {
@@ -33,14 +41,15 @@ func newSenders(cfg config.Config, log *slog.Logger, registry prometheus.Registe
 	if err != nil {
 		return nil, err
 	}
-	s := &senders{projects: map[string]projectSenders{}, log: log}
-	b := builder{
-		senders: s, roots: roots, log: log, shared: map[string]*apns.Client{},
+	s := &senders{projects: map[string]projectSenders{}, log: log, reread: make(chan config.Config, 1), reloads: newReloads(registry)}
+	b := &builder{
+		senders: s, roots: roots, log: log, shared: map[string]*lease{},
 		apns: apns.NewMetrics(registry), fcm: fcm.NewMetrics(registry),
 	}
 	for i := range cfg.Projects {
 		p := &cfg.Projects[i]
 		made, err := b.project(p)
+		s.clients = b.made
 		if err != nil {
 			s.Close()
 			return nil, fmt.Errorf("project %s: %w", p.Name, err)
@@ -79,19 +88,33 @@ func (b *builder) project(p *config.Project) (projectSenders, error) {
 		}
 		made.apps = append(made.apps, app)
 	}
+	for _, group := range appleGroups(b, p) {
+		b.senders.watch(group)
+	}
 	if !p.FCM.Enabled() {
 		return made, nil
 	}
+	way, firebase, err := b.google(p)
+	if err != nil {
+		return projectSenders{}, err
+	}
+	b.senders.watch(&googleCredential{builder: b, project: *p, firebase: firebase})
+	made.fcm = delivery.Route{Key: delivery.RouteKey{Credential: p.Name, Channel: bell.FCM}, Sender: way}
+	return made, nil
+}
+
+// google makes the way to Android devices, and names the Firebase project.
+func (b *builder) google(p *config.Project) (*relay, string, error) {
 	client, err := fcm.NewClient(fcm.Config{
-		Name: p.Name, ServiceAccount: p.FCM.ServiceAccount, BaseURL: p.FCM.BaseURL,
+		Name: p.Name, ServiceAccount: p.FCM.ServiceAccount, BaseURL: p.FCM.BaseURL, PerSecond: p.FCM.MessagesPerSecond,
 		RootCAs: b.roots, Log: b.log, Metrics: b.fcm,
 	})
 	if err != nil {
-		return projectSenders{}, fmt.Errorf("fcm: %w", err)
+		return nil, "", fmt.Errorf("fcm: %w", err)
 	}
-	b.senders.clients = append(b.senders.clients, client)
-	made.fcm = delivery.Route{Key: delivery.RouteKey{Credential: p.Name, Channel: bell.FCM}, Sender: client}
-	return made, nil
+	l := &lease{client: client}
+	b.made = append(b.made, l)
+	return &relay{mu: &b.senders.mu, sender: client, lease: l}, client.Project(), nil
 }
 
 // apple makes an app's senders. A certificate may be good for one channel only (a VoIP
@@ -107,7 +130,7 @@ func (b *builder) apple(p *config.Project, c *config.APNs) (appleApp, error) {
 	}
 	var refused error
 	for _, server := range c.Servers {
-		client, err := b.appleClient(p, c, credential, server)
+		client, l, err := b.appleClient(p, c, credential, server)
 		if err != nil {
 			return appleApp{}, err
 		}
@@ -117,7 +140,7 @@ func (b *builder) apple(p *config.Project, c *config.APNs) (appleApp, error) {
 				refused = errors.Join(refused, err)
 				continue
 			}
-			app.senders[appleWay{server, channel}] = sender
+			app.senders[appleWay{server, channel}] = &relay{mu: &b.senders.mu, sender: sender, lease: l}
 		}
 	}
 	if len(app.senders) == 0 {
@@ -151,24 +174,30 @@ func appleCredential(c *config.APNs) (apns.Credential, error) {
 // appleClient returns the connections of a credential to a server. Two apps with one
 // signing key share them: APNs counts provider tokens by connection, and sees rapid
 // connecting as an attack.
-func (b *builder) appleClient(p *config.Project, c *config.APNs, credential apns.Credential, server bell.APNsServer) (*apns.Client, error) {
+func (b *builder) appleClient(p *config.Project, c *config.APNs, credential apns.Credential, server bell.APNsServer) (*apns.Client, *lease, error) {
 	url := map[bell.APNsServer]string{bell.APNsProduction: c.ProductionURL, bell.APNsSandbox: c.SandboxURL}[server]
 	key := fmt.Sprintf("%s %s %s %s %s %s", p.Name, c.TeamID, c.KeyID, server, url, c.VoIPExpiration)
-	if client := b.shared[key]; client != nil && c.Key != "" {
-		return client, nil
-	}
-	name := p.Name + "/" + c.BundleID
-	if c.Key != "" {
-		name = p.Name + "/" + c.KeyID
+	if l := b.shared[key]; l != nil && c.Key != "" {
+		return l.client.(*apns.Client), l, nil
 	}
 	client, err := apns.NewClient(apns.Config{
-		Name: name, Server: server, Credential: credential, BaseURL: url, RootCAs: b.roots,
+		Name: appleName(p, c), Server: server, Credential: credential, BaseURL: url, RootCAs: b.roots,
 		VoIPExpiration: c.VoIPExpiration, Log: b.log, Metrics: b.apns,
 	})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	b.senders.clients = append(b.senders.clients, client)
-	b.shared[key] = client
-	return client, nil
+	l := &lease{client: client}
+	b.made = append(b.made, l)
+	b.shared[key] = l
+	return client, l, nil
+}
+
+// appleName is what a credential is called in logs and metrics: by its key, or by the one
+// app that it is for.
+func appleName(p *config.Project, c *config.APNs) string {
+	if c.Key != "" {
+		return p.Name + "/" + c.KeyID
+	}
+	return p.Name + "/" + c.BundleID
 }

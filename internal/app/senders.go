@@ -8,23 +8,27 @@ import (
 	"sync"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/planetbell/planetbell/internal/bell"
+	"github.com/planetbell/planetbell/internal/config"
 	"github.com/planetbell/planetbell/internal/delivery"
 	"github.com/planetbell/planetbell/internal/push/mailbox"
 )
 
-// senders holds one client per credential and server, and is the delivery.Router.
+// senders holds one client per credential and server, and is the delivery.Router. Safe
+// for concurrent use, also while Watch replaces credentials.
 type senders struct {
-	projects map[string]projectSenders // by project name
-	mailbox  *mailbox.Mailbox
-	clients  []client
-	log      *slog.Logger
-}
+	mailbox *mailbox.Mailbox
+	log     *slog.Logger
+	watched []*watched
+	reread  chan config.Config // holds one: a configuration that was read anew
+	reloads *prometheus.CounterVec
+	behind  sync.WaitGroup // of clients that were replaced
 
-// client is what every provider's client offers for its life.
-type client interface {
-	Warm(ctx context.Context) error
-	Close()
+	mu       sync.RWMutex              // guards what follows, and where relays lead
+	projects map[string]projectSenders // by project name; replaced, never changed
+	clients  []*lease
 }
 
 // projectSenders are one project's ways to its devices.
@@ -52,7 +56,9 @@ func (s *senders) Route(d *bell.Device) (delivery.Route, string) {
 	if d.Channel == bell.LongPoll {
 		return delivery.Route{Key: delivery.RouteKey{Credential: d.Project, Channel: bell.LongPoll}, Sender: s.mailbox}, ""
 	}
+	s.mu.RLock()
 	p, ok := s.projects[d.Project]
+	s.mu.RUnlock()
 	if !ok {
 		return delivery.Route{}, "project_not_configured"
 	}
@@ -66,6 +72,13 @@ func (s *senders) Route(d *bell.Device) (delivery.Route, string) {
 		return p.fcm, ""
 	}
 	return delivery.Route{}, "no_channel"
+}
+
+// project returns a project's ways; none for a project that is not there.
+func (s *senders) project(name string) projectSenders {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.projects[name]
 }
 
 // apple finds the credential for a device among those of its app: a key may be good for
@@ -138,7 +151,7 @@ func (a appleApp) serves(channel bell.Channel) bool {
 // Channels are those by which a project's devices can be reached.
 func (s *senders) Channels(project *bell.Project) []bell.Channel {
 	channels := []bell.Channel{bell.LongPoll}
-	p := s.projects[project.Name]
+	p := s.project(project.Name)
 	for _, channel := range []bell.Channel{bell.APNsVoIP, bell.APNsAlert} {
 		if slices.ContainsFunc(p.apps, func(a appleApp) bool { return a.serves(channel) }) {
 			channels = append(channels, channel)
@@ -158,8 +171,11 @@ const warmTimeout = 15 * time.Second
 func (s *senders) Warm(ctx context.Context) {
 	ctx, cancel := context.WithTimeoutCause(ctx, warmTimeout, errors.New("the push providers did not answer in time"))
 	defer cancel()
+	s.mu.RLock()
+	clients := slices.Clone(s.clients)
+	s.mu.RUnlock()
 	var group sync.WaitGroup
-	for _, c := range s.clients {
+	for _, c := range clients {
 		group.Go(func() {
 			if err := c.Warm(ctx); err != nil && ctx.Err() == nil {
 				s.log.Warn("a push provider cannot be reached; calls will try again", "error", err)
@@ -169,9 +185,13 @@ func (s *senders) Warm(ctx context.Context) {
 	group.Wait()
 }
 
-// Close ends all connections.
+// Close ends all connections. Watch must have returned.
 func (s *senders) Close() {
-	for _, c := range s.clients {
+	s.mu.RLock()
+	clients := slices.Clone(s.clients)
+	s.mu.RUnlock()
+	for _, c := range clients {
 		c.Close()
 	}
+	s.behind.Wait()
 }

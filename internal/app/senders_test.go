@@ -164,7 +164,7 @@ func TestWarm(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		down, hanging := &provider{}, &provider{hangs: true}
-		s := &senders{clients: []client{down, hanging}, log: testlog.New(t)}
+		s := &senders{clients: []*lease{{client: down}, {client: hanging}}, log: testlog.New(t)}
 		start := time.Now()
 		s.Warm(t.Context())
 		if took := time.Since(start); took != warmTimeout {

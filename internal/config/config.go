@@ -243,6 +243,8 @@ type APNs struct {
 	KeyID string `koanf:"key_id"`
 	// Key is the content of the .p8 file (PKCS#8, EC P-256); usually given as key_file.
 	Key planet.Secret `koanf:"key"`
+	// KeyFile is where Load read Key from, to be looked at again. Empty: Key was given.
+	KeyFile string `koanf:"-"`
 	// CertificateFile is a push certificate in PEM form, instead of a key.
 	CertificateFile string `koanf:"certificate_file" path:"yes"`
 	// CertificateKeyFile is the private key of CertificateFile in PEM form.
@@ -251,6 +253,8 @@ type APNs struct {
 	P12File string `koanf:"p12_file" path:"yes"`
 	// P12Password opens P12File. May be empty.
 	P12Password planet.Secret `koanf:"p12_password"`
+	// P12PasswordFile is where Load read P12Password from. Empty: P12Password was given.
+	P12PasswordFile string `koanf:"-"`
 	// VoIPExpiration is how long APNs may try to deliver a VoIP push. 0: once, as Apple asks
 	// for calls. 0 to 15 seconds.
 	VoIPExpiration time.Duration `koanf:"voip_expiration" default:"0s" min:"0s" max:"15s"`
@@ -265,6 +269,12 @@ type FCM struct {
 	// ServiceAccount is the content of the service account's JSON file; usually given as
 	// service_account_file. Empty: no FCM.
 	ServiceAccount planet.Secret `koanf:"service_account"`
+	// ServiceAccountFile is where Load read ServiceAccount from. Empty: it was given.
+	ServiceAccountFile string `koanf:"-"`
+	// MessagesPerSecond is how many messages this process sends to FCM, and how many at once
+	// after a pause. Google's default quota of a project is 600,000 a minute, for all
+	// processes together. 1 to 1,000,000.
+	MessagesPerSecond int `koanf:"messages_per_second" default:"10000" min:"1" max:"1000000"`
 	// BaseURL is FCM's server.
 	BaseURL string `koanf:"base_url" default:"https://fcm.googleapis.com"`
 }

@@ -40,15 +40,18 @@ func (d *decoder) where(path string) string {
 
 // section fills a struct.
 func (d *decoder) section(v reflect.Value, path string) {
-	for i, f := range reflect.VisibleFields(v.Type()) {
-		here, field := join(path, key(f)), v.Field(i)
+	for _, f := range fields(v.Type()) {
+		here, field := join(path, key(f)), v.FieldByIndex(f.Index)
 		switch {
 		case isSection(f.Type):
 			d.section(field, here)
 		case isList(f.Type):
 			d.list(field, here)
 		case f.Type == secretType:
-			d.secret(field, here)
+			name := d.secret(field, here)
+			if from := v.FieldByName(f.Name + "File"); from.IsValid() {
+				from.SetString(name)
+			}
 		case d.layers.merged.Exists(here):
 			d.value(field, f, here)
 		case strings.HasPrefix(f.Tag.Get("path"), "yes") && field.String() != "":
@@ -73,8 +76,8 @@ func (d *decoder) list(v reflect.Value, path string) {
 	}
 }
 
-// secret takes a secret's text, or reads it from its file.
-func (d *decoder) secret(v reflect.Value, path string) {
+// secret takes a secret's text, or reads it from its file, whose name it returns.
+func (d *decoder) secret(v reflect.Value, path string) string {
 	fileAt := path + fileSuffix
 	switch {
 	case d.layers.merged.Exists(path):
@@ -84,22 +87,19 @@ func (d *decoder) secret(v reflect.Value, path string) {
 	case d.layers.merged.Exists(fileAt):
 		name, ok := d.text(fileAt)
 		if !ok || name == "" {
-			return
+			return ""
 		}
 		name = d.resolve(name, fileAt)
-		content, err := readFile(name)
+		secret, err := ReadSecret(name)
 		if err != nil {
-			d.problems.wrong(shown(fileAt), name+": "+fileSentence(err))
-			return
-		}
-		text := strings.TrimSpace(string(content))
-		if text == "" {
-			d.problems.wrong(shown(fileAt), name+": is empty.")
-			return
+			d.problems.wrong(shown(fileAt), err.Error())
+			return ""
 		}
 		d.secrets = append(d.secrets, secretFile{path: shown(fileAt), name: name})
-		v.Set(reflect.ValueOf(planet.Secret(text)))
+		v.Set(reflect.ValueOf(secret))
+		return name
 	}
+	return ""
 }
 
 // text returns a setting that must be text. A number is refused, not converted: YAML

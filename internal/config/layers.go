@@ -67,7 +67,7 @@ func isSecretFile(path string) bool {
 
 // fieldAt finds the field that a dotted path names.
 func fieldAt(t reflect.Type, parts []string) (reflect.StructField, bool) {
-	for _, f := range reflect.VisibleFields(t) {
+	for _, f := range fields(t) {
 		if key(f) != parts[0] {
 			continue
 		}

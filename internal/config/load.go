@@ -9,6 +9,8 @@ import (
 	"reflect"
 	"strings"
 	"time"
+
+	"github.com/planetbell/planetbell/planet"
 )
 
 // FileNames are the places where a configuration file is looked for when none is named.
@@ -145,6 +147,20 @@ func readFile(name string) ([]byte, error) {
 		return nil, fmt.Errorf("read the file: %w", err)
 	}
 	return content, nil
+}
+
+// ReadSecret reads the file of a secret, of at most 4 MB, without the white space around
+// it. The error is a sentence that begins with the file's name.
+func ReadSecret(name string) (planet.Secret, error) {
+	content, err := readFile(name)
+	if err != nil {
+		return "", errors.New(name + ": " + fileSentence(err))
+	}
+	text := strings.TrimSpace(string(content))
+	if text == "" {
+		return "", errors.New(name + ": is empty.")
+	}
+	return planet.Secret(text), nil
 }
 
 var errIsFolder = errors.New("is a folder")

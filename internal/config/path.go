@@ -13,6 +13,12 @@ const EnvPrefix = "PLANETBELL_"
 // key returns a field's key in the YAML file.
 func key(f reflect.StructField) string { return f.Tag.Get("koanf") }
 
+// fields returns the settings of a section. A field with the key "-" is none: it is filled
+// by Load.
+func fields(t reflect.Type) []reflect.StructField {
+	return slices.DeleteFunc(reflect.VisibleFields(t), func(f reflect.StructField) bool { return key(f) == "-" })
+}
+
 // join appends a key to a dotted path.
 func join(path, key string) string {
 	if path == "" {
@@ -48,7 +54,7 @@ func EnvName(path string) string {
 // pathOfEnv finds the setting that the rest of a variable's name (without the prefix)
 // stands for. Keys contain underscores themselves, so the schema decides where one ends.
 func pathOfEnv(t reflect.Type, rest, path string) (string, bool) {
-	for _, f := range reflect.VisibleFields(t) {
+	for _, f := range fields(t) {
 		name, here := strings.ToUpper(key(f)), join(path, key(f))
 		after, deeper := strings.CutPrefix(rest, name+"_")
 		switch {
@@ -79,7 +85,7 @@ const fileSuffix = "_file"
 // keysOf lists what may stand in a section, for suggestions.
 func keysOf(t reflect.Type) []string {
 	var keys []string
-	for _, f := range reflect.VisibleFields(t) {
+	for _, f := range fields(t) {
 		keys = append(keys, key(f))
 		if f.Type == secretType {
 			keys = append(keys, key(f)+fileSuffix)
@@ -91,7 +97,7 @@ func keysOf(t reflect.Type) []string {
 // pathsOf lists every setting of a section and below, list elements under the number 0.
 func pathsOf(t reflect.Type, path string) []string {
 	var paths []string
-	for _, f := range reflect.VisibleFields(t) {
+	for _, f := range fields(t) {
 		here := join(path, key(f))
 		switch {
 		case isSection(f.Type):

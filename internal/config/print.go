@@ -56,8 +56,8 @@ func node(v reflect.Value, path string, comments map[string]string) *yaml.Node {
 	switch {
 	case isSection(v.Type()):
 		section := &yaml.Node{Kind: yaml.MappingNode}
-		for i, f := range reflect.VisibleFields(v.Type()) {
-			child := node(v.Field(i), join(path, key(f)), comments)
+		for _, f := range fields(v.Type()) {
+			child := node(v.FieldByIndex(f.Index), join(path, key(f)), comments)
 			section.Content = append(section.Content, &yaml.Node{Kind: yaml.ScalarNode, Value: key(f)}, child)
 		}
 		return section
@@ -113,8 +113,8 @@ func (d *decoder) settings(c *Config) []Setting {
 	var all []Setting
 	var walk func(v reflect.Value, path string)
 	walk = func(v reflect.Value, path string) {
-		for i, f := range reflect.VisibleFields(v.Type()) {
-			here, field := join(path, key(f)), v.Field(i)
+		for _, f := range fields(v.Type()) {
+			here, field := join(path, key(f)), v.FieldByIndex(f.Index)
 			switch {
 			case isSection(f.Type):
 				walk(field, here)

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/planetbell/planetbell/internal/testlog"
 	"github.com/planetbell/planetbell/planet"
@@ -76,7 +77,7 @@ func TestWhatIsPrintedCanBeReadBack(t *testing.T) {
 	write(t, "planetbell.yaml", text)
 	second := mustLoad(t, Options{})
 	samePrefix := cmp.Comparer(func(a, b netip.Prefix) bool { return a == b })
-	if diff := cmp.Diff(*c, second.Config, sameSecret, samePrefix); diff != "" {
+	if diff := cmp.Diff(*c, second.Config, sameSecret, samePrefix, notPrinted); diff != "" {
 		t.Errorf("-first +second:\n%s", diff) // secrets print as <secret> here too
 	}
 }
@@ -109,6 +110,27 @@ func TestSettingsListEverything(t *testing.T) {
 		if got := setting(t, loaded, path); got.Source != source {
 			t.Errorf("%s comes from %q, want %q", path, got.Source, source)
 		}
+	}
+}
+
+// notPrinted are the fields that are no settings.
+var notPrinted = cmp.Options{
+	cmpopts.IgnoreFields(APNs{}, "KeyFile", "P12PasswordFile"), cmpopts.IgnoreFields(FCM{}, "ServiceAccountFile"),
+}
+
+// Load remembers the files that push credentials came from, so that they can be looked at
+// again.
+func TestFilesOfCredentialsAreRemembered(t *testing.T) {
+	p := loadedExample(t).Config.Projects[0]
+	if p.APNs[0].KeyFile != "keys/AuthKey_ABC123DEFG.p8" || p.FCM.ServiceAccountFile != "keys/firebase.json" {
+		t.Errorf("files %q and %q", p.APNs[0].KeyFile, p.FCM.ServiceAccountFile)
+	}
+	if p.APNs[2].P12PasswordFile != "" || p.APNs[1].KeyFile != "" {
+		t.Error("a credential that was given as text, or not at all, has a file")
+	}
+	again, err := ReadSecret(p.APNs[0].KeyFile)
+	if err != nil || again != p.APNs[0].Key {
+		t.Errorf("the file holds something else than what was loaded (%v)", err)
 	}
 }
 

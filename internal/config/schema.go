@@ -35,8 +35,8 @@ func DefaultAPNs() APNs {
 // setDefaults fills a struct from its default tags. A tag that does not parse is a
 // mistake in this package, found by its first test.
 func setDefaults(v reflect.Value) {
-	for i, f := range reflect.VisibleFields(v.Type()) {
-		field := v.Field(i)
+	for _, f := range fields(v.Type()) {
+		field := v.FieldByIndex(f.Index)
 		if isSection(f.Type) {
 			setDefaults(field)
 			continue

@@ -16,7 +16,7 @@ import (
 
 // everyField calls visit for every field of the schema, sections and lists included.
 func everyField(t reflect.Type, visit func(owner reflect.Type, f reflect.StructField)) {
-	for _, f := range reflect.VisibleFields(t) {
+	for _, f := range fields(t) {
 		visit(t, f)
 		switch {
 		case isSection(f.Type):

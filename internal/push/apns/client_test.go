@@ -198,8 +198,6 @@ func TestReasons(t *testing.T) {
 		reasonTimeout: context.DeadlineExceeded,
 		reasonTLS:     &net.OpError{Op: "remote error", Err: errors.New("tls: bad certificate")},
 		reasonLost:    io.ErrUnexpectedEOF,
-		reasonReset:   streamError{Code: 2},
-		reasonRefused: streamError{Code: 7},
 		reasonGoAway:  errors.New("http2: Transport received Server's graceful shutdown GOAWAY"),
 	} {
 		if got, _ := exchangeReason(err); got != want {

@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"golang.org/x/net/http2"
@@ -31,7 +32,7 @@ type frameConn struct {
 	number int // of the connection, from 1
 	conn   net.Conn
 	framer *http2.Framer
-	mute   bool // answer no PING
+	mute   atomic.Bool // say nothing: neither PING nor WINDOW_UPDATE
 
 	mu sync.Mutex // guards writing
 }
@@ -138,11 +139,11 @@ func (c *frameConn) next() uint32 {
 				c.write(c.framer.WriteSettingsAck)
 			}
 		case *http2.PingFrame:
-			if !f.IsAck() && !c.mute {
+			if !f.IsAck() && !c.mute.Load() {
 				c.write(func() error { return c.framer.WritePing(true, f.Data) })
 			}
 		case *http2.DataFrame:
-			if n := uint32(len(f.Data())); n > 0 { // or the connection's window is used up some day
+			if n := uint32(len(f.Data())); n > 0 && !c.mute.Load() { // or the connection's window is used up some day
 				c.write(func() error { return c.framer.WriteWindowUpdate(0, n) })
 			}
 			if f.StreamEnded() {

@@ -1,39 +1,94 @@
 package apns
 
-import "time"
+import (
+	"hash/crc32"
+	"time"
+)
 
-// take reserves a stream for a request: on home if it can, else on another; a spare
-// request only on another, unless home is all there is. nil when none is free. p.mu
-// is held.
-func (p *pool) take(home int, spare bool) *link {
+// claim is what a request asks of the pool.
+type claim struct {
+	id    string // the delivery's, the same over its attempts
+	home  int    // chooses the connection to prefer
+	spare bool   // any connection but that of the first attempt
+}
+
+func newClaim(id string, spare bool) claim {
+	return claim{id: id, home: int(crc32.ChecksumIEEE([]byte(id))), spare: spare}
+}
+
+// take reserves a stream for a request: on its home if it can, else on another. A spare
+// request gets one only on another connection than the first attempt had, unless there
+// is none. nil when none is free. p.mu is held.
+func (p *pool) take(c claim) *link {
 	n := len(p.slots)
-	if spare && !p.others(home) {
-		spare = false
-	}
+	avoid := p.avoid(c)
 	now := time.Now()
 	for _, doubtful := range []bool{false, true} { // suspects last
 		for i := range n {
-			if spare && i == 0 {
+			s := p.slots[(c.home+i)%n]
+			if s == avoid || s.link == nil || now.Before(s.link.suspect) != doubtful || !p.reserve(s.link) {
 				continue
 			}
-			l := p.slots[(home+i)%n].link
-			if l != nil && now.Before(l.suspect) == doubtful && p.reserve(l) {
-				return l
+			if !c.spare {
+				p.wentOver(c, s.link)
 			}
+			return s.link
 		}
 	}
 	return nil
 }
 
-// others reports whether there is a connection besides home, or one is about to be.
-// p.mu is held.
-func (p *pool) others(home int) bool {
-	for i, s := range p.slots {
-		if i != home%len(p.slots) && (s.link != nil || s.reason == "") {
-			return true
+// avoid is the place that a spare request must not go to; nil when it may go anywhere:
+// because the connection of the first attempt is gone, or all there is. p.mu is held.
+func (p *pool) avoid(c claim) *slot {
+	if !c.spare {
+		return nil
+	}
+	first := p.slots[c.home%len(p.slots)]
+	if went, strayed := p.strays[c.id]; strayed {
+		if went.link.retired {
+			return nil
+		}
+		first = went.link.slot
+	}
+	for _, s := range p.slots {
+		if s != first && (s.link != nil || s.reason == "") { // there, or about to be
+			return first
 		}
 	}
-	return false
+	return nil
+}
+
+// stray is a first attempt that did not go over its home, which was busy, in doubt or
+// not there.
+type stray struct {
+	link *link
+	at   time.Time
+}
+
+const (
+	strayFor   = 2 * time.Minute // no ring lasts longer
+	mostStrays = 4096            // strays remembered; beyond it a spare request avoids its home
+)
+
+// wentOver remembers the connection of an attempt that is not spare, if it is not what
+// the spare one would guess. p.mu is held.
+func (p *pool) wentOver(c claim, l *link) {
+	switch {
+	case l.slot == p.slots[c.home%len(p.slots)]:
+		delete(p.strays, c.id)
+	case len(p.strays) < mostStrays:
+		p.strays[c.id] = stray{link: l, at: time.Now()}
+	}
+}
+
+// forgetStrays forgets what no attempt can ask for any more. p.mu is held.
+func (p *pool) forgetStrays() {
+	for id, s := range p.strays {
+		if time.Since(s.at) > strayFor {
+			delete(p.strays, id)
+		}
+	}
 }
 
 // reserve takes a stream of l. Until an answer proved the credential, a connection has
@@ -113,6 +168,18 @@ func (p *pool) lose(l *link, why string) {
 		p.shut(l)
 	}
 	p.dial(s)
+}
+
+// renew replaces all connections; what is under way on them finishes. p.mu must not be
+// held.
+func (p *pool) renew(why string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, s := range p.slots {
+		if s.link != nil {
+			p.lose(s.link, why)
+		}
+	}
 }
 
 // shut closes a connection, without waiting: TLS may take a moment to say goodbye.

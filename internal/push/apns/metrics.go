@@ -25,18 +25,18 @@ type Metrics struct {
 func NewMetrics(r prometheus.Registerer) *Metrics {
 	// The same names exist for other providers; this label tells them apart.
 	provider := prometheus.Labels{"provider": "apns"}
-	labels := func(more ...string) []string { return append([]string{"credential", "server"}, more...) }
+	names := func(more ...string) []string { return append([]string{"credential", "server"}, more...) }
 	m := &Metrics{
 		connections: prometheus.NewDesc("planetbell_provider_connections",
-			"Connections to a push provider: open, or missing (being dialled).", labels("state"), provider),
+			"Connections to a push provider: open, or missing (being dialled).", names("state"), provider),
 		age: prometheus.NewDesc("planetbell_provider_credential_age_seconds",
-			"Age of the provider or access token in use.", labels(), provider),
+			"Age of the provider or access token in use.", names(), provider),
 		expiry: prometheus.NewDesc("planetbell_provider_cert_expiry_seconds",
-			"Time until the push certificate expires; negative when it has.", labels(), provider),
+			"Time until the push certificate expires; negative when it has.", names(), provider),
 		goAway: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "planetbell_provider_goaway_total", Help: "Requests that ended because the provider ended the connection, by the reason it gave.",
 			ConstLabels: provider,
-		}, labels("reason")),
+		}, names("reason")),
 		clients: make(map[*Client]struct{}),
 	}
 	if r != nil {
@@ -58,21 +58,52 @@ func (m *Metrics) Collect(ch chan<- prometheus.Metric) {
 	m.mu.Lock()
 	clients := slices.Collect(maps.Keys(m.clients))
 	m.mu.Unlock()
-	for _, c := range clients {
-		gauge := func(d *prometheus.Desc, value float64, labels ...string) {
-			ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, value, append([]string{c.name, string(c.server)}, labels...)...)
+	for labels, s := range states(clients) {
+		gauge := func(d *prometheus.Desc, value float64, more ...string) {
+			ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, value, append([]string{labels.name, labels.server}, more...)...)
 		}
-		open, missing := c.pool.counts()
-		gauge(m.connections, float64(open), "open")
-		gauge(m.connections, float64(missing), "missing")
-		if c.tokens != nil {
-			gauge(m.age, c.tokens.Age().Seconds())
+		gauge(m.connections, float64(s.open), "open")
+		gauge(m.connections, float64(s.missing), "missing")
+		if s.hasToken {
+			gauge(m.age, s.age.Seconds())
 		}
-		if !c.credential.notAfter.IsZero() {
-			gauge(m.expiry, c.credential.notAfter.Sub(c.now()).Round(time.Second).Seconds())
+		if !s.notAfter.IsZero() {
+			gauge(m.expiry, s.left.Round(time.Second).Seconds())
 		}
 	}
 	m.goAway.Collect(ch)
+}
+
+// labels name a credential at a server.
+type labels struct{ name, server string }
+
+// state is that of one client, or of several with the same labels: a credential that is
+// being replaced has two for a while.
+type state struct {
+	open, missing int
+	hasToken      bool
+	age           time.Duration
+	notAfter      time.Time
+	left          time.Duration
+}
+
+// states adds up connections, and takes the worse of ages and ends.
+func states(clients []*Client) map[labels]state {
+	all := map[labels]state{}
+	for _, c := range clients {
+		key := labels{c.name, string(c.server)}
+		s := all[key]
+		open, missing := c.pool.counts()
+		s.open, s.missing = s.open+open, s.missing+missing
+		if c.tokens != nil {
+			s.hasToken, s.age = true, max(s.age, c.tokens.Age())
+		}
+		if end := c.credential.notAfter; !end.IsZero() && (s.notAfter.IsZero() || end.Before(s.notAfter)) {
+			s.notAfter, s.left = end, end.Sub(c.now())
+		}
+		all[key] = s
+	}
+	return all
 }
 
 func (m *Metrics) add(c *Client) {

@@ -26,6 +26,7 @@ type pool struct {
 	transport   *http.Transport
 	address     string // host:port
 	maxInFlight int    // per connection
+	waits       waits
 	log         *slog.Logger
 
 	ctx    context.Context // ends the dialling
@@ -39,6 +40,7 @@ type pool struct {
 	slots   []*slot
 	links   map[*link]struct{} // open, also those that only finish their requests
 	waiters list.List          // of *waiter, the oldest first
+	strays  map[string]stray   // first attempts that did not go over their home
 	closed  bool
 }
 
@@ -60,15 +62,16 @@ type link struct {
 	inFlight int       // requests of ours
 	streams  int       // the most that the server was seen to allow
 	proven   bool      // an answer came to a valid credential: more than one stream may be used
-	suspect  time.Time // until then an attempt that timed out speaks against it
+	answered time.Time // when the server last answered anything
+	suspect  time.Time // until then an attempt that got no answer speaks against it
+	watched  bool      // a watch is under way
 	retired  bool      // takes no more requests
 	shut     bool      // is closed, or about to be
 }
 
 // waiter is a request in line for a stream.
 type waiter struct {
-	home  int
-	spare bool
+	claim claim
 	ready chan granted // buffered: granting never waits
 }
 
@@ -99,6 +102,7 @@ func newPool(transport *http.Transport, address string, connections, maxInFlight
 	p := &pool{
 		transport: transport, address: address, maxInFlight: maxInFlight, log: log,
 		ctx: ctx, cancel: cancel, wake: make(chan struct{}, 1), links: make(map[*link]struct{}),
+		strays: make(map[string]stray), waits: waits{silent: silentAtLeast, ping: pingGrace},
 	}
 	for i := range connections {
 		p.slots = append(p.slots, &slot{index: i, tried: make(chan struct{})})
@@ -153,17 +157,16 @@ func (p *pool) close() {
 	p.transport.CloseIdleConnections()
 }
 
-// acquire takes a stream for one request, waiting in line until ctx ends. home is the
-// connection to prefer; spare asks for any other. The caller must hand the link back
-// with release, after RoundTrip, or with giveBack, when it made none.
-func (p *pool) acquire(ctx context.Context, home int, spare bool) (*link, error) {
+// acquire takes a stream for one request, waiting in line until ctx ends. The caller must
+// hand the link back with release, after RoundTrip, or with giveBack, when it made none.
+func (p *pool) acquire(ctx context.Context, c claim) (*link, error) {
 	p.mu.Lock()
 	if p.closed {
 		p.mu.Unlock()
 		return nil, errNoLink(reasonClosed)
 	}
 	if p.waiters.Len() == 0 {
-		if l := p.take(home, spare); l != nil {
+		if l := p.take(c); l != nil {
 			p.mu.Unlock()
 			return l, nil
 		}
@@ -172,7 +175,7 @@ func (p *pool) acquire(ctx context.Context, home int, spare bool) (*link, error)
 		p.mu.Unlock()
 		return nil, errNoLink(reason)
 	}
-	w := &waiter{home: home, spare: spare, ready: make(chan granted, 1)}
+	w := &waiter{claim: c, ready: make(chan granted, 1)}
 	element := p.waiters.PushBack(w)
 	p.waiting.Add(1)
 	p.grant() // a stream may have come free before the hook could see that somebody waits
@@ -247,29 +250,33 @@ func (p *pool) grant() {
 	for e := p.waiters.Front(); e != nil; {
 		next := e.Next()
 		w := e.Value.(*waiter)
-		l := p.take(w.home, w.spare)
+		l := p.take(w.claim)
 		if l != nil {
 			p.leave(e)
 			w.ready <- granted{link: l}
-		} else if !w.spare {
+		} else if !w.claim.spare {
 			return // whoever may use any connection found none
 		}
 		e = next
 	}
 }
 
-// release hands a link back after a request. p.mu must not be held.
-func (p *pool) release(l *link, how ending) {
+// release hands a link back after a request that was sent at a time. p.mu must not be
+// held.
+func (p *pool) release(l *link, how ending, sent time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	l.inFlight--
 	switch how {
-	case endedTimeout:
-		l.suspect = time.Now().Add(suspectFor)
+	case endedTimeout, endedOutrun:
+		p.doubt(l, how, sent)
 	case endedBroken:
 		p.inspect(l)
+	case endedReset:
+		l.answered = time.Now()
+		p.inspect(l)
 	case endedAnswered, endedValid, endedUseless:
-		l.suspect = time.Time{}
+		l.answered, l.suspect = time.Now(), time.Time{}
 		if how == endedValid && !l.proven {
 			l.proven = true
 			l.streams = l.allowed()
@@ -292,6 +299,8 @@ const (
 	endedAnswered               // answered, but the credential was not accepted
 	endedUseless                // answered that this connection is of no more use
 	endedTimeout                // no answer in time
+	endedOutrun                 // no answer before another connection gave one
+	endedReset                  // broken off by the server, which is an answer of the connection
 	endedBroken                 // broken off
 	endedUnused                 // never sent
 )
@@ -299,7 +308,7 @@ const (
 // giveBack returns a stream that was not used.
 func (p *pool) giveBack(l *link) {
 	l.conn.Release()
-	p.release(l, endedUnused)
+	p.release(l, endedUnused, time.Time{})
 }
 
 // redialWait is how long to wait before a slot is dialled, with some chance so that
@@ -363,6 +372,7 @@ func (p *pool) dialOnce(s *slot) bool {
 		if hopeless := p.hopeless(); hopeless != "" {
 			p.refuse(hopeless)
 		}
+		p.grant() // a spare request may have waited for this connection
 		return false
 	}
 	p.log.Info("connected to APNs", "address", p.address, "connection", s.index)
@@ -407,6 +417,9 @@ func (p *pool) housekeeping() {
 			return
 		case <-p.wake:
 		case <-sweep.C:
+			p.mu.Lock()
+			p.forgetStrays()
+			p.mu.Unlock()
 		}
 		p.mu.Lock()
 		for _, s := range p.slots {

@@ -2,7 +2,9 @@ package apns
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
+	"net"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -32,9 +34,11 @@ func send(t testing.TB, s *Sender, number int, spare bool) bell.Outcome {
 
 func sendCtx(ctx context.Context, s *Sender, number int, spare bool) bell.Outcome {
 	ring := pushtest.Ring(s.channel, pushToken)
-	ring.Delivery.ID = fmt.Sprintf("0199d1c2-3f5e-7c1a-9b7e-%012x", number)
+	ring.Delivery.ID = deliveryID(number)
 	return s.Send(ctx, ring, delivery.Try{Number: 1, Spare: spare, Now: time.Now()})
 }
+
+func deliveryID(number int) string { return fmt.Sprintf("0199d1c2-3f5e-7c1a-9b7e-%012x", number) }
 
 func mustWarm(t testing.TB, c *Client) {
 	t.Helper()
@@ -58,29 +62,35 @@ func TestConnectionEnds(t *testing.T) {
 		verdict bell.Verdict
 		reason  string
 		alarm   bell.Alarm
+		conns   int // that were opened in the end
 	}{
-		"GOAWAY before processing": {func(c *frameConn, _ uint32) { c.goAway(0, http2.ErrCodeNo, "") }, bell.RetryConnect, "goaway", bell.AlarmCount},
-		"GOAWAY with an error":     {func(c *frameConn, _ uint32) { c.goAway(0, http2.ErrCodeEnhanceYourCalm, "") }, bell.RetryConnect, "goaway", bell.AlarmCount},
+		"GOAWAY before processing": {func(c *frameConn, _ uint32) { c.goAway(0, http2.ErrCodeNo, "") }, bell.RetryConnect, "goaway", bell.AlarmCount, 2},
+		"GOAWAY with an error":     {func(c *frameConn, _ uint32) { c.goAway(0, http2.ErrCodeEnhanceYourCalm, "") }, bell.RetryConnect, "goaway", bell.AlarmCount, 2},
 		"GOAWAY and no answer": {func(c *frameConn, s uint32) {
 			c.goAway(s, http2.ErrCodeNo, "")
 			c.conn.Close()
-		}, bell.RetryConnect, "goaway", bell.AlarmCount},
+		}, bell.RetryConnect, "goaway", bell.AlarmCount, 2},
 		"GOAWAY with a reason": {func(c *frameConn, s uint32) {
 			c.goAway(s, http2.ErrCodeNo, `{"reason":"BadCertificate"}`)
 			c.conn.Close()
-		}, bell.RetryConnect, "goaway", bell.AlarmPage},
+		}, bell.RetryConnect, "goaway", bell.AlarmPage, 2},
 		"GOAWAY with a secret": {func(c *frameConn, s uint32) {
 			c.goAway(s, http2.ErrCodeNo, `{"reason":"`+strings.Repeat("A", 30)+`"}`)
 			c.conn.Close()
-		}, bell.RetryConnect, "goaway", bell.AlarmCount},
-		"refused stream": {func(c *frameConn, s uint32) { c.reset(s, http2.ErrCodeRefusedStream) }, bell.RetryConnect, "refused_stream", bell.AlarmCount},
-		"broken stream":  {func(c *frameConn, s uint32) { c.reset(s, http2.ErrCodeInternal) }, bell.RetryConnect, "reset", bell.AlarmCount},
-		"closed":         {func(c *frameConn, _ uint32) { c.conn.Close() }, bell.RetryConnect, "connection_lost", bell.AlarmCount},
+		}, bell.RetryConnect, "goaway", bell.AlarmCount, 2},
+		"refused stream": {func(c *frameConn, s uint32) { c.reset(s, http2.ErrCodeRefusedStream) }, bell.RetryConnect, "refused_stream", bell.AlarmCount, 1},
+		"broken stream":  {func(c *frameConn, s uint32) { c.reset(s, http2.ErrCodeInternal) }, bell.RetryConnect, "reset", bell.AlarmCount, 1},
+		"TCP reset": {func(c *frameConn, _ uint32) {
+			below := c.conn.(*tls.Conn).NetConn().(*net.TCPConn)
+			_ = below.SetLinger(0) // the end is a reset then
+			_ = below.Close()
+		}, bell.RetryConnect, "connection_lost", bell.AlarmCount, 2},
+		"closed": {func(c *frameConn, _ uint32) { c.conn.Close() }, bell.RetryConnect, "connection_lost", bell.AlarmCount, 2},
 		"answer then GOAWAY": {func(c *frameConn, s uint32) {
 			c.answer(s, 200, "")
 			c.goAway(s, http2.ErrCodeNo, "")
-		}, bell.Accepted, "", bell.AlarmNone},
-		"Shutdown": {func(c *frameConn, s uint32) { c.answer(s, 503, "Shutdown") }, bell.RetryNow, "Shutdown", bell.AlarmNone},
+		}, bell.Accepted, "", bell.AlarmNone, 2},
+		"Shutdown": {func(c *frameConn, s uint32) { c.answer(s, 503, "Shutdown") }, bell.RetryNow, "Shutdown", bell.AlarmNone, 2},
 	} {
 		t.Run(name, func(t *testing.T) {
 			server := newFrameServer(t, func(fc *frameConn) {
@@ -96,8 +106,8 @@ func TestConnectionEnds(t *testing.T) {
 			sender := newSender(t, client, bell.APNsVoIP)
 			o := send(t, sender, 1, false)
 			want(t, o, c.verdict, c.reason)
-			if o.Alarm != c.alarm {
-				t.Errorf("alarm %q, want %q", o.Alarm, c.alarm)
+			if o.Alarm != c.alarm || o.Unsent != (c.reason == "refused_stream") {
+				t.Errorf("alarm %q, want %q; unsent %v", o.Alarm, c.alarm, o.Unsent)
 			}
 			testlog.Keep(t, "outcome", fmt.Sprintf("%+v", o))
 			next := send(t, sender, 2, false)
@@ -105,6 +115,10 @@ func TestConnectionEnds(t *testing.T) {
 				next = send(t, sender, 3, false)
 			}
 			want(t, next, bell.Accepted, "")
+			eventually(t, "a new connection", func() bool { return server.opened() >= c.conns })
+			if n := server.opened(); n != c.conns {
+				t.Errorf("%d connections, want %d", n, c.conns)
+			}
 		})
 	}
 }
@@ -152,7 +166,7 @@ func TestGoAwayFinishesWhatIsUnderWay(t *testing.T) {
 		}
 		c.answer(c.next(), 200, "")
 		one, two := c.next(), c.next()
-		c.goAway(two, http2.ErrCodeNo, "")
+		c.goAway(max(one, two), http2.ErrCodeNo, "") // whichever was complete first
 		c.write(func() error { return c.framer.WritePing(false, [8]byte{1}) }) // answered after the GOAWAY was read
 		if _, err := c.framer.ReadFrame(); err != nil {
 			return
@@ -309,8 +323,8 @@ func TestBlackHole(t *testing.T) {
 func TestDeadConnectionIsFound(t *testing.T) {
 	server := newFrameServer(t, func(c *frameConn) {
 		c.streams(100)
-		c.mute = c.number == 1
-		if c.mute {
+		if c.number == 1 {
+			c.mute.Store(true)
 			for c.next() != 0 {
 			}
 			return

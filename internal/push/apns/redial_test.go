@@ -76,6 +76,14 @@ func TestMetrics(t *testing.T) {
 		}
 	}
 	client.Close()
+	// A credential that is being replaced has two clients for a while.
+	same := func(cfg *Config) { cfg.Connections, cfg.Metrics = 1, metrics }
+	one, two := newClient(t, frameTarget(t, server), same), newClient(t, frameTarget(t, server), same)
+	if _, err := registry.Gather(); err != nil {
+		t.Errorf("two clients of one name: %v", err)
+	}
+	one.Close()
+	two.Close()
 	if n := testutil.CollectAndCount(metrics, "planetbell_provider_connections"); n != 0 {
 		t.Errorf("a closed client still has %d connection metrics", n)
 	}

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"hash/crc32"
 	"io"
 	"net/http"
 	"net/url"
@@ -60,13 +59,13 @@ func (s *Sender) Send(ctx context.Context, ring *bell.Ring, try delivery.Try) be
 	body, err := s.payload(ring.Call, now)
 	if err != nil {
 		o, _ := classify(http.StatusRequestEntityTooLarge, []byte(`{"reason":"PayloadTooLarge"}`))
-		o.Status = 0 // we say so, not APNs
+		o.Status, o.Unsent = 0, true // we say so, not APNs
 		return o
 	}
 	token := ring.Device.PushToken.Reveal()
 	if !deviceToken(token) {
 		o, _ := classify(http.StatusBadRequest, []byte(`{"reason":"MissingDeviceToken"}`))
-		o.Status, o.Detail = 0, "The stored push token is not one of APNs: it must be hexadecimal."
+		o.Status, o.Unsent, o.Detail = 0, true, "The stored push token is not one of APNs: it must be hexadecimal."
 		return o
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.client.timeout)
@@ -127,14 +126,13 @@ func (s *Sender) voipExpiration(now time.Time) string {
 
 // send takes a stream, sends the request and reads the answer.
 func (c *Client) send(ctx context.Context, request *http.Request, body []byte, spare bool) bell.Outcome {
-	home := int(crc32.ChecksumIEEE([]byte(request.Header["Apns-Id"][0])))
-	l, err := c.pool.acquire(ctx, home, spare)
+	l, err := c.pool.acquire(ctx, newClaim(request.Header["Apns-Id"][0], spare))
 	if err != nil {
-		return unanswered(err.Error()) // errNoLink: its text is a reason
+		return beforeStream(ctx, err.Error()) // errNoLink: its text is a reason
 	}
 	if ctx.Err() != nil { // too late; better to know that nothing was sent
 		c.pool.giveBack(l)
-		return unanswered(reasonNoStream)
+		return beforeStream(ctx, reasonNoStream)
 	}
 	var token string
 	if c.tokens != nil { // asked for only now: the line may have been long
@@ -147,16 +145,17 @@ func (c *Client) send(ctx context.Context, request *http.Request, body []byte, s
 	request.Body = io.NopCloser(bytes.NewReader(body))
 	request.ContentLength = int64(len(body))
 
+	sent := time.Now()
 	response, err := l.conn.RoundTrip(request.WithContext(ctx))
 	if err != nil {
-		return c.broken(ctx, l, err)
+		return c.broken(ctx, l, sent, err)
 	}
 	answer, err := read(response)
 	if err != nil && ctx.Err() != nil {
-		return c.broken(ctx, l, ctx.Err())
+		return c.broken(ctx, l, sent, ctx.Err())
 	}
 	o, r := classify(response.StatusCode, answer)
-	c.pool.release(l, c.judge(&o, r, token))
+	c.pool.release(l, c.judge(&o, r, token), sent)
 	if id := response.Header.Get("Apns-Id"); idForm.MatchString(id) {
 		o.ProviderID = strings.ToLower(id)
 	}
@@ -208,28 +207,60 @@ func (c *Client) otherToken(reason, refused string) bool {
 	case reason == "TooManyProviderTokenUpdates":
 		return c.tokens.Return(refused)
 	}
-	return c.tokens.Renew(refused)
+	another, early := c.tokens.Renew(refused)
+	if early {
+		c.pool.renew("another provider token")
+	}
+	return another
 }
 
-// broken is the outcome of a request that got no answer.
-func (c *Client) broken(ctx context.Context, l *link, err error) bell.Outcome {
+// beforeStream is the outcome of an attempt that ended before it had a stream: reason,
+// unless it was called off.
+func beforeStream(ctx context.Context, reason string) bell.Outcome {
+	if why := calledOff(ctx); why != "" {
+		reason = why
+	}
+	return unsent(reason)
+}
+
+// calledOff says why an attempt was ended from outside; empty when it was not, or by
+// its time only.
+func calledOff(ctx context.Context) string {
+	switch {
+	case errors.Is(context.Cause(ctx), delivery.ErrOutrun):
+		return reasonOutrun
+	case errors.Is(ctx.Err(), context.Canceled):
+		return reasonCancelled
+	}
+	return ""
+}
+
+// broken is the outcome of a request that got no answer. sent is when it was sent.
+func (c *Client) broken(ctx context.Context, l *link, sent time.Time, err error) bell.Outcome {
 	reason, said := exchangeReason(err)
+	off := calledOff(ctx)
 	switch {
 	case c.pool.ctx.Err() != nil:
 		reason = reasonClosed
-	case errors.Is(ctx.Err(), context.Canceled):
-		reason = reasonCancelled
+	case off != "":
+		reason = off
 	case ctx.Err() != nil:
 		reason = reasonTimeout
 	}
-	how := endedBroken
-	if reason == reasonTimeout {
-		how = endedTimeout
+	how, special := map[string]ending{
+		reasonTimeout: endedTimeout, reasonOutrun: endedOutrun, reasonRefused: endedReset, reasonReset: endedReset,
+	}[reason]
+	if !special {
+		how = endedBroken
 	}
-	c.pool.release(l, how)
+	c.pool.release(l, how, sent)
 	if reason == reasonGoAway {
 		c.metrics.ended(c, said)
 		return goAwayOutcome(said)
 	}
-	return unanswered(reason)
+	o := unanswered(reason)
+	if reason == reasonTLS {
+		o.Unsent = false // the other side says so, after the request
+	}
+	return o
 }

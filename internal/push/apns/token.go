@@ -21,13 +21,15 @@ const (
 	tokenHold     = 21 * time.Minute // least time of use: the floor, and a minute for a slow network
 	tokenLate     = 29 * time.Minute // into the window: a token of its start would get too old within tokenHold
 	tokenFallback = 55 * time.Minute // the oldest token worth going back to
+	clockSet      = time.Minute      // a wall clock that is so far from the monotonic one was set, or the machine slept
 )
 
 // providerToken is a signed token as it is sent.
 type providerToken struct {
 	text     string
 	issuedAt time.Time     // "iat"; wall clock
-	mintedAt time.Time     // with the monotonic clock: a clock that is set changes no age
+	signedAt time.Time     // wall clock
+	mintedAt time.Duration // monotonic clock: a clock that is set changes no age
 	hold     time.Duration // how long it is used from mintedAt
 }
 
@@ -41,8 +43,9 @@ type providerToken struct {
 // ever older than 50; with the next window it is in step with the others.
 type tokens struct {
 	keyID, teamID string
-	key           crypto.Signer // an *ecdsa.PrivateKey
-	now           func() time.Time
+	key           crypto.Signer        // an *ecdsa.PrivateKey
+	now           func() time.Time     // wall clock
+	mono          func() time.Duration // monotonic clock
 
 	mu       sync.Mutex // guards what follows
 	current  providerToken
@@ -50,17 +53,21 @@ type tokens struct {
 }
 
 func newTokens(c Credential, now func() time.Time) *tokens {
-	return &tokens{keyID: c.keyID, teamID: c.teamID, key: c.key, now: now}
+	start := now()
+	return &tokens{
+		keyID: c.keyID, teamID: c.teamID, key: c.key, now: now,
+		mono: func() time.Duration { return now().Sub(start) },
+	}
 }
 
 // Current returns the token to send now.
 func (t *tokens) Current() (string, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	now := t.now()
-	if t.current.text != "" && now.Sub(t.current.mintedAt) < t.current.hold {
+	if t.current.text != "" && t.used(t.current) < t.current.hold {
 		return t.current.text, nil
 	}
+	now := t.now()
 	issuedAt, hold := window(now)
 	return t.mint(issuedAt, now, hold)
 }
@@ -77,20 +84,24 @@ func window(now time.Time) (issuedAt time.Time, hold time.Duration) {
 
 // Renew is told that APNs called a token expired. It reports whether another one will
 // be sent from now on: because it was replaced already, or because it is old enough to
-// be replaced. If neither, the clocks disagree, and a new token would only add a 429.
-func (t *tokens) Renew(refused string) bool {
+// be replaced, or because the clock was set since it was made. If none of it, the clocks
+// disagree, and a new token would only add a 429. early says that the token was replaced
+// sooner than APNs takes another on the same connection.
+func (t *tokens) Renew(refused string) (another, early bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.current.text != refused {
-		return true
+		return true, false
 	}
-	now := t.now()
-	if now.Sub(t.current.mintedAt) < tokenFloor {
-		return false
+	now, used := t.now(), t.used(t.current)
+	drift := now.Round(0).Sub(t.current.signedAt.Round(0)) - used
+	early = used < tokenFloor
+	if early && drift.Abs() < clockSet {
+		return false, false
 	}
 	// Of the second, not of the window: the window's start is what was refused.
 	_, err := t.mint(now.Truncate(time.Second), now, tokenWindow)
-	return err == nil
+	return err == nil, early
 }
 
 // Return is told that APNs found a token too new, and goes back to the one before, if
@@ -102,12 +113,12 @@ func (t *tokens) Return(refused string) bool {
 	if t.current.text != refused {
 		return true
 	}
-	left := tokenFallback - t.now().Sub(t.previous.issuedAt)
+	left := tokenFallback - t.age(t.previous)
 	if t.previous.text == "" || left <= 0 {
 		return false
 	}
 	t.current, t.previous = t.previous, t.current
-	t.current.hold = t.now().Sub(t.current.mintedAt) + left
+	t.current.hold = t.used(t.current) + left
 	return true
 }
 
@@ -118,7 +129,15 @@ func (t *tokens) Age() time.Duration {
 	if t.current.text == "" {
 		return 0
 	}
-	return t.now().Sub(t.current.issuedAt)
+	return t.age(t.current)
+}
+
+// used is how long ago a token was made.
+func (t *tokens) used(p providerToken) time.Duration { return t.mono() - p.mintedAt }
+
+// age is how old a token's "iat" is, if the clock was right when it was made.
+func (t *tokens) age(p providerToken) time.Duration {
+	return p.signedAt.Sub(p.issuedAt) + t.used(p)
 }
 
 // mint makes the current token. t.mu is held.
@@ -130,7 +149,7 @@ func (t *tokens) mint(issuedAt, now time.Time, hold time.Duration) (string, erro
 	if text != t.current.text {
 		t.previous = t.current
 	}
-	t.current = providerToken{text: text, issuedAt: issuedAt, mintedAt: now, hold: hold}
+	t.current = providerToken{text: text, issuedAt: issuedAt, signedAt: now, mintedAt: t.mono(), hold: hold}
 	return text, nil
 }
 

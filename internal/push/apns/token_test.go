@@ -140,17 +140,17 @@ func TestExpiredToken(t *testing.T) {
 			t.Error("there is no token yet, but it has an age")
 		}
 		first := mustToken(t, tokens)
-		if tokens.Renew(first) || mustToken(t, tokens) != first {
+		if another, _ := tokens.Renew(first); another || mustToken(t, tokens) != first {
 			t.Fatal("a new token within the floor")
 		}
 		<-time.After(tokenFloor + time.Second)
 		for range 100 {
-			if !tokens.Renew(first) {
-				t.Fatal("no other token, although the floor has passed")
+			if another, early := tokens.Renew(first); !another || early {
+				t.Fatal("no other token, although the floor has passed, or it is called early")
 			}
 		}
 		second := mustToken(t, tokens)
-		if second == first || tokens.Renew(second) {
+		if another, _ := tokens.Renew(second); second == first || another {
 			t.Error("the token was not replaced, or replaced twice")
 		}
 		if age := time.Since(claimsOf(t, second, &credential.key.PublicKey)); age > time.Second {

@@ -14,6 +14,7 @@ import (
 // The reasons of attempts that got no answer. They are ours, hence in lower case.
 const (
 	reasonTimeout   = "timeout"
+	reasonOutrun    = "outrun"
 	reasonCancelled = "cancelled"
 	reasonDial      = transport.Dial
 	reasonDNS       = transport.DNS
@@ -28,44 +29,45 @@ const (
 	reasonSigning   = "credential"
 )
 
+// silence is what follows from an attempt without an answer. Nothing is known of the token.
+type silence struct {
+	verdict bell.Verdict
+	alarm   bell.Alarm
+	unsent  bool // nothing of the request can have reached APNs
+	detail  string
+}
+
 // transportRules is the one table of attempts without an answer. Error texts are never
 // passed on: they may hold the URL, and with it the push token.
-var transportRules = map[string]rule{
-	reasonTimeout:   {bell.RetryNow, bell.TokenKeep, bell.AlarmCount, false, "APNs did not answer in time; whether the push went out is not known."},
-	reasonCancelled: {bell.RetryNow, bell.TokenKeep, bell.AlarmNone, false, "The attempt was called off; whether the push went out is not known."},
-	reasonDial:      {bell.RetryConnect, bell.TokenKeep, bell.AlarmCount, false, "No connection to APNs: check outgoing TCP to port 443 of the APNs server."},
-	reasonDNS:       {bell.RetryConnect, bell.TokenKeep, bell.AlarmCount, false, "The name of the APNs server does not resolve."},
-	reasonProxy:     {bell.RetryConnect, bell.TokenKeep, bell.AlarmCount, false, "The proxy does not connect to APNs: check HTTPS_PROXY and NO_PROXY."},
-	reasonTLS:       {bell.RetryConnect, bell.TokenKeep, bell.AlarmPage, false, "TLS with APNs fails: a missing root certificate, something that opens TLS on the way, no HTTP/2, or a push certificate that APNs refuses."},
-	reasonNoStream:  {bell.RetryConnect, bell.TokenKeep, bell.AlarmCount, false, "All streams of all connections to APNs were in use until time was up."},
-	reasonGoAway:    {bell.RetryConnect, bell.TokenKeep, bell.AlarmCount, false, "APNs ended the connection."},
-	reasonRefused:   {bell.RetryConnect, bell.TokenKeep, bell.AlarmCount, false, "APNs refused the stream; the push did not go out."},
-	reasonReset:     {bell.RetryConnect, bell.TokenKeep, bell.AlarmCount, false, "APNs broke the request off."},
-	reasonLost:      {bell.RetryConnect, bell.TokenKeep, bell.AlarmCount, false, "The connection to APNs broke."},
-	reasonClosed:    {bell.RetryConnect, bell.TokenKeep, bell.AlarmNone, false, "planetbell is stopping."},
-	reasonSigning:   {bell.Rejected, bell.TokenKeep, bell.AlarmPage, false, "The provider token could not be signed: check the key."},
+var transportRules = map[string]silence{
+	reasonTimeout:   {bell.RetryNow, bell.AlarmCount, false, "APNs did not answer in time; whether the push went out is not known."},
+	reasonOutrun:    {bell.RetryNow, bell.AlarmNone, false, "A second attempt over another connection was answered first."},
+	reasonCancelled: {bell.RetryNow, bell.AlarmNone, false, "The attempt was called off; whether the push went out is not known."},
+	reasonDial:      {bell.RetryConnect, bell.AlarmCount, true, "No connection to APNs: check outgoing TCP to port 443 of the APNs server."},
+	reasonDNS:       {bell.RetryConnect, bell.AlarmCount, true, "The name of the APNs server does not resolve."},
+	reasonProxy:     {bell.RetryConnect, bell.AlarmCount, true, "The proxy does not connect to APNs: check HTTPS_PROXY and NO_PROXY."},
+	reasonTLS:       {bell.RetryConnect, bell.AlarmPage, true, "TLS with APNs fails: a missing root certificate, something that opens TLS on the way, no HTTP/2, or a push certificate that APNs refuses."},
+	reasonNoStream:  {bell.RetryConnect, bell.AlarmCount, true, "All streams of all connections to APNs were in use until time was up."},
+	reasonGoAway:    {bell.RetryConnect, bell.AlarmCount, false, "APNs ended the connection."},
+	reasonRefused:   {bell.RetryConnect, bell.AlarmCount, true, "APNs refused the stream; the push did not go out."},
+	reasonReset:     {bell.RetryConnect, bell.AlarmCount, false, "APNs broke the request off."},
+	reasonLost:      {bell.RetryConnect, bell.AlarmCount, false, "The connection to APNs broke."},
+	reasonClosed:    {bell.RetryConnect, bell.AlarmNone, false, "planetbell is stopping."},
+	reasonSigning:   {bell.Rejected, bell.AlarmPage, true, "The provider token could not be signed: check the key."},
 }
 
 // unanswered turns a reason of the table into an outcome.
 func unanswered(reason string) bell.Outcome {
 	r := transportRules[reason]
-	return bell.Outcome{Verdict: r.verdict, Reason: reason, Token: r.token, Alarm: r.alarm, Detail: r.detail}
+	return bell.Outcome{Verdict: r.verdict, Reason: reason, Token: bell.TokenKeep, Alarm: r.alarm, Unsent: r.unsent, Detail: r.detail}
 }
 
-// streamError has the form of the HTTP/2 stream error that net/http does not export;
-// errors.As fills it field by field.
-type streamError struct {
-	StreamID uint32
-	Code     uint32
-	Cause    error
+// unsent is the outcome of an attempt that ended before it had a stream.
+func unsent(reason string) bell.Outcome {
+	o := unanswered(reason)
+	o.Unsent = true
+	return o
 }
-
-// Error makes streamError a target of errors.As.
-func (e streamError) Error() string { return "HTTP/2 stream error" }
-
-// refusedStream is the HTTP/2 error code (RFC 9113 section 7) that promises that
-// nothing was done.
-const refusedStream = 7
 
 // goAwayReason finds the reason in the debug data of a GOAWAY, as net/http prints it.
 var goAwayReason = regexp.MustCompile(`\\"reason\\":\s*\\"([A-Z][A-Za-z]{1,39})\\"`)
@@ -73,16 +75,16 @@ var goAwayReason = regexp.MustCompile(`\\"reason\\":\s*\\"([A-Z][A-Za-z]{1,39})\
 // exchangeReason says why a request on a connection got no answer. For a GOAWAY it
 // also returns APNs' reason, if it named one that the table knows.
 func exchangeReason(err error) (reason, said string) {
-	var stream streamError
+	code, reset := transport.ResetCode(err)
 	text := err.Error() // for comparison only
 	switch {
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
 		return reasonTimeout, ""
 	case strings.Contains(text, "GOAWAY"):
 		return reasonGoAway, goAwaySaid(text)
-	case errors.As(err, &stream) && stream.Code == refusedStream:
+	case reset && code == transport.RefusedStream:
 		return reasonRefused, ""
-	case errors.As(err, &stream):
+	case reset:
 		return reasonReset, ""
 	case transport.IsTLS(err):
 		return reasonTLS, ""

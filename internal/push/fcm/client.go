@@ -13,6 +13,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/time/rate"
+
 	"github.com/planetbell/planetbell/internal/bell"
 	"github.com/planetbell/planetbell/internal/push/transport"
 	"github.com/planetbell/planetbell/planet"
@@ -30,6 +32,7 @@ type Config struct {
 	Connections    int                                   // that may be dialled at once, of the first choice and as many spare; 2
 	MaxInFlight    int                                   // messages at once; 500, which at 50 ms an answer is Google's default quota of 10,000 a second
 	AttemptTimeout time.Duration                         // from Send to the answer; 10 s, Google's least
+	PerSecond      int                                   // messages a second, and as many at once after a pause; 10,000, Google's default quota of 600,000 a minute
 
 	Clock   func() time.Time // time.Now; for the message's life, not for the access token
 	Log     *slog.Logger     // nowhere
@@ -50,6 +53,7 @@ type Client struct {
 	transports [2]*http.Transport // the first choice, and the spare: they share no connection
 	conns      conns              // of both
 	slots      chan struct{}      // one per message under way
+	pace       *rate.Limiter      // of messages
 	tokens     *accessTokens
 
 	ctx    context.Context // ends with Close: the token's renewal, and what is being sent
@@ -75,7 +79,7 @@ func NewClient(cfg Config) (*Client, error) {
 	c := &Client{
 		name: cfg.Name, account: a, timeout: cfg.AttemptTimeout, now: cfg.Clock, metrics: cfg.Metrics,
 		sendURL: url.URL{Scheme: base.Scheme, Host: base.Host, Path: "/v1/projects/" + a.project + "/messages:send"},
-		slots:   make(chan struct{}, cfg.MaxInFlight), ctx: ctx, cancel: cancel,
+		slots:   make(chan struct{}, cfg.MaxInFlight), pace: rate.NewLimiter(rate.Limit(cfg.PerSecond), cfg.PerSecond), ctx: ctx, cancel: cancel,
 		log: cfg.Log.With("component", "fcm", "via", cfg.Name),
 	}
 	for i := range c.transports {
@@ -91,7 +95,7 @@ func NewClient(cfg Config) (*Client, error) {
 
 // complete fills in defaults and refuses what cannot work.
 func (cfg *Config) complete() error {
-	if cfg.Connections < 0 || cfg.Connections > 20 || cfg.MaxInFlight < 0 || cfg.AttemptTimeout < 0 {
+	if cfg.Connections < 0 || cfg.Connections > 20 || cfg.MaxInFlight < 0 || cfg.AttemptTimeout < 0 || cfg.PerSecond < 0 {
 		return bell.E(bell.Invalid, "limits of an FCM client must not be negative, and connections at most 20", nil)
 	}
 	if cfg.BaseURL == "" {
@@ -109,6 +113,9 @@ func (cfg *Config) complete() error {
 	if cfg.AttemptTimeout == 0 {
 		cfg.AttemptTimeout = 10 * time.Second
 	}
+	if cfg.PerSecond == 0 {
+		cfg.PerSecond = 10_000
+	}
 	if cfg.Clock == nil {
 		cfg.Clock = time.Now
 	}
@@ -123,7 +130,7 @@ func (cfg *Config) complete() error {
 
 // newTransport makes one of the two ways to Google. MaxConnsPerHost bounds the dialling
 // of a cold start only: with HTTP/2 the transport opens more when the server's streams
-// are all taken, up to what the slots allow.
+// are all taken (100 before it said how many it allows), up to what the slots allow.
 func (c *Client) newTransport(cfg Config) *http.Transport {
 	dialer := &net.Dialer{Timeout: 3 * time.Second, KeepAlive: 15 * time.Second}
 	return &http.Transport{
@@ -156,6 +163,9 @@ func (c *Client) Warm(ctx context.Context) error {
 	}
 	return nil
 }
+
+// Project is the Firebase project.
+func (c *Client) Project() string { return c.account.project }
 
 // Close breaks off what is being sent, and waits for everything the client started.
 func (c *Client) Close() {

@@ -20,6 +20,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
+	"golang.org/x/time/rate"
 
 	"github.com/planetbell/planetbell/internal/bell"
 	"github.com/planetbell/planetbell/internal/delivery"
@@ -70,6 +71,7 @@ func TestConfigRefused(t *testing.T) {
 		"connections": {Connections: 21},
 		"in flight":   {MaxInFlight: -1},
 		"timeout":     {AttemptTimeout: -time.Second},
+		"pace":        {PerSecond: -1},
 	} {
 		cfg.ServiceAccount = good
 		if c, err := NewClient(cfg); bell.KindOf(err) != bell.Invalid {
@@ -93,8 +95,8 @@ func TestDefaults(t *testing.T) {
 	if got := c.sendURL.String(); got != "https://fcm.googleapis.com/v1/projects/bell-test/messages:send" {
 		t.Errorf("URL %s", got)
 	}
-	if c.timeout != 10*time.Second || cap(c.slots) != 500 {
-		t.Errorf("timeout %v, in flight %d", c.timeout, cap(c.slots))
+	if c.timeout != 10*time.Second || cap(c.slots) != 500 || c.pace.Limit() != 10_000 || c.pace.Burst() != 10_000 {
+		t.Errorf("timeout %v, in flight %d, %v messages a second", c.timeout, cap(c.slots), c.pace.Limit())
 	}
 }
 
@@ -148,6 +150,87 @@ func TestBusy(t *testing.T) {
 	wg.Wait()
 }
 
+// TestPace: messages beyond Google's quota wait for their turn, no longer than their
+// context, and are not sent when it would come too late.
+func TestPace(t *testing.T) {
+	server := pushtest.NewServer(t, func(w http.ResponseWriter, r *http.Request) {
+		if !tokenServer(w, r) {
+			accept(w, r)
+		}
+	})
+	client := newClient(t, pushtest.Target{URL: server.URL, Roots: server.Roots, Timeout: time.Minute}, func(cfg *Config) { cfg.PerSecond = 7 })
+	if client.pace.Limit() != 7 || client.pace.Burst() != 7 {
+		t.Errorf("%v messages a second and %d at once, want 7 and 7", client.pace.Limit(), client.pace.Burst())
+	}
+	client.pace = rate.NewLimiter(rate.Every(time.Hour), 3)
+	for i := range 5 {
+		o := client.Send(t.Context(), pushtest.Ring(bell.FCM, pushToken), delivery.Try{})
+		if i < 3 && o.Verdict != bell.Accepted || i >= 3 && (o.Verdict != bell.RetryConnect || o.Reason != "busy" || !o.Unsent) {
+			t.Errorf("message %d: %+v", i+1, o)
+		}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if o := client.Send(ctx, pushtest.Ring(bell.FCM, pushToken), delivery.Try{}); o.Reason != "cancelled" || !o.Unsent || o.Alarm != bell.AlarmNone {
+		t.Errorf("a message that was called off while it waited: %+v", o)
+	}
+	pushes := 0
+	for _, r := range server.Requests() {
+		if r.Path != "/token" {
+			pushes++
+		}
+	}
+	if pushes != 3 {
+		t.Errorf("%d messages were sent, want 3", pushes)
+	}
+	client.pace = rate.NewLimiter(rate.Every(time.Millisecond), 1)
+	for range 3 {
+		if o := client.Send(t.Context(), pushtest.Ring(bell.FCM, pushToken), delivery.Try{}); o.Verdict != bell.Accepted {
+			t.Errorf("a message whose turn comes in time: %+v", o)
+		}
+	}
+}
+
+// TestColdStart is row 5 of the matrix: a thousand messages at once fail none, and open no
+// more connections than are documented: those that may be dialled at once, and as many as
+// the messages under way need at 100 streams each, which is what net/http takes for
+// granted until a server has said how many it allows.
+func TestColdStart(t *testing.T) {
+	server := pushtest.NewServer(t, func(w http.ResponseWriter, r *http.Request) {
+		if !tokenServer(w, r) {
+			accept(w, r)
+		}
+	})
+	client := newClient(t, pushtest.Target{URL: server.URL, Roots: server.Roots, Timeout: time.Minute}, nil)
+	var wg sync.WaitGroup
+	for range 1000 {
+		wg.Go(func() {
+			if o := client.Send(t.Context(), pushtest.Ring(bell.FCM, pushToken), delivery.Try{Number: 1}); o.Verdict != bell.Accepted {
+				t.Errorf("outcome %+v", o)
+			}
+		})
+	}
+	wg.Wait()
+	const connections, inFlight, streams = 2, 500, 100
+	if n := server.Opened(); n > connections+inFlight/streams {
+		t.Errorf("%d connections, want at most %d", n, connections+inFlight/streams)
+	}
+}
+
+// TestUnsent holds the column of the table against what each reason means.
+func TestUnsent(t *testing.T) {
+	want := map[string]bool{
+		"dial": true, "dns": true, "proxy": true, "tls": true, "busy": true, "refused_stream": true,
+		"oauth_timeout": true, "oauth_unavailable": true, "oauth_invalid_grant": true, "oauth_refused": true,
+		"timeout": false, "cancelled": false, "goaway": false, "reset": false, "connection_lost": false, "closed": false,
+	}
+	for reason := range transportRules {
+		if unsent, known := want[reason]; !known || unanswered(reason).Unsent != unsent {
+			t.Errorf("%s: unsent %v", reason, unanswered(reason).Unsent)
+		}
+	}
+}
+
 // TestTokenServerFails: what the token server does decides the outcome of a push.
 func TestTokenServerFails(t *testing.T) {
 	for name, c := range map[string]struct {
@@ -167,7 +250,7 @@ func TestTokenServerFails(t *testing.T) {
 			server := pushtest.NewServer(t, c.token)
 			client := newClient(t, pushtest.Target{URL: server.URL, Roots: server.Roots, Timeout: 300 * time.Millisecond, Log: testlog.New(t)}, nil)
 			o := client.Send(t.Context(), pushtest.Ring(bell.FCM, pushToken), delivery.Try{})
-			if o.Verdict != c.verdict || o.Reason != c.reason {
+			if o.Verdict != c.verdict || o.Reason != c.reason || !o.Unsent {
 				t.Errorf("outcome %+v", o)
 			}
 			testlog.Keep(t, name, fmt.Sprintf("%+v", o))
@@ -250,6 +333,14 @@ func TestMetrics(t *testing.T) {
 		}
 	}
 	client.Close()
+	// A credential that is being replaced has two clients for a while.
+	same := func(cfg *Config) { cfg.Metrics = metrics }
+	one, two := newClient(t, pushtest.Target{URL: server.URL, Roots: server.Roots}, same), newClient(t, pushtest.Target{URL: server.URL, Roots: server.Roots}, same)
+	if _, err := registry.Gather(); err != nil {
+		t.Errorf("two clients of one name: %v", err)
+	}
+	one.Close()
+	two.Close()
 	if n := testutil.CollectAndCount(metrics, "planetbell_provider_connections"); n != 0 {
 		t.Errorf("a closed client still has %d connection metrics", n)
 	}

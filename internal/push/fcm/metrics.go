@@ -4,6 +4,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 )
@@ -53,9 +54,14 @@ func (m *Metrics) Collect(ch chan<- prometheus.Metric) {
 	m.mu.Lock()
 	clients := slices.Collect(maps.Keys(m.clients))
 	m.mu.Unlock()
+	open, age := map[string]int{}, map[string]time.Duration{} // a credential that is being replaced has two clients
 	for _, c := range clients {
-		ch <- prometheus.MustNewConstMetric(m.connections, prometheus.GaugeValue, float64(c.conns.count()), c.name, "", "open")
-		ch <- prometheus.MustNewConstMetric(m.age, prometheus.GaugeValue, c.tokens.Age().Seconds(), c.name, "")
+		open[c.name] += c.conns.count()
+		age[c.name] = max(age[c.name], c.tokens.Age())
+	}
+	for name, n := range open {
+		ch <- prometheus.MustNewConstMetric(m.connections, prometheus.GaugeValue, float64(n), name, "", "open")
+		ch <- prometheus.MustNewConstMetric(m.age, prometheus.GaugeValue, age[name].Seconds(), name, "")
 	}
 	m.goAway.Collect(ch)
 }

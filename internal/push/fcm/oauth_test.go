@@ -124,6 +124,49 @@ func TestOldTokenServesWhileRenewalFails(t *testing.T) {
 	})
 }
 
+// TestOneFetchForAll: a hundred senders at the start, at the renewal, and after the token's
+// end share one fetch; at the renewal none of them waits for it.
+func TestOneFetchForAll(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := &bank{life: time.Hour, takes: 5 * time.Second}
+		tokens := b.run(t)
+		all := func() (waited time.Duration, seen map[string]int) {
+			var mu sync.Mutex
+			seen = map[string]int{}
+			start := time.Now()
+			var wg sync.WaitGroup
+			for range 100 {
+				wg.Go(func() {
+					token := mustToken(t, tokens)
+					mu.Lock()
+					defer mu.Unlock()
+					seen[token]++
+					waited = max(waited, time.Since(start))
+				})
+			}
+			wg.Wait()
+			return waited, seen
+		}
+		if waited, seen := all(); waited != 5*time.Second || len(seen) != 1 || b.count() != 1 {
+			t.Errorf("at the start: %v, %d tokens, %d fetches", waited, len(seen), b.count())
+		}
+		renewal := time.Duration(renewAt*float64(time.Hour)) + time.Second
+		<-time.After(renewal)
+		if waited, seen := all(); waited != 0 || len(seen) != 1 || b.count() != 2 {
+			t.Errorf("at the renewal: %v, %d tokens, %d fetches", waited, len(seen), b.count())
+		}
+		<-time.After(10 * time.Second)
+		b.fail(&fetchError{reasonTokenUnavailable, false})
+		<-time.After(2 * time.Hour)
+		b.fail(nil)
+		synctest.Wait()
+		before := b.count()
+		if _, seen := all(); len(seen) != 1 || b.count() > before+1 {
+			t.Errorf("after the end: %d tokens, %d fetches", len(seen), b.count()-before)
+		}
+	})
+}
+
 func TestPermanentFailureIsToldAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := &bank{failure: &fetchError{reasonInvalidGrant, true}}
@@ -216,14 +259,14 @@ func TestGranted(t *testing.T) {
 // TestReasonsHaveRules: a reason without a row would be an empty outcome.
 func TestReasonsHaveRules(t *testing.T) {
 	for _, reason := range []string{
-		reasonTimeout, reasonCancelled, reasonDial, reasonDNS, reasonProxy, reasonTLS, reasonBusy, reasonGoAway, reasonLost,
+		reasonTimeout, reasonCancelled, reasonDial, reasonDNS, reasonProxy, reasonTLS, reasonBusy, reasonGoAway, reasonRefused, reasonReset, reasonLost,
 		reasonClosed, reasonTokenLate, reasonTokenUnavailable, reasonInvalidGrant, reasonTokenRefused,
 	} {
 		if o := unanswered(reason); o.Verdict == "" || o.Token == "" || len(o.Detail) > 200 || !strings.HasSuffix(o.Detail, ".") {
 			t.Errorf("%s: %+v", reason, o)
 		}
 	}
-	if len(transportRules) != 14 {
+	if len(transportRules) != 16 {
 		t.Errorf("%d rules; name the new reason above", len(transportRules))
 	}
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/planetbell/planetbell/internal/bell"
 	"github.com/planetbell/planetbell/internal/delivery"
+	"github.com/planetbell/planetbell/internal/push/transport"
 )
 
 var _ delivery.Sender = (*Client)(nil)
@@ -50,7 +51,7 @@ func (c *Client) Send(ctx context.Context, ring *bell.Ring, try delivery.Try) be
 	body, err := payload(ring, now)
 	if err != nil {
 		r := rules[answer{http.StatusRequestEntityTooLarge, "PAYLOAD_TOO_LARGE", false}]
-		return bell.Outcome{Verdict: r.verdict, Reason: "PAYLOAD_TOO_LARGE", Token: r.token, Alarm: r.alarm, Detail: r.detail}
+		return bell.Outcome{Verdict: r.verdict, Reason: "PAYLOAD_TOO_LARGE", Token: r.token, Alarm: r.alarm, Unsent: true, Detail: r.detail}
 	}
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
@@ -60,20 +61,20 @@ func (c *Client) Send(ctx context.Context, ring *bell.Ring, try delivery.Try) be
 	case c.slots <- struct{}{}:
 		defer func() { <-c.slots }()
 	case <-ctx.Done():
-		return c.interrupted(ctx, reasonBusy)
+		return c.unsent(ctx, reasonBusy)
 	}
 	token, failure := c.tokens.Current(ctx)
 	if failure != nil {
-		if c.ctx.Err() != nil {
-			return unanswered(reasonClosed)
-		}
-		return unanswered(failure.reason)
+		return c.unsent(ctx, failure.reason)
 	}
-	transport := c.transports[0]
+	if c.pace.Wait(ctx) != nil { // at once, if its turn would come too late
+		return c.unsent(ctx, reasonBusy)
+	}
+	way := c.transports[0]
 	if try.Spare {
-		transport = c.transports[1]
+		way = c.transports[1]
 	}
-	o := c.exchange(ctx, transport, token, body)
+	o := c.exchange(ctx, way, token, body)
 	if o.Verdict == bell.RetryCredential {
 		c.tokens.Refused(token)
 	}
@@ -108,7 +109,7 @@ func ttl(left time.Duration) string {
 }
 
 // exchange sends the message and reads the answer.
-func (c *Client) exchange(ctx context.Context, transport http.RoundTripper, token string, body []byte) bell.Outcome {
+func (c *Client) exchange(ctx context.Context, way http.RoundTripper, token string, body []byte) bell.Outcome {
 	u := c.sendURL
 	request := (&http.Request{
 		Method: http.MethodPost, URL: &u, Host: u.Host, ProtoMajor: 1, ProtoMinor: 1,
@@ -124,13 +125,15 @@ func (c *Client) exchange(ctx context.Context, transport http.RoundTripper, toke
 		ContentLength: int64(len(body)),
 	}).WithContext(ctx)
 
-	response, err := transport.RoundTrip(request)
+	response, err := way.RoundTrip(request)
 	if err != nil {
 		reason := exchangeReason(err)
 		if reason == reasonGoAway {
 			c.metrics.ended(c)
 		}
-		return c.interrupted(ctx, reason)
+		o := c.interrupted(ctx, reason)
+		o.Unsent = o.Unsent && !transport.IsAlert(err)
+		return o
 	}
 	text, err := readAnswer(response)
 	if err != nil && ctx.Err() != nil && response.StatusCode != http.StatusOK {
@@ -143,13 +146,26 @@ func (c *Client) exchange(ctx context.Context, transport http.RoundTripper, toke
 	return o
 }
 
+// unsent is the outcome of an attempt that ended before its message was sent: reason,
+// unless it was called off.
+func (c *Client) unsent(ctx context.Context, reason string) bell.Outcome {
+	switch {
+	case c.ctx.Err() != nil:
+		reason = reasonClosed
+	case errors.Is(ctx.Err(), context.Canceled):
+		reason = reasonCancelled
+	}
+	o := unanswered(reason)
+	o.Unsent = true
+	return o
+}
+
 // interrupted is the outcome of an attempt that got no answer: reason, unless the
 // attempt was ended from outside.
 func (c *Client) interrupted(ctx context.Context, reason string) bell.Outcome {
 	switch {
 	case c.ctx.Err() != nil:
 		reason = reasonClosed
-	case reason == reasonBusy:
 	case errors.Is(ctx.Err(), context.Canceled):
 		reason = reasonCancelled
 	case ctx.Err() != nil:

@@ -70,7 +70,9 @@ func (h Harness) testOddAnswers(t *testing.T) {
 // testSlowAnswer: the outcome is unknown, so the same push may go out again at once.
 func (h Harness) testSlowAnswer(t *testing.T) {
 	b := h.start(t, hurry, func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
-	mustBe(t, b.ring(t, t.Context(), nil), bell.RetryNow)
+	o := b.ring(t, t.Context(), nil)
+	mustBe(t, o, bell.RetryNow)
+	mustBeUnsent(t, o, false)
 }
 
 func (h Harness) testCallersDeadline(t *testing.T) {
@@ -89,7 +91,9 @@ func (h Harness) testCallersDeadline(t *testing.T) {
 		<-arrived
 		cancel()
 	}()
-	mustBe(t, called.ring(t, ctx, nil), bell.RetryNow)
+	o := called.ring(t, ctx, nil)
+	mustBe(t, o, bell.RetryNow)
+	mustBeUnsent(t, o, false)
 }
 
 func (h Harness) testSlowBody(t *testing.T) {
@@ -119,14 +123,18 @@ func (h Harness) testRefused(t *testing.T) {
 	address := listener.Addr().String()
 	_ = listener.Close()
 	b := h.sender(t, Target{URL: "https://" + address, Roots: x509.NewCertPool(), Timeout: hurry})
-	mustBe(t, b.ring(t, t.Context(), nil), bell.RetryConnect, bell.RetryBackoff)
+	o := b.ring(t, t.Context(), nil)
+	mustBe(t, o, bell.RetryConnect, bell.RetryBackoff)
+	mustBeUnsent(t, o, true)
 }
 
 func (h Harness) testHandshakeStalls(t *testing.T) {
 	listener := listen(t)
 	defer listener.Close()
 	b := h.sender(t, Target{URL: "https://" + listener.Addr().String(), Roots: x509.NewCertPool(), Timeout: hurry})
-	mustBe(t, b.ring(t, t.Context(), nil), bell.RetryConnect, bell.RetryNow, bell.RetryBackoff)
+	o := b.ring(t, t.Context(), nil)
+	mustBe(t, o, bell.RetryConnect, bell.RetryNow, bell.RetryBackoff)
+	mustBeUnsent(t, o, o.Verdict != bell.RetryNow) // a time-out does not say how far it came
 }
 
 func (h Harness) testUnknownAuthority(t *testing.T) {
@@ -134,6 +142,7 @@ func (h Harness) testUnknownAuthority(t *testing.T) {
 	b := h.sender(t, Target{URL: server.URL, Roots: x509.NewCertPool(), Timeout: patience})
 	o := b.ring(t, t.Context(), nil)
 	mustBe(t, o, bell.RetryConnect, bell.RetryBackoff)
+	mustBeUnsent(t, o, true)
 	if len(server.Requests()) != 0 {
 		t.Error("a server that nobody vouches for got a request")
 	}
@@ -141,7 +150,9 @@ func (h Harness) testUnknownAuthority(t *testing.T) {
 
 func (h Harness) testReset(t *testing.T) {
 	b := h.start(t, patience, func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) })
-	mustBe(t, b.ring(t, t.Context(), nil), bell.RetryConnect)
+	o := b.ring(t, t.Context(), nil)
+	mustBe(t, o, bell.RetryConnect)
+	mustBeUnsent(t, o, false)
 }
 
 // testCut breaks all connections in a request. The next ones must find a new connection;
@@ -161,7 +172,9 @@ func (h Harness) testCut(t *testing.T) {
 		}
 		h.Accept(w, r)
 	})
-	mustBe(t, b.ring(t, t.Context(), nil), bell.RetryConnect)
+	o := b.ring(t, t.Context(), nil)
+	mustBe(t, o, bell.RetryConnect)
+	mustBeUnsent(t, o, false)
 	for range 3 {
 		if o := b.ring(t, t.Context(), nil); o.Verdict != bell.RetryConnect {
 			mustBe(t, o, bell.Accepted)

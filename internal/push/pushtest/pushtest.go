@@ -85,6 +85,8 @@ func Run(t *testing.T, h Harness) {
 	t.Run("connection refused", h.testRefused)
 	t.Run("handshake stalls", h.testHandshakeStalls)
 	t.Run("unknown authority", h.testUnknownAuthority)
+	t.Run("certificate", h.testCertificates)
+	t.Run("listens again", h.testListensAgain)
 	t.Run("request reset", h.testReset)
 	t.Run("connection cut", h.testCut)
 	t.Run("in parallel", h.testParallel)
@@ -120,11 +122,7 @@ func (b *buffer) String() string {
 // start makes a server that answers pushes with handler, and a sender to it.
 func (h Harness) start(t *testing.T, timeout time.Duration, handler http.HandlerFunc) *bench {
 	t.Helper()
-	server := NewServer(t, func(w http.ResponseWriter, r *http.Request) {
-		if h.Aside == nil || !h.Aside(w, r) {
-			handler(w, r)
-		}
-	})
+	server := NewServer(t, h.orAside(handler))
 	b := h.sender(t, Target{URL: server.URL, Roots: server.Roots, Timeout: timeout})
 	b.server = server
 	return b
@@ -159,6 +157,8 @@ func (b *bench) ring(t *testing.T, ctx context.Context, change func(*bell.Ring))
 		t.Errorf("the outcome is not complete: %+v", o)
 	case o.Reason == "" && o.Verdict != bell.Accepted:
 		t.Errorf("the outcome has no reason: %+v", o)
+	case o.Unsent && (o.Status != 0 || o.Verdict == bell.Accepted):
+		t.Errorf("the outcome is an answer to what was not sent: %+v", o)
 	case len(o.Reason) > 64 || len(o.Detail) > 200 || len(o.ProviderID) > 200:
 		t.Errorf("a text of the outcome is too long: %+v", o)
 	}
@@ -172,6 +172,14 @@ func (h Harness) mustHide(t *testing.T, what, text string) {
 		if strings.Contains(strings.ToLower(text), strings.ToLower(secret)) {
 			t.Errorf("%s holds a secret: %s", what, text)
 		}
+	}
+}
+
+// mustBeUnsent holds an outcome to whether anything can have reached the provider.
+func mustBeUnsent(t *testing.T, o bell.Outcome, want bool) {
+	t.Helper()
+	if o.Unsent != want {
+		t.Errorf("unsent %v (%s), want %v", o.Unsent, o.Reason, want)
 	}
 }
 

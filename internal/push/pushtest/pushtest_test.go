@@ -8,6 +8,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"net/http/httptrace"
 	"strings"
 	"testing"
 
@@ -54,7 +55,10 @@ func (s *plain) Send(ctx context.Context, ring *bell.Ring, try delivery.Try) bel
 		o.Verdict, o.Reason = bell.Rejected, "url"
 		return o
 	}
-	response, err := s.transport.RoundTrip(request)
+	connected := false
+	response, err := s.transport.RoundTrip(request.WithContext(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		GotConn: func(httptrace.GotConnInfo) { connected = true },
+	})))
 	if err == nil {
 		_, err = io.Copy(io.Discard, io.LimitReader(response.Body, 1<<16))
 		err = errors.Join(err, response.Body.Close())
@@ -63,8 +67,12 @@ func (s *plain) Send(ctx context.Context, ring *bell.Ring, try delivery.Try) bel
 	switch {
 	case ctx.Err() != nil:
 		o.Verdict, o.Reason, o.Status = bell.RetryNow, "timeout", 0
+	case err != nil && connected:
+		o.Verdict, o.Reason = bell.RetryConnect, "connection_lost"
+	case errors.As(err, new(*tls.CertificateVerificationError)):
+		o.Verdict, o.Reason, o.Alarm, o.Unsent = bell.RetryConnect, "tls", bell.AlarmPage, true
 	case err != nil:
-		o.Verdict, o.Reason = bell.RetryConnect, "connection"
+		o.Verdict, o.Reason, o.Unsent = bell.RetryConnect, "dial", true
 	case o.Status == http.StatusOK:
 		o.Verdict = bell.Accepted
 	case o.Status >= 500:

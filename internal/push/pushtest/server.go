@@ -2,6 +2,7 @@ package pushtest
 
 import (
 	"bytes"
+	"crypto/tls"
 	"crypto/x509"
 	"io"
 	"log"
@@ -36,6 +37,18 @@ type Request struct {
 // NewServer starts a server that ends with the test. handler can read the body, too.
 func NewServer(t testing.TB, handler http.HandlerFunc) *Server {
 	t.Helper()
+	return newServer(t, handler, nil)
+}
+
+// newServer is NewServer with certificates of the test's own; nil: the usual one.
+func newServer(t testing.TB, handler http.HandlerFunc, certificate func() *tls.Certificate) *Server {
+	t.Helper()
+	return newServerAt(t, "127.0.0.1:0", handler, certificate)
+}
+
+// newServerAt is newServer at a certain address.
+func newServerAt(t testing.TB, address string, handler http.HandlerFunc, certificate func() *tls.Certificate) *Server {
+	t.Helper()
 	s := &Server{conns: make(map[net.Conn]struct{})}
 	h := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(io.LimitReader(r.Body, 1<<20))
@@ -52,9 +65,21 @@ func NewServer(t testing.TB, handler http.HandlerFunc) *Server {
 		r.Body = io.NopCloser(bytes.NewReader(body))
 		handler(w, r)
 	}))
+	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", address)
+	if err != nil {
+		t.Fatalf("listen on loopback: %v", err)
+	}
+	_ = h.Listener.Close()
+	h.Listener = listener
 	h.EnableHTTP2 = true
 	h.Config.ErrorLog = log.New(io.Discard, "", 0) // handshakes are broken off on purpose
 	h.Config.ConnState = s.track
+	if certificate != nil {
+		// Not GetCertificate: httptest adds a certificate of its own, which goes before it.
+		h.TLS = &tls.Config{GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) {
+			return &tls.Config{Certificates: []tls.Certificate{*certificate()}, NextProtos: []string{"h2"}, MinVersion: tls.VersionTLS12}, nil
+		}}
+	}
 	h.StartTLS()
 	s.URL = h.URL
 	s.Roots = x509.NewCertPool()

@@ -62,6 +62,38 @@ func Reason(err error) string {
 	return ""
 }
 
+// RefusedStream is the HTTP/2 error code (RFC 9113 section 7) that promises that nothing
+// was done.
+const RefusedStream uint32 = 7
+
+// ResetCode returns the HTTP/2 error code with which a server broke a request off, and
+// whether it did.
+func ResetCode(err error) (code uint32, reset bool) {
+	var stream streamError
+	if !errors.As(err, &stream) {
+		return 0, false
+	}
+	return stream.Code, true
+}
+
+// streamError has the form of the HTTP/2 stream error that net/http does not export;
+// errors.As fills it field by field.
+type streamError struct {
+	StreamID uint32
+	Code     uint32
+	Cause    error
+}
+
+// Error makes streamError a target of errors.As.
+func (e streamError) Error() string { return "HTTP/2 stream error" }
+
+// IsAlert reports whether TLS failed because the other side says so. In TLS 1.3 that can
+// come when a request was already sent; every other TLS error comes before.
+func IsAlert(err error) bool {
+	var op *net.OpError
+	return errors.As(err, &op) && op.Op == "remote error"
+}
+
 // IsTLS reports whether an error is about a handshake or a certificate, ours too: TLS 1.3
 // tells a refused client certificate with the first read.
 func IsTLS(err error) bool {

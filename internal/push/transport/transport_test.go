@@ -41,6 +41,33 @@ func TestReason(t *testing.T) {
 	}
 }
 
+func TestResetCode(t *testing.T) {
+	for _, c := range []struct {
+		err  error
+		code uint32
+		want bool
+	}{
+		{io.EOF, 0, false},
+		{streamError{Code: 2}, 2, true},
+		{fmt.Errorf("post: %w", streamError{Code: RefusedStream}), RefusedStream, true},
+	} {
+		if code, reset := ResetCode(c.err); code != c.code || reset != c.want {
+			t.Errorf("%v: %d, %v; want %d, %v", c.err, code, reset, c.code, c.want)
+		}
+	}
+}
+
+func TestIsAlert(t *testing.T) {
+	for want, err := range map[bool]error{
+		true:  fmt.Errorf("post: %w", &net.OpError{Op: "remote error", Err: io.EOF}),
+		false: &net.OpError{Op: "local error", Err: io.EOF},
+	} {
+		if IsAlert(err) != want {
+			t.Errorf("%v: want %v", err, want)
+		}
+	}
+}
+
 // TestRequireTunnel is against a proxy that refuses everybody.
 func TestRequireTunnel(t *testing.T) {
 	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {

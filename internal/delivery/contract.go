@@ -75,8 +75,9 @@ type Store interface {
 	RecordReceipt(ctx context.Context, r bell.Receipt) (Received, error)
 
 	// ExpireDeliveries turns deliveries that are not final and whose deadline has
-	// passed into expired, and erases cc_param of calls whose deadline has passed. It
-	// returns how many deliveries expired.
+	// passed into expired, and erases cc_param of calls whose deadline has passed. One
+	// without a reason gets one: "not_polled" in a mailbox, else "deadline". It returns
+	// how many deliveries expired.
 	ExpireDeliveries(ctx context.Context, now time.Time) (int, error)
 }
 

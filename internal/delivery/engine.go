@@ -16,7 +16,6 @@ package delivery
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"sync"
 	"time"
@@ -84,6 +83,8 @@ type Engine struct {
 	calls     map[callKey]*ringing  // calls with deliveries in memory
 	withdrawn map[callKey]time.Time // calls that ended lately: a late Start must not ring
 	routes    map[RouteKey]*route
+	left      map[string]struct{} // deliveries that ended while a claim was under way; nil while none is
+	sick      bool                // the last sweep failed, and the log says so
 
 	unrecorded map[string]final // by delivery ID: ended, but the database did not take it
 }
@@ -232,6 +233,9 @@ func (e *Engine) leave(key callKey, id string) {
 	defer e.mu.Unlock()
 	entry := e.entries[id]
 	entry.cancel(nil)
+	if e.left != nil {
+		e.left[id] = struct{}{}
+	}
 	e.drop(id, entry)
 	e.Metrics.inFlight(e.room)
 	c := e.calls[key]
@@ -264,12 +268,11 @@ func (e *Engine) settle(id string) {
 
 // Run continues what dead processes left, marks what has expired, and returns when ctx
 // ends. The first claim takes everything, because only one process at a time can have
-// an embedded database open; takeAll says whether that is so.
+// an embedded database open; takeAll says whether that is so. A database in trouble is
+// asked again every second.
 func (e *Engine) Run(ctx context.Context, takeAll bool) error {
 	all, err := e.claim(ctx, takeAll)
-	if err != nil && ctx.Err() == nil {
-		return fmt.Errorf("continue the deliveries of an earlier process: %w", err)
-	}
+	e.tell(err)
 	takeAll = takeAll && !all
 	ticker := time.NewTicker(sweepEvery)
 	defer ticker.Stop()

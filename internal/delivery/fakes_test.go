@@ -42,6 +42,7 @@ type fakeStore struct {
 	claims   []Claim
 	fail     error         // of every method
 	slow     time.Duration // of RecordAttempt
+	answers  time.Duration // how long the answer of ClaimDeliveries is on its way
 }
 
 func newStore() *fakeStore {
@@ -90,6 +91,7 @@ func (s *fakeStore) RecordAttempt(ctx context.Context, d bell.Delivery, a bell.A
 }
 
 func (s *fakeStore) ClaimDeliveries(_ context.Context, c Claim) (claimed []bell.Ring, err error) {
+	defer func() { <-time.After(s.answers) }()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.fail != nil {

@@ -2,7 +2,6 @@ package delivery
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -251,7 +250,7 @@ func TestFailingStoreDoesNotStopTheRinging(t *testing.T) {
 		if got := b.metric(t, "planetbell_outcomes_unrecorded_total"); got < 2 {
 			t.Errorf("unrecorded = %v", got)
 		}
-		for _, sentence := range []string{"an outcome could not be recorded", "expired deliveries could not be marked", "deliveries of dead processes could not be looked for", errDisk.Error()} {
+		for _, sentence := range []string{"an outcome could not be recorded", "deliveries of dead processes cannot be looked for", errDisk.Error()} {
 			if !strings.Contains(b.logs.String(), sentence) {
 				t.Errorf("the log does not say %q", sentence)
 			}
@@ -277,18 +276,47 @@ func TestHangingStoreIsWaitedForALimitedTime(t *testing.T) {
 	})
 }
 
-func TestRunFailsWhenTheFirstClaimDoes(t *testing.T) {
+// A database that is in trouble at the start is asked again, for everything.
+func TestRunGoesOnWhenTheFirstClaimFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, nil)
+		rings := b.rings(1, bell.FCM, "d")
+		rings[0].Delivery.LeaseOwner = "dead"
+		b.store.add(rings...)
 		b.store.breakDown(errDisk)
-		if err := b.Run(t.Context(), true); !errors.Is(err, errDisk) {
-			t.Errorf("error %v", err)
+		end := b.run(t, true)
+		pass(5 * time.Second)
+		b.store.breakDown(nil)
+		pass(2 * time.Second)
+		synctest.Wait()
+		if got := b.store.row("d/1"); got.State != bell.DeliveryAccepted {
+			t.Errorf("recorded: %+v", got)
 		}
-		ctx, cancel := context.WithCancel(t.Context())
-		cancel()
-		if err := b.Run(ctx, true); err != nil {
-			t.Errorf("an end by the caller is no failure: %v", err)
+		if n := strings.Count(b.logs.String(), errDisk.Error()); n != 1 {
+			t.Errorf("the trouble was told %d times", n)
 		}
+		if !strings.Contains(b.logs.String(), "are looked for again") {
+			t.Error("nobody was told that the trouble is over")
+		}
+		end()
+		b.finish(t)
+	})
+}
+
+// A claim may have seen a delivery just before its end was recorded, and answer after it.
+func TestWhatEndsDuringAClaimIsNotRungAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, func(c *Config) { c.Lease = 500 * time.Millisecond })
+		b.on("d", slowly(2000*ms, script()))
+		b.begin(t, b.rings(1, bell.FCM, "d"))
+		b.store.answers = 800 * ms // so the claim of the second second answers after the end
+		end := b.run(t, false)
+		pass(10 * time.Second)
+		synctest.Wait()
+		if got := b.times("d"); len(got) != 1 {
+			t.Errorf("sent at %v, want once", got)
+		}
+		end()
 		b.finish(t)
 	})
 }

@@ -2,6 +2,7 @@ package delivery
 
 import (
 	"context"
+	"errors"
 	"math/rand/v2"
 	"time"
 
@@ -44,16 +45,29 @@ func (e *Engine) sweep(ctx context.Context, takeAll bool) bool {
 	now := e.Now()
 	e.forget(now)
 	e.recordLate(ctx)
-	if n, err := e.Store.ExpireDeliveries(ctx, now); err != nil {
-		e.Log.Error("expired deliveries could not be marked", "error", err)
-	} else if n > 0 {
+	n, err := e.Store.ExpireDeliveries(ctx, now)
+	if err == nil {
 		e.Metrics.dropped("deadline", n)
 	}
-	all, err := e.claim(ctx, takeAll)
-	if err != nil {
-		e.Log.Error("deliveries of dead processes could not be looked for", "error", err)
+	all, failed := e.claim(ctx, takeAll)
+	if ctx.Err() == nil {
+		e.tell(errors.Join(err, failed))
 	}
 	return takeAll && !all
+}
+
+// tell says once that sweeps fail, and once that they work again.
+func (e *Engine) tell(err error) {
+	e.mu.Lock()
+	before := e.sick
+	e.sick = err != nil
+	e.mu.Unlock()
+	switch {
+	case err != nil && !before:
+		e.Log.Error("deliveries of dead processes cannot be looked for, nor expired ones marked; both are tried every second", "error", err)
+	case err == nil && before:
+		e.Log.Info("deliveries of dead processes are looked for again")
+	}
 }
 
 // claim continues deliveries whose process is gone. What this process still works on,
@@ -62,14 +76,17 @@ func (e *Engine) sweep(ctx context.Context, takeAll bool) bool {
 func (e *Engine) claim(ctx context.Context, takeAll bool) (all bool, err error) {
 	for ctx.Err() == nil && !e.stopping() {
 		now := e.Now()
+		e.watchClaim(true)
 		rings, err := e.Store.ClaimDeliveries(ctx, Claim{
 			Owner: e.Owner, Now: now, LeaseUntil: now.Add(e.Config.Lease), TakeAll: takeAll, Limit: claimBatch,
 		})
+		taken := len(rings)
+		rings = e.fresh(rings)
+		e.watchClaim(false)
 		if err != nil {
 			return false, err
 		}
-		taken := len(rings)
-		if started := e.resume(e.fresh(rings)); started > 0 {
+		if started := e.resume(rings); started > 0 {
 			e.Log.Info("continuing deliveries that another process left", "deliveries", started)
 		}
 		if taken < claimBatch {
@@ -132,13 +149,24 @@ func (e *Engine) stopping() bool {
 	return e.stopped
 }
 
-// fresh leaves out what is in memory already.
+// watchClaim notes which deliveries end while a claim is under way: the claim may have seen
+// them before their end was recorded, and must not ring them again.
+func (e *Engine) watchClaim(begin bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.left = nil
+	if begin {
+		e.left = map[string]struct{}{}
+	}
+}
+
+// fresh leaves out what is in memory already, or was when the claim began.
 func (e *Engine) fresh(rings []bell.Ring) []bell.Ring {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	fresh := rings[:0]
 	for _, r := range rings {
-		if e.entries[r.Delivery.ID] == nil {
+		if _, ended := e.left[r.Delivery.ID]; e.entries[r.Delivery.ID] == nil && !ended {
 			fresh = append(fresh, r)
 		}
 	}

@@ -91,10 +91,13 @@ func (e errNoLink) Error() string { return string(e) }
 var redialWaits = []time.Duration{0, 250 * time.Millisecond, time.Second, 2 * time.Second, 5 * time.Second, 10 * time.Second}
 
 const (
-	dialTimeout   = 5 * time.Second  // of TCP, proxy and TLS together
-	settledAfter  = 10 * time.Second // a connection that lived so long owes its end to no fault of ours
-	suspectFor    = 5 * time.Second  // SendPingTimeout finds a dead connection by then or somewhat later
-	sweepInterval = 2 * time.Second  // how soon a connection that APNs drained while idle is replaced
+	// hurriedWait is the longest pause between tries while a request waits for a connection.
+	hurriedWait   = 2 * time.Second
+	patienceStep  = 500 * time.Millisecond // how often it is looked whether one waits
+	dialTimeout   = 5 * time.Second        // of TCP, proxy and TLS together
+	settledAfter  = 10 * time.Second       // a connection that lived so long owes its end to no fault of ours
+	suspectFor    = 5 * time.Second        // SendPingTimeout finds a dead connection by then or somewhat later
+	sweepInterval = 2 * time.Second        // how soon a connection that APNs drained while idle is replaced
 )
 
 func newPool(transport *http.Transport, address string, connections, maxInFlight int, log *slog.Logger) *pool {
@@ -330,20 +333,34 @@ func (p *pool) dial(s *slot) {
 
 // dialUntilLinked is the one goroutine that dials for s.
 func (p *pool) dialUntilLinked(s *slot) {
-	for {
-		p.mu.Lock()
-		wait := time.NewTimer(redialWait(s.failures))
-		p.mu.Unlock()
-		select {
-		case <-wait.C:
-		case <-p.ctx.Done():
-			wait.Stop()
-			return
-		}
+	for p.pause(s) {
 		if p.dialOnce(s) {
 			return
 		}
 	}
+}
+
+// pause waits before s is dialled, and reports whether it is to be. A call that waits for
+// a connection must not wait for the longest of the pauses: it has a minute to ring.
+func (p *pool) pause(s *slot) bool {
+	p.mu.Lock()
+	left := redialWait(s.failures)
+	p.mu.Unlock()
+	for waited := time.Duration(0); left > 0; {
+		step := min(left, patienceStep)
+		timer := time.NewTimer(step)
+		select {
+		case <-timer.C:
+		case <-p.ctx.Done():
+			timer.Stop()
+			return false
+		}
+		waited, left = waited+step, left-step
+		if waited >= hurriedWait && p.waiting.Load() > 0 {
+			return true
+		}
+	}
+	return p.ctx.Err() == nil
 }
 
 // dialOnce dials and reports whether the dialling is over.

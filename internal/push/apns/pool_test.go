@@ -166,7 +166,7 @@ func TestGoAwayFinishesWhatIsUnderWay(t *testing.T) {
 		}
 		c.answer(c.next(), 200, "")
 		one, two := c.next(), c.next()
-		c.goAway(max(one, two), http2.ErrCodeNo, "") // whichever was complete first
+		c.goAway(max(one, two), http2.ErrCodeNo, "")                           // whichever was complete first
 		c.write(func() error { return c.framer.WritePing(false, [8]byte{1}) }) // answered after the GOAWAY was read
 		if _, err := c.framer.ReadFrame(); err != nil {
 			return

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -26,6 +27,43 @@ func TestRedialSlowsDown(t *testing.T) {
 		if wait := redialWait(failures); wait > most || wait < most*6/10 {
 			t.Errorf("after %d failures the wait is %v, want up to %v", failures, wait, most)
 		}
+	}
+}
+
+// A pause is as long as it should be, but while a request waits for a connection it is
+// short.
+func TestAWaitingRequestShortensThePause(t *testing.T) {
+	for _, c := range []struct {
+		failures  int
+		waits     bool
+		from, to  time.Duration
+		closed    bool
+		redialled bool
+	}{
+		{0, true, 0, 0, false, true},
+		{2, true, 700 * time.Millisecond, time.Second, false, true},
+		{9, false, 7 * time.Second, 10 * time.Second, false, true},
+		{9, true, 2 * time.Second, 2 * time.Second, false, true},
+		{9, true, 0, 0, true, false},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			p := &pool{ctx: ctx}
+			if c.waits {
+				p.waiting.Add(1)
+			}
+			if c.closed {
+				cancel()
+			}
+			start := time.Now()
+			if got := p.pause(&slot{failures: c.failures}); got != c.redialled {
+				t.Errorf("%+v: dial = %v", c, got)
+			}
+			if took := time.Since(start); took < c.from || took > c.to {
+				t.Errorf("%+v: it took %v", c, took)
+			}
+		})
 	}
 }
 

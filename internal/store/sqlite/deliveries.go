@@ -170,7 +170,8 @@ func (s *Store) RecordReceipt(ctx context.Context, r bell.Receipt) (delivery.Rec
 // transaction: repeating it or stopping in between does no harm.
 func (s *Store) ExpireDeliveries(ctx context.Context, now time.Time) (int, error) {
 	total, err := s.inBatches(ctx, "expire deliveries", `UPDATE deliveries
-		SET state = 'expired', lease_owner = '', lease_until = 0, updated_at = ?1
+		SET state = 'expired', lease_owner = '', lease_until = 0, updated_at = ?1,
+			reason = iif(reason <> '', reason, iif(channel = 'longpoll', 'not_polled', 'deadline'))
 		WHERE id IN (SELECT id FROM deliveries WHERE state IN ('pending', 'sending') AND deadline <= ?1 LIMIT ?2)`, now)
 	if err != nil {
 		return total, err

@@ -153,14 +153,18 @@ func attemptUnknown(t *testing.T, s Store) {
 func expire(t *testing.T, s Store) {
 	short, long := newCall(), newCall()
 	long.Deadline = noon.Add(time.Minute)
-	gone := begin(t, s, short, newDevice("bob", 1), newDevice("bob", 2))
+	polls := newDevice("bob", 4)
+	polls.Channel = bell.LongPoll
+	gone := begin(t, s, short, newDevice("bob", 1), newDevice("bob", 2), polls)
 	kept := begin(t, s, long, newDevice("bob", 3))
-	move(t, s, gone[1], bell.DeliverySending)
+	tried := gone[1]
+	tried.Reason = "timeout"
+	move(t, s, tried, bell.DeliverySending)
 
 	for _, c := range []struct {
 		after time.Duration
 		want  int
-	}{{29 * time.Second, 0}, {31 * time.Second, 2}, {32 * time.Second, 0}, {time.Hour, 1}} {
+	}{{29 * time.Second, 0}, {31 * time.Second, 3}, {32 * time.Second, 0}, {time.Hour, 1}} {
 		n, err := s.ExpireDeliveries(t.Context(), noon.Add(c.after))
 		if err != nil || n != c.want {
 			t.Errorf("after %s: ExpireDeliveries = %d, %v; want %d", c.after, n, err, c.want)
@@ -169,6 +173,11 @@ func expire(t *testing.T, s Store) {
 			stateIs(t, s, gone[0], bell.DeliveryExpired)
 			stateIs(t, s, gone[1], bell.DeliveryExpired)
 			stateIs(t, s, kept[0], bell.DeliveryPending)
+			for i, why := range []string{"deadline", "timeout", "not_polled"} {
+				if got := state(t, s, gone[i]).Reason; got != why {
+					t.Errorf("delivery %d expired for %q, want %q", i, got, why)
+				}
+			}
 		}
 	}
 	if got := record(t, s, short).Call.State; got != bell.CallRinging {

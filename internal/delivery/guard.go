@@ -51,15 +51,33 @@ var (
 )
 
 func newGuard(changed func(open bool)) *guard {
-	return &guard{breaker: gobreaker.NewTwoStepCircuitBreaker[struct{}](gobreaker.Settings{
+	g := &guard{}
+	g.breaker = gobreaker.NewTwoStepCircuitBreaker[struct{}](gobreaker.Settings{
 		MaxRequests: 1, Interval: guardWindow, BucketPeriod: time.Second, Timeout: breakerProbe,
 		ReadyToTrip: func(c gobreaker.Counts) bool {
 			answered := c.TotalSuccesses + c.TotalFailures
 			return answered >= breakerLeast && 2*c.TotalFailures >= answered
 		},
 		IsExcluded:    func(err error) bool { return errors.Is(err, errNoProof) },
-		OnStateChange: func(_ string, _, to gobreaker.State) { changed(to != gobreaker.StateClosed) },
-	})}
+		OnStateChange: func(_ string, _, to gobreaker.State) {
+			if to == gobreaker.StateClosed {
+				g.forgive()
+			}
+			changed(to != gobreaker.StateClosed)
+		},
+	})
+	return g
+}
+
+// forgive gives the budget back when the provider is well again: the retries that failed
+// were of its bad time, and what is held must not wait for them to be forgotten. No lock is
+// held: only what is reported closes the breaker.
+func (g *guard) forgive() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for i := range g.seconds {
+		g.seconds[i].retries = 0
+	}
 }
 
 // permit lets one attempt go, and takes what came of it.
@@ -114,7 +132,7 @@ func (g *guard) retry(now time.Time, free bool) (p permit, cause string) {
 		if err == nil {
 			g.mu.Lock()
 			defer g.mu.Unlock()
-			if t.second == second {
+			if t.second == second && t.retries > 0 {
 				t.retries--
 			}
 		}

@@ -217,6 +217,33 @@ func TestBudgetIsGivenBack(t *testing.T) {
 	}
 }
 
+// When the breaker closes, the retries that failed in the bad time cost nothing more.
+func TestBudgetIsForgivenWhenTheProviderIsWellAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGuard(func(bool) {})
+		for range budgetLeast {
+			report, cause := g.retry(time.Now(), false)
+			if cause != "" {
+				t.Fatal(cause)
+			}
+			report(errUnwell)
+		}
+		if _, cause := g.retry(time.Now(), false); cause != heldByBudget {
+			t.Fatalf("held by %q, want the budget to be spent", cause)
+		}
+		for range breakerLeast {
+			g.first(time.Now())(errUnwell)
+		}
+		pass(breakerProbe + 1)
+		g.first(time.Now())(nil)
+		if report, cause := g.retry(time.Now(), false); cause != "" {
+			t.Errorf("held by %q although the provider is well again", cause)
+		} else {
+			report(nil)
+		}
+	})
+}
+
 // Retries that are held take up room, but never so much that a new call finds none.
 func TestHeldRetriesLeaveRoomForCalls(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -105,9 +105,9 @@ func (p projectSenders) apple(d *bell.Device) (delivery.Route, string) {
 // type go before entries for all types, as an exception goes before the rule.
 func (p projectSenders) appsOf(d *bell.Device) []appleApp {
 	var named, typed, others []appleApp
-	bundles := map[string]bool{}
+	several := false
 	for _, a := range p.apps {
-		bundles[a.bundleID] = true
+		several = several || a.bundleID != p.apps[0].bundleID
 		switch {
 		case d.AppID != "" && a.bundleID == d.AppID:
 			named = append(named, a)
@@ -121,8 +121,11 @@ func (p projectSenders) appsOf(d *bell.Device) []appleApp {
 	case len(named) > 0:
 		slices.SortStableFunc(named, func(a, b appleApp) int { return a.distance(d) - b.distance(d) })
 		return named
-	case d.AppID != "" && len(bundles) > 1: // a named app without credentials must not be guessed
+	case d.AppID != "" && several: // a named app without credentials must not be guessed
 		return nil
+	}
+	if len(typed) == 0 {
+		return others
 	}
 	return append(typed, others...)
 }

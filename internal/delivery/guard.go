@@ -58,7 +58,7 @@ func newGuard(changed func(open bool)) *guard {
 			answered := c.TotalSuccesses + c.TotalFailures
 			return answered >= breakerLeast && 2*c.TotalFailures >= answered
 		},
-		IsExcluded:    func(err error) bool { return errors.Is(err, errNoProof) },
+		IsExcluded: func(err error) bool { return errors.Is(err, errNoProof) },
 		OnStateChange: func(_ string, _, to gobreaker.State) {
 			if to == gobreaker.StateClosed {
 				g.forgive()

@@ -79,18 +79,49 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 	return m
 }
 
-func (m *Metrics) attempted(key RouteKey, a bell.Attempt, notified time.Time) {
-	number := "4+"
-	if a.Number < 4 {
-		number = strconv.Itoa(a.Number)
+// routeMetrics are a route's, looked up once: by label a look-up costs as much as all the
+// rest of an attempt's bookkeeping.
+type routeMetrics struct {
+	*Metrics
+	key                 RouteKey
+	latency, accept     prometheus.Observer // latency is nil for mailboxes: they answer at once
+	attempting, holding prometheus.Gauge
+	taken               prometheus.Counter // first attempts that were accepted
+}
+
+// route returns the metrics of a route.
+func (m *Metrics) route(key RouteKey) *routeMetrics {
+	labels := []string{key.Credential, string(key.Channel), key.Server}
+	rm := &routeMetrics{
+		Metrics: m, key: key, accept: m.accept.WithLabelValues(string(key.Channel)),
+		attempting: m.routes.WithLabelValues(append(labels, "attempting")...),
+		holding:    m.routes.WithLabelValues(append(labels, "held")...),
+		taken:      m.attempts.WithLabelValues(append(labels, string(bell.Accepted), "", "1")...),
 	}
-	m.attempts.WithLabelValues(key.Credential, string(key.Channel), key.Server,
-		string(a.Outcome.Verdict), m.reason(a.Outcome.Reason), number).Inc()
 	if key.Channel != bell.LongPoll {
-		m.latency.WithLabelValues(key.Credential, string(key.Channel), key.Server).Observe(a.Took.Seconds())
+		rm.latency = m.latency.WithLabelValues(labels...)
 	}
-	if a.Outcome.Verdict == bell.Accepted && !notified.IsZero() {
-		m.accept.WithLabelValues(string(key.Channel)).Observe(a.StartedAt.Add(a.Took).Sub(notified).Seconds())
+	return rm
+}
+
+// attempted counts an attempt.
+func (m *routeMetrics) attempted(a bell.Attempt, notified time.Time) {
+	accepted := a.Outcome.Verdict == bell.Accepted
+	if accepted && a.Number == 1 && a.Outcome.Reason == "" {
+		m.taken.Inc()
+	} else {
+		number := "4+"
+		if a.Number < 4 {
+			number = strconv.Itoa(a.Number)
+		}
+		m.attempts.WithLabelValues(m.key.Credential, string(m.key.Channel), m.key.Server,
+			string(a.Outcome.Verdict), m.reason(a.Outcome.Reason), number).Inc()
+	}
+	if m.latency != nil {
+		m.latency.Observe(a.Took.Seconds())
+	}
+	if accepted && !notified.IsZero() {
+		m.accept.Observe(a.StartedAt.Add(a.Took).Sub(notified).Seconds())
 	}
 }
 
@@ -113,12 +144,6 @@ func (m *Metrics) inFlight(n int)              { m.flight.Set(float64(n)) }
 func (m *Metrics) dropped(cause string, n int) { m.drops.WithLabelValues(cause).Add(float64(n)) }
 func (m *Metrics) unrecorded()                 { m.lost.Inc() }
 func (m *Metrics) hedged(result string)        { m.hedges.WithLabelValues(result).Inc() }
-
-// route returns the gauges of a route: attempts under way, and retries held back.
-func (m *Metrics) route(key RouteKey) (attempting, holding prometheus.Gauge) {
-	return m.routes.WithLabelValues(key.Credential, string(key.Channel), key.Server, "attempting"),
-		m.routes.WithLabelValues(key.Credential, string(key.Channel), key.Server, "held")
-}
 
 // breaker returns what a route's breaker tells of its changes.
 func (m *Metrics) breaker(key RouteKey) func(open bool) {

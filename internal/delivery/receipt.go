@@ -45,9 +45,9 @@ func (e *Engine) polled(r *bell.Ring, at time.Time) bell.Attempt {
 		DeliveryID: r.Delivery.ID, Number: r.Delivery.Attempts, StartedAt: at,
 		Outcome: bell.Outcome{Verdict: bell.Accepted, Reason: "polled", Token: bell.TokenKeep},
 	}
-	key := RouteKey{Credential: r.Device.Project, Channel: bell.LongPoll}
-	e.Metrics.attempted(key, a, r.Call.NotifiedAt)
-	e.logAttempt(r, key, a)
+	rt, _, _ := e.routeTo(&r.Device)
+	rt.metrics.attempted(a, r.Call.NotifiedAt)
+	e.logAttempt(r, rt.key, a)
 	return a
 }
 

@@ -59,7 +59,7 @@ func (e *Engine) ring(call, ctx context.Context, r *bell.Ring) {
 		t := e.try(ctx, r, way{rt, sender}, &p)
 		release()
 		report(health(t.last.Outcome))
-		if !e.follow(ctx, r, &p, t) {
+		if !e.follow(ctx, r, rt, &p, t) {
 			return
 		}
 	}
@@ -93,7 +93,7 @@ func (e *Engine) clearance(ctx context.Context, r *bell.Ring, rt *route, p *prog
 
 // follow records what came of a try, and decides and waits for the next. It reports
 // whether there is one.
-func (e *Engine) follow(ctx context.Context, r *bell.Ring, p *progress, t tries) bool {
+func (e *Engine) follow(ctx context.Context, r *bell.Ring, rt *route, p *progress, t tries) bool {
 	last := t.last
 	if last.Outcome.Verdict == bell.Deposited {
 		e.deposited(r)
@@ -110,12 +110,12 @@ func (e *Engine) follow(ctx context.Context, r *bell.Ring, p *progress, t tries)
 	repeated := p.note(last.Outcome)
 	d := decide(tried{
 		channel: r.Device.Channel, outcome: last.Outcome, reached: p.reached, repeated: repeated,
-		other: !p.other && !r.Device.APNsServerConfirmed && e.otherWay(&r.Device),
+		other: last.Outcome.Verdict == bell.RetryOtherHost && !p.other && !r.Device.APNsServerConfirmed && e.otherWay(&r.Device),
 		now:   e.Now(), deadline: r.Delivery.Deadline, random: e.Random(),
 	})
 	if !d.again {
 		e.record(r, finalState(last.Outcome), last)
-		e.learn(r, p, last)
+		e.learn(r, rt, p, last)
 		return false
 	}
 	e.recordUntil(r, bell.DeliverySending, last, d.wait)
@@ -160,15 +160,14 @@ func (e *Engine) otherWay(d *bell.Device) bool {
 }
 
 // learn tells the registry what the delivery's last attempt says of the push token.
-func (e *Engine) learn(r *bell.Ring, p *progress, a bell.Attempt) {
+func (e *Engine) learn(r *bell.Ring, rt *route, p *progress, a bell.Attempt) {
 	if e.Registry == nil || a.Outcome.Status == 0 {
 		return
 	}
-	way, _ := e.Router.Route(&r.Device)
 	ctx, cancel := context.WithTimeoutCause(context.Background(), e.patience(), errors.New("the registry of devices did not answer in time"))
 	defer cancel()
 	e.Registry.Learn(ctx, bell.Lesson{
-		Device: r.Device, Credential: way.Key.Credential, Outcome: a.Outcome, OtherTried: p.other, At: a.StartedAt,
+		Device: r.Device, Credential: rt.key.Credential, Outcome: a.Outcome, OtherTried: p.other, At: a.StartedAt,
 	})
 }
 
@@ -187,10 +186,10 @@ func (e *Engine) slot(ctx context.Context, r *bell.Ring, rt *route, p *progress)
 			<-rt.places
 			return nil, false
 		}
-		rt.attempting.Inc()
+		rt.metrics.attempting.Inc()
 		return func() {
 			<-rt.places
-			rt.attempting.Dec()
+			rt.metrics.attempting.Dec()
 		}, true
 	case <-ctx.Done():
 		return nil, false
@@ -214,7 +213,7 @@ func (e *Engine) attempt(ctx context.Context, r *bell.Ring, w way, t Try) bell.A
 	if outcome.Verdict == bell.Accepted && w.route.hedges != nil {
 		w.route.hedges.answered(a.Took)
 	}
-	e.Metrics.attempted(w.route.key, a, r.Call.NotifiedAt)
+	w.route.metrics.attempted(a, r.Call.NotifiedAt)
 	e.logAttempt(r, w.route.key, a)
 	return a
 }

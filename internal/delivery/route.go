@@ -3,8 +3,6 @@ package delivery
 import (
 	"sync"
 
-	"github.com/prometheus/client_golang/prometheus"
-
 	"github.com/planetbell/planetbell/internal/bell"
 )
 
@@ -21,7 +19,7 @@ type route struct {
 	mu   sync.Mutex
 	held int // deliveries whose retry a guard holds back
 
-	attempting, holding prometheus.Gauge
+	metrics *routeMetrics
 }
 
 // routeTo returns the route to a device, with its sender, or a bounded reason why there is
@@ -41,7 +39,7 @@ func (e *Engine) route(key RouteKey) *route {
 	rt := e.routes[key]
 	if rt == nil {
 		rt = &route{key: key, places: make(chan struct{}, e.MaxPerRoute)}
-		rt.attempting, rt.holding = e.Metrics.route(key)
+		rt.metrics = e.Metrics.route(key)
 		if key.Channel != bell.LongPoll {
 			rt.guard = newGuard(e.Metrics.breaker(key))
 		}
@@ -62,7 +60,7 @@ func (rt *route) hold(most int) bool {
 		return false
 	}
 	rt.held++
-	rt.holding.Inc()
+	rt.metrics.holding.Inc()
 	return true
 }
 
@@ -70,5 +68,5 @@ func (rt *route) letGo() {
 	rt.mu.Lock()
 	defer rt.mu.Unlock()
 	rt.held--
-	rt.holding.Dec()
+	rt.metrics.holding.Dec()
 }

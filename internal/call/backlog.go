@@ -90,6 +90,11 @@ type outcome struct {
 	attempt  bell.Attempt
 }
 
+func (o *outcome) same(other *outcome) bool {
+	return o.delivery.ID == other.delivery.ID && o.delivery.State == other.delivery.State &&
+		o.attempt.Number == other.attempt.Number && o.attempt.StartedAt.Equal(other.attempt.StartedAt)
+}
+
 func newBacklog(c *Config) *backlog {
 	return &backlog{
 		log: c.Log, metrics: c.Metrics, now: c.Now, items: c.BacklogItems, size: c.BacklogBytes,
@@ -188,8 +193,12 @@ func (s *session) place(it *item) int {
 	return i
 }
 
-// repeats reports whether other is the same callback.
+// repeats reports whether other is the same callback, or the same outcome: delivery asks
+// again and again for one that it could not record.
 func (it *item) repeats(other *item) bool {
+	if it.outcome != nil && other.outcome != nil {
+		return it.outcome.same(other.outcome)
+	}
 	mine, theirs := it.journal(), other.journal()
 	return mine != nil && theirs != nil && mine.DedupKey != "" && mine.DedupKey == theirs.DedupKey &&
 		mine.Kind == theirs.Kind && mine.Project == theirs.Project
@@ -221,6 +230,9 @@ func (b *backlog) follow(key callKey, o outcome) (taken bool, err error) {
 		return false, nil
 	}
 	begin := s.begin.begin
+	if slices.ContainsFunc(begin.outcomes, func(known outcome) bool { return o.same(&known) }) {
+		return true, nil
+	}
 	if !slices.ContainsFunc(begin.deliveries, func(d bell.Delivery) bool { return d.ID == o.delivery.ID }) {
 		return false, nil
 	}

@@ -195,3 +195,43 @@ func TestClaimLeavesOutWhatRings(t *testing.T) {
 		}
 	})
 }
+
+// Delivery records an outcome that it could not record again every second; it waits once,
+// or a minute of trouble would fill the backlog with nothing else.
+func TestAnOutcomeWaitsOnce(t *testing.T) {
+	for _, begun := range []string{"on disk", "in memory"} {
+		t.Run(begun, func(t *testing.T) {
+			in(t, nil, func(t *testing.T, w *ward) {
+				if begun == "in memory" {
+					w.store.ail(healthy, refuses)
+				}
+				if _, err := w.Ring(t.Context(), w.acme, notify("s1")); err != nil {
+					t.Fatal(err)
+				}
+				w.store.ail(healthy, refuses)
+				pass(time.Second)
+				var late bell.Delivery
+				w.store.mu.Lock()
+				for _, d := range w.store.deliveries {
+					late = d
+				}
+				w.store.mu.Unlock()
+				if late.ID == "" {
+					late = bell.Delivery{ID: "d", Environment: planet.Evaluation, SessionID: "s1"}
+				}
+				late.State = bell.DeliveryFailed
+				a := bell.Attempt{DeliveryID: late.ID, Number: 7, StartedAt: time.Now()}
+				_ = w.RecordAttempt(t.Context(), late, a)
+				before := w.figure("backlog_bytes")
+				for range 50 {
+					_ = w.RecordAttempt(t.Context(), late, a)
+				}
+				if after := w.figure("backlog_bytes"); after != before || before == 0 {
+					t.Errorf("the backlog grew from %v to %v bytes", before, after)
+				}
+				w.store.ail(healthy, healthy)
+				pass(time.Minute)
+			})
+		})
+	}
+}

@@ -3,6 +3,7 @@ package delivery
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"time"
 
 	"github.com/planetbell/planetbell/internal/bell"
@@ -53,10 +54,11 @@ func (e *Engine) recordUntil(r *bell.Ring, state bell.DeliveryState, a bell.Atte
 	defer cancel()
 	if err := e.Store.RecordAttempt(ctx, *d, a); err != nil {
 		e.Metrics.unrecorded()
-		if state.Final() {
-			e.remember(*d, a)
+		level := slog.LevelError
+		if state.Final() && e.remember(*d, a) {
+			level = slog.LevelDebug // it is recorded later; that the database is in trouble is told once
 		}
-		e.Log.Error("an outcome could not be recorded", "delivery", d.ID, "sid", d.SessionID, "state", state, "error", err)
+		e.Log.Log(ctx, level, "an outcome could not be recorded", "delivery", d.ID, "sid", d.SessionID, "state", state, "error", err)
 	}
 }
 

@@ -3,7 +3,9 @@ package delivery
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
+	"runtime/debug"
 	"time"
 
 	"github.com/planetbell/planetbell/internal/bell"
@@ -202,7 +204,7 @@ func (e *Engine) attempt(ctx context.Context, r *bell.Ring, w way, t Try) bell.A
 	limit := max(min(policies[r.Device.Channel].timeout, r.Delivery.Deadline.Sub(t.Now)), minAttempt)
 	ctx, cancel := context.WithTimeoutCause(ctx, limit, errTooSlow)
 	defer cancel()
-	outcome := w.sender.Send(ctx, r, t)
+	outcome := e.send(ctx, r, w, t)
 	a := bell.Attempt{
 		DeliveryID: r.Delivery.ID, Number: t.Number,
 		StartedAt: t.Now, Took: e.Now().Sub(t.Now), Outcome: outcome,
@@ -216,6 +218,22 @@ func (e *Engine) attempt(ctx context.Context, r *bell.Ring, w way, t Try) bell.A
 	w.route.metrics.attempted(a, r.Call.NotifiedAt)
 	e.logAttempt(r, w.route.key, a)
 	return a
+}
+
+// send lets the sender send. One that panics must not end all other calls: what it was
+// given is refused, and would be again. The panic's text is not kept, it may hold a secret.
+func (e *Engine) send(ctx context.Context, r *bell.Ring, w way, t Try) (o bell.Outcome) {
+	defer func() {
+		if p := recover(); p != nil {
+			e.Log.Error("a sender panicked", "sid", r.Call.SessionID, "device", r.Device.ID, "channel", w.route.key.Channel,
+				"type", fmt.Sprintf("%T", p), "stack", string(debug.Stack()))
+			o = bell.Outcome{
+				Verdict: bell.Rejected, Reason: "panic", Token: bell.TokenKeep, Alarm: bell.AlarmBug,
+				Detail: "The sender failed; the log has its stack.",
+			}
+		}
+	}()
+	return w.sender.Send(ctx, r, t)
 }
 
 var errTooSlow = errors.New("the provider did not answer in time")

@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/planetbell/planetbell/internal/bell"
+	"github.com/planetbell/planetbell/internal/testlog"
 )
 
 // registry notes its lessons.
@@ -138,6 +139,27 @@ func TestAReceivedCallIsNotSentAgain(t *testing.T) {
 		}
 		if strings.Contains(b.logs.String(), `"level":"ERROR"`) {
 			t.Error("it was no trouble")
+		}
+	})
+}
+
+// A sender that panics refuses one delivery, and ends nothing else. Its text stays inside.
+func TestASenderThatPanicsRefuses(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, hedge := range []time.Duration{-1, 0} {
+			b := newBench(t, func(c *Config) { c.HedgeAfter = hedge })
+			b.on("d", slowly(500*ms, func(_ context.Context, r *bell.Ring, _ Try) bell.Outcome { panic(r.Device.PushToken.Reveal()) }))
+			b.begin(t, b.rings(1, bell.APNsVoIP, "d", "e"))
+			b.finish(t)
+			if got := b.store.row("d/1"); got.State != bell.DeliveryFailed || got.Reason != "panic" {
+				t.Errorf("recorded %+v", got)
+			}
+			if got := b.store.row("e/1"); got.State != bell.DeliveryAccepted {
+				t.Errorf("recorded %+v", got)
+			}
+			if logs := b.logs.String(); !strings.Contains(logs, "a sender panicked") || strings.Contains(logs, testlog.Hex) {
+				t.Error("the log does not say so, or says too much")
+			}
 		}
 	})
 }

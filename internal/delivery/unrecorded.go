@@ -26,13 +26,16 @@ type final struct {
 
 // remember keeps an end that could not be recorded. To the database the delivery is still
 // open: its lease runs out, it is claimed, and without this the device would ring again.
-// A restart forgets; then the delivery is repeated, as after a crash.
-func (e *Engine) remember(d bell.Delivery, a bell.Attempt) {
+// A restart forgets; then the delivery is repeated, as after a crash. It reports whether
+// there was room.
+func (e *Engine) remember(d bell.Delivery, a bell.Attempt) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if len(e.unrecorded) < maxUnrecorded {
-		e.unrecorded[d.ID] = final{d, a}
+	if len(e.unrecorded) >= maxUnrecorded {
+		return false
 	}
+	e.unrecorded[d.ID] = final{d, a}
+	return true
 }
 
 // recall takes back what was remembered of a delivery.

@@ -1,8 +1,10 @@
 package e2e
 
 import (
+	"fmt"
 	"net/http"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/planetbell/planetbell/internal/bell"
@@ -194,5 +196,42 @@ func (s *scene) refusedOnce(channel bell.Channel, reason string, status int) {
 	s.over(c)
 	if got := s.story(c.SessionID()).Call.Outcome; got != planet.OutcomeCanceled {
 		s.t.Errorf("the outcome is %q, want canceled", got)
+	}
+}
+
+// A device that was registered for the wrong APNs server rings all the same: the other one
+// is tried once, remembered, and shown to the operator. The next call goes there at once.
+func TestAWrongAPNsServerIsRepaired(t *testing.T) {
+	t.Parallel()
+	for said, guessed := range map[string]bool{"production": false, "": true} {
+		t.Run("said "+said, func(t *testing.T) {
+			t.Parallel()
+			s := play(t)
+			token := sim.APNsTokenPrefix + strings.Repeat("0b", 26)
+			s.World.Sandbox.Register(token, s.World.Settings().BundleID+".voip", nil)
+			body := fmt.Sprintf(`{"project":"demo","user_id":"bob","channel":"apns_voip","push_token":%q,"apns_server":%q}`, token, said)
+			if status := s.admin(http.MethodPost, "/admin/v1/devices", body, nil); status != http.StatusCreated {
+				t.Fatalf("add a device: %d", status)
+			}
+			if d := s.devices("bob")[0]; d.APNsServer != bell.APNsProduction || d.APNsServerGuessed != guessed {
+				t.Fatalf("registered as %+v", d)
+			}
+			for call, want := range [][]string{{"BadDeviceToken", ""}, {""}} {
+				c := s.call("alice", "bob", sim.Plan{})
+				d := deliveryBy(t, s.settled(c.SessionID()), bell.APNsVoIP)
+				if got := reasons(d); d.State != bell.DeliveryAccepted || !slices.Equal(got, want) {
+					t.Errorf("call %d: the delivery is %s after %q, want accepted after %q", call+1, d.State, got, want)
+				}
+				s.await("the server is remembered", func() bool { return s.devices("bob")[0].APNsServer == bell.APNsSandbox })
+				c.Hangup()
+				s.over(c)
+			}
+			if d := s.devices("bob")[0]; d.APNsServerGuessed || !d.APNsServerConfirmed {
+				t.Errorf("the operator sees %+v, want a confirmed server", d)
+			}
+			if n := s.metric(`planetbell_apns_server_repaired_total{to="sandbox"}`); n != 1 {
+				t.Errorf("%v repairs are counted, want 1", n)
+			}
+		})
 	}
 }

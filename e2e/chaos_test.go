@@ -92,6 +92,7 @@ func newChaos(t *testing.T, span time.Duration) *chaos {
 	ctx, cancel := context.WithTimeout(context.Background(), span+3*time.Minute)
 	t.Cleanup(cancel)
 	w := newWatch(t)
+	w.stream = true
 	o := stage.Options{Dir: t.TempDir(), Log: w.log, Secret: secret, Version: "e2e", RingTime: chaosRing}
 	simulated(func(o *sim.WorldOptions) { o.Recent, o.RingTime = 500, chaosRing })(&o)
 	configured(func(c *config.Config) { c.Calls.Safety = time.Second })(&o)

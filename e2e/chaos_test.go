@@ -63,13 +63,15 @@ func TestChaos(t *testing.T) {
 	first := c.memory()
 	t.Logf("at the start: %s", first)
 
-	ticker := time.NewTicker(time.Second / chaosCalls)
+	ticker := time.NewTicker(10 * time.Millisecond)
 	defer ticker.Stop()
 	var begun, troubled time.Time = time.Now(), time.Now()
-	middle := memory{}
+	middle, called := memory{}, 0
 	for time.Since(begun) < span {
 		<-ticker.C
-		c.call(1)
+		due := int(time.Since(begun).Seconds() * chaosCalls) // also what a slow moment has missed
+		c.call(due - called)
+		called = due
 		if time.Since(troubled) > chaosTroubles {
 			troubled = time.Now()
 			c.trouble()
@@ -83,7 +85,7 @@ func TestChaos(t *testing.T) {
 	c.calls.Wait()
 	c.await("the backlog is empty", func() bool { return c.metric("planetbell_backlog_items") == 0 })
 	c.await("every ring is over and recorded", func() bool { return c.open() == 0 })
-	c.settle(first)
+	c.settle(first, middle)
 	c.report(span)
 }
 
@@ -286,7 +288,7 @@ func (c *chaos) memory() memory {
 }
 
 // settle waits until what the chaos needed has been given back.
-func (c *chaos) settle(first memory) {
+func (c *chaos) settle(first, middle memory) {
 	c.t.Helper()
 	var last memory
 	deadline := time.Now().Add(time.Minute)
@@ -299,9 +301,10 @@ func (c *chaos) settle(first memory) {
 	if last.goroutines >= first.goroutines+100 {
 		c.t.Errorf("%d goroutines, there were %d", last.goroutines, first.goroutines)
 	}
-	// The simulator and the test keep records of their own, in bounds: some 100 bytes a call.
-	if grown := int64(last.heap) - int64(first.heap); grown > 40<<20+int64(len(c.answered))*400 {
-		c.t.Errorf("the heap has grown by %d MB", grown>>20)
+	// What is remembered on purpose is bounded, and so is there in the middle already, or is
+	// some hundred bytes a call: those of the last minutes, and the test's own list.
+	if most := middle.heap + 20<<20 + uint64(len(c.answered))*400; last.heap > most {
+		c.t.Errorf("the heap has grown from %d MB in the middle to %d MB", middle.heap>>20, last.heap>>20)
 	}
 }
 
@@ -317,7 +320,7 @@ func (c *chaos) report(span time.Duration) {
 	}
 	slices.Sort(kinds)
 	c.t.Logf("troubles: %s", strings.Join(kinds, ", "))
-	if want := int(span/time.Second) * chaosCalls / 2; len(c.answered) < want {
+	if want := int(span/time.Second) * chaosCalls / 4; len(c.answered) < want {
 		c.t.Errorf("only %d calls were taken; that proves little", len(c.answered))
 	}
 	if err := c.recorded(); err != nil {

@@ -3,6 +3,7 @@ package delivery
 import (
 	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/sony/gobreaker/v2"
@@ -33,6 +34,7 @@ const (
 // guard keeps retries from making an unwell provider worse. Safe for concurrent use.
 type guard struct {
 	breaker *gobreaker.TwoStepCircuitBreaker[struct{}]
+	well    atomic.Bool // the breaker has closed, and the budget is to be forgiven
 
 	mu      sync.Mutex
 	seconds [guardWindow / time.Second]tally // by second, round and round
@@ -61,7 +63,7 @@ func newGuard(changed func(open bool)) *guard {
 		IsExcluded: func(err error) bool { return errors.Is(err, errNoProof) },
 		OnStateChange: func(_ string, _, to gobreaker.State) {
 			if to == gobreaker.StateClosed {
-				g.forgive()
+				g.well.Store(true) // not more: the breaker's lock is held, and retry takes it while it holds g.mu
 			}
 			changed(to != gobreaker.StateClosed)
 		},
@@ -69,12 +71,13 @@ func newGuard(changed func(open bool)) *guard {
 	return g
 }
 
-// forgive gives the budget back when the provider is well again: the retries that failed
-// were of its bad time, and what is held must not wait for them to be forgotten. No lock is
-// held: only what is reported closes the breaker.
+// forgive gives the budget back when the provider was found well again: the retries that
+// failed were of its bad time, and what is held must not wait for them to be forgotten. The
+// caller holds g.mu.
 func (g *guard) forgive() {
-	g.mu.Lock()
-	defer g.mu.Unlock()
+	if !g.well.Swap(false) {
+		return
+	}
 	for i := range g.seconds {
 		g.seconds[i].retries = 0
 	}
@@ -107,6 +110,7 @@ func (g *guard) first(now time.Time) permit {
 func (g *guard) retry(now time.Time, free bool) (p permit, cause string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	g.forgive()
 	sends, retries := 0, 0
 	for _, t := range g.seconds {
 		if age := now.Unix() - t.second; age >= 0 && age < int64(len(g.seconds)) {

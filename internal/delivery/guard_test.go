@@ -297,3 +297,27 @@ func TestWhatNeverLeftIsTriedToTheEnd(t *testing.T) {
 		})
 	}
 }
+
+// The breaker reports that it closes under its own lock, and a retry asks it under the
+// budget's: if closing took that one too, the two would wait for each other, and no call on
+// the route would ring any more.
+func TestBreakerClosesWhileRetriesAsk(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGuard(func(bool) {})
+		for range breakerLeast {
+			g.first(time.Now())(errUnwell)
+		}
+		if _, cause := g.retry(time.Now(), true); cause != heldByBreaker {
+			t.Fatalf("the breaker is not open: %q", cause)
+		}
+		g.at(time.Now()).retries = budgetLeast // all spent
+		pass(breakerProbe + time.Millisecond)
+		probe := g.first(time.Now())
+		g.mu.Lock() // as a retry does that is about to ask the breaker
+		probe(nil)
+		g.mu.Unlock()
+		if _, cause := g.retry(time.Now(), false); cause != "" {
+			t.Errorf("a retry is held by %s though the provider is well again", cause)
+		}
+	})
+}

@@ -321,3 +321,41 @@ func TestBreakerClosesWhileRetriesAsk(t *testing.T) {
 		}
 	})
 }
+
+// Nor does a restart end it: the next process cannot know which attempts never left, and
+// must not take them for those that did.
+func TestWhatNeverLeftIsTriedToTheEndByTheNextProcess(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		unsent := answer(bell.RetryConnect)
+		unsent.Unsent = true
+		old := newBench(t, nil)
+		old.weather(0, 1, func() bell.Outcome { return unsent })
+		old.begin(t, old.rings(0, bell.FCM, "d0"))
+		pass(20 * time.Second)
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		old.Stop(ctx)
+		if got := old.store.row("d0/0"); got.State != bell.DeliveryPending || got.Attempts < policies[bell.FCM].attempts {
+			t.Fatalf("given back as %+v", got)
+		}
+
+		next := newBench(t, func(c *Config) { c.Owner = "next"; c.Store = old.store })
+		var up atomic.Bool
+		next.weather(0, 1, func() bell.Outcome {
+			if up.Load() {
+				return answer(bell.Accepted)
+			}
+			return unsent
+		})
+		end := next.run(t, false)
+		pass(20 * time.Second)
+		up.Store(true)
+		pass(6 * time.Second)
+		synctest.Wait()
+		if got := old.store.row("d0/0"); got.State != bell.DeliveryAccepted {
+			t.Errorf("recorded: %+v", got)
+		}
+		end()
+		next.finish(t)
+	})
+}

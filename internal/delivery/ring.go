@@ -41,7 +41,7 @@ func (e *Engine) ring(call, ctx context.Context, r *bell.Ring) {
 	}
 	ctx, cancel := context.WithDeadlineCause(ctx, r.Delivery.Deadline, errDeadline)
 	defer cancel()
-	p := progress{call: call, seen: map[bell.Verdict]int{}, reached: r.Delivery.Attempts}
+	p := progress{call: call, seen: map[bell.Verdict]int{}, reached: before(r)}
 	for {
 		rt, sender, reason := e.routeTo(&r.Device)
 		if reason != "" {
@@ -65,6 +65,13 @@ func (e *Engine) ring(call, ctx context.Context, r *bell.Ring) {
 			return
 		}
 	}
+}
+
+// before is how many attempts of another process may have reached the provider. The row does
+// not say of which nothing left: so many may have been made in vain that none seemed to be
+// left. One more is allowed in any case.
+func before(r *bell.Ring) int {
+	return min(r.Delivery.Attempts, max(0, policies[r.Device.Channel].attempts-1))
 }
 
 // clearance waits until the guards of the route let the next attempt go. A first attempt

@@ -263,6 +263,7 @@ func (m *Mailbox) open(ctx context.Context, p *poll, l *letter) *bell.Letter {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if l.over {
+		m.offer(l) // what came meanwhile found this poll busy
 		return nil
 	}
 	if ctx.Err() != nil {

@@ -409,3 +409,33 @@ func TestFullMailboxRefusesLetters(t *testing.T) {
 		}
 	})
 }
+
+// A call that comes while the poll has been given another one, which then ends before the
+// poll wakes, does not wait for the next poll.
+func TestCallBehindOneThatEndedIsHadAtOnce(t *testing.T) {
+	d := newDesk(Config{})
+	p, ok := d.enter(bell.Poll{DeviceID: "phone", Hold: hold})
+	if !ok {
+		t.Fatal("the poll was refused")
+	}
+	d.put(t, 1, "phone")
+	d.put(t, 2, "phone")
+	d.Withdraw(planet.Evaluation, sid(1))
+	if letter := d.open(t.Context(), p, <-p.got); letter != nil {
+		t.Fatalf("the poll was handed %s, which has ended", letter.Notification.SessionID)
+	}
+	select {
+	case l := <-p.got:
+		letter := d.open(t.Context(), p, l)
+		if letter == nil || letter.Notification.SessionID != sid(2) {
+			t.Fatalf("the poll was handed %+v", letter)
+		}
+		letter.Done(true)
+	default:
+		t.Error("the second call waits though a poll is free")
+	}
+	d.leave("phone", p)
+	d.Close(0)
+	d.Withdraw(planet.Evaluation, sid(2))
+	d.checkEmpty(t)
+}

@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/planetbell/planetbell/internal/account"
@@ -29,6 +30,18 @@ func (l ledger) RecordAttempt(ctx context.Context, d bell.Delivery, attempt bell
 // ClaimDeliveries leaves out calls that wait to be recorded: they ring from memory.
 func (l ledger) ClaimDeliveries(ctx context.Context, c delivery.Claim) ([]bell.Ring, error) {
 	return l.calls.Claim(func() ([]bell.Ring, error) { return l.Store.ClaimDeliveries(ctx, c) })
+}
+
+// RecordReceipt says that a receipt cannot be taken now, and not that there is no such call,
+// while the call waits to be recorded: a device whose receipt is not found does not send it
+// again, and would be handed the call again and again.
+func (l ledger) RecordReceipt(ctx context.Context, r bell.Receipt) (delivery.Received, error) {
+	waits := l.calls.Waits(r.Environment, r.SessionID) // asked first: it may be recorded meanwhile
+	got, err := l.Store.RecordReceipt(ctx, r)
+	if waits && errors.Is(err, bell.NotFound) {
+		return delivery.Received{}, bell.E(bell.Unavailable, "The call has still to be recorded; send the receipt again.", nil)
+	}
+	return got, err
 }
 
 // registry is the store of package device. Every write that can change whose a device is

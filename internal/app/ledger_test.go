@@ -163,3 +163,41 @@ func TestNothingThatChangedRingsFromMemory(t *testing.T) {
 		})
 	}
 }
+
+// full is a store that can read but not record calls.
+type full struct{ *sqlite.Store }
+
+func (full) BeginCall(context.Context, bell.Call, []bell.Delivery, []planet.RawParam) (call.BeginResult, error) {
+	return 0, bell.E(bell.Unavailable, "The disk is full.", nil)
+}
+
+// A device that has a call which is not recorded yet is told to say so again, not that it
+// never had the call.
+func TestReceiptOfACallThatWaitsIsAskedForAgain(t *testing.T) {
+	store, err := sqlite.Open(t.Context(), sqlite.Config{Path: filepath.Join(t.TempDir(), "test.db"), Log: testlog.New(t)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close()
+	acme := &bell.Project{Name: "acme", Environment: planet.Evaluation, ServiceID: "svc", CallbackSecret: "a"}
+	projects, err := bell.NewProjects([]*bell.Project{acme})
+	if err != nil {
+		t.Fatal(err)
+	}
+	bob := bell.Owner{Environment: planet.Evaluation, User: planet.UserRef{ServiceID: "svc", UserID: "bob"}}
+	phone := bell.Device{ID: "phone", Owner: bob, Project: "acme", SessionID: "session", Channel: bell.LongPoll}
+	if err := store.AddDevice(t.Context(), phone); err != nil {
+		t.Fatal(err)
+	}
+	calls := call.New(call.Config{Store: full{store}, Bells: &quiet{}, Projects: projects})
+	rung, err := calls.Ring(t.Context(), acme, planet.NotifyCallback{SessionID: "s1", Callee: bob.User, Type: planet.AudioCall})
+	if err != nil || !rung.FromMemory || rung.Devices != 1 {
+		t.Fatalf("rung %+v, %v", rung, err)
+	}
+	for sid, want := range map[planet.SessionID]bell.Kind{"s1": bell.Unavailable, "s2": bell.NotFound} {
+		receipt := bell.Receipt{Environment: planet.Evaluation, SessionID: sid, DeviceID: "phone", At: time.Now()}
+		if _, err := (ledger{store, calls}).RecordReceipt(t.Context(), receipt); bell.KindOf(err) != want {
+			t.Errorf("the receipt of %s: %v, want %s", sid, err, want)
+		}
+	}
+}

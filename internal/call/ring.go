@@ -258,6 +258,12 @@ func (s *Service) RecordAttempt(ctx context.Context, d bell.Delivery, attempt be
 
 var errOutcomeWaits = bell.E(bell.Unavailable, "The outcome waits in memory until the database records again.", nil)
 
+// Waits reports whether a call rings from memory and is not on disk, or not for certain.
+func (s *Service) Waits(environment planet.Environment, id planet.SessionID) bool {
+	waits, _ := s.backlog.notified(callKey{environment, id})
+	return waits
+}
+
 // Claim runs a claim of deliveries and takes out those of calls that this process rings
 // without their being on disk for certain: their rows, if there are any, say that nobody
 // works on them. What is claimed and taken out can be claimed again later.

@@ -166,3 +166,44 @@ func TestHedgeWaitsAsLongAsIsUsual(t *testing.T) {
 		}
 	})
 }
+
+// That both attempts of a turn were answered alike does not use up what is done once.
+func TestHedgesAnsweredAlikeAreOneAnswer(t *testing.T) {
+	for _, test := range []struct {
+		verdict bell.Verdict
+		then    string // over which server
+		after   time.Duration
+	}{
+		{bell.RetryOtherHost, "sandbox", 0},
+		{bell.RetryCredential, "production", 0},
+		{bell.RetryThrottled, "production", 1500 * ms},
+	} {
+		t.Run(string(test.verdict), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := newBench(t, func(c *Config) { c.HedgeAfter = 0 })
+				o := answer(test.verdict)
+				o.Status = 400
+				last := ""
+				b.on("d", func(ctx context.Context, r *bell.Ring, try Try) bell.Outcome {
+					if try.Number <= 2 {
+						return slowly(500*ms, func(context.Context, *bell.Ring, Try) bell.Outcome { return o })(ctx, r, try)
+					}
+					last = string(r.Device.APNsServer)
+					return answer(bell.Accepted)
+				})
+				rings := b.rings(1, bell.APNsVoIP, "d")
+				rings[0].Device.APNsServer = bell.APNsProduction
+				b.begin(t, rings)
+				b.Stop(context.Background())
+				want := []time.Duration{0, 400 * ms, 900*ms + test.after}
+				if got := b.times("d"); !slices.Equal(got, want) || last != test.then {
+					t.Errorf("attempts at %v, the last over %q; want %v over %q", got, last, want, test.then)
+				}
+				if got := b.store.row("d/1"); got.State != bell.DeliveryAccepted || got.Attempts != 3 {
+					t.Errorf("recorded %+v", got)
+				}
+				b.checkEmpty(t)
+			})
+		})
+	}
+}

@@ -110,7 +110,7 @@ func (e *Engine) follow(ctx context.Context, r *bell.Ring, rt *route, p *progres
 	}
 	if t.beside.Number != 0 {
 		e.record(r, bell.DeliverySending, t.beside)
-		p.note(t.beside.Outcome)
+		p.noteBeside(t.beside.Outcome)
 	}
 	if e.over(ctx, r, p) && !settled(last.Outcome) {
 		e.record(r, p.stateAfter(ctx), last)
@@ -148,6 +148,16 @@ func (p *progress) note(o bell.Outcome) (repeated int) {
 		p.reached++
 	}
 	return repeated
+}
+
+// noteBeside counts the outcome of an attempt beside the one that decides. What is repeated
+// only once is not used up when both attempts of one turn were answered alike.
+func (p *progress) noteBeside(o bell.Outcome) {
+	repeated := p.note(o)
+	switch o.Verdict {
+	case bell.RetryOtherHost, bell.RetryCredential, bell.RetryThrottled:
+		p.seen[o.Verdict] = repeated
+	}
 }
 
 func otherServer(s bell.APNsServer) bell.APNsServer {

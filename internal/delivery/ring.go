@@ -183,7 +183,11 @@ func (e *Engine) learn(r *bell.Ring, rt *route, p *progress, a bell.Attempt) {
 	if e.Registry == nil || a.Outcome.Status == 0 {
 		return
 	}
-	ctx, cancel := context.WithTimeoutCause(context.Background(), e.patience(), errors.New("the registry of devices did not answer in time"))
+	parent := e.ctx // the end of a stop's patience is this one's too: the next attempt teaches the same
+	if parent.Err() != nil {
+		parent = context.Background()
+	}
+	ctx, cancel := context.WithTimeoutCause(parent, e.patience(), errors.New("the registry of devices did not answer in time"))
 	defer cancel()
 	e.Registry.Learn(ctx, bell.Lesson{
 		Device: r.Device, Credential: rt.key.Credential, Outcome: a.Outcome, OtherTried: p.other, At: a.StartedAt,

@@ -163,3 +163,29 @@ func TestASenderThatPanicsRefuses(t *testing.T) {
 		}
 	})
 }
+
+// hung is a registry whose database never answers.
+type hung struct{}
+
+func (hung) Learn(ctx context.Context, _ bell.Lesson) { <-ctx.Done() }
+
+// A registry that waits for a sick database does not make a stop longer than it may be.
+func TestAStopDoesNotWaitForTheRegistry(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, func(c *Config) { c.Registry = hung{} })
+		b.on("d", func(context.Context, *bell.Ring, Try) bell.Outcome {
+			return bell.Outcome{Verdict: bell.Rejected, Reason: "Unregistered", Status: 410, Token: bell.TokenDrop}
+		})
+		b.begin(t, b.rings(1, bell.APNsVoIP, "d"))
+		stop, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+		defer cancel()
+		b.Stop(stop)
+		if took := time.Since(b.start); took > 2*time.Second+lastPatience {
+			t.Errorf("the stop took %v", took)
+		}
+		if got := b.store.row("d/1"); got.State != bell.DeliveryFailed {
+			t.Errorf("recorded %+v", got)
+		}
+		b.checkEmpty(t)
+	})
+}

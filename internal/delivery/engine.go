@@ -83,7 +83,7 @@ type Engine struct {
 	calls     map[callKey]*ringing  // calls with deliveries in memory
 	withdrawn map[callKey]time.Time // calls that ended lately: a late Start must not ring
 	routes    map[RouteKey]*route
-	left      map[string]struct{} // deliveries that ended while a claim was under way; nil while none is
+	left      map[string]struct{} // deliveries that ended, or whose devices had them, while a claim was under way; nil while none is
 	sick      bool                // the last sweep failed, and the log says so
 
 	unrecorded map[string]final // by delivery ID: ended, but the database did not take it
@@ -200,8 +200,10 @@ func (e *Engine) Start(rings []bell.Ring) {
 			continue // refused, or started before
 		}
 		key := callKey{r.Call.Environment, r.Call.SessionID}
-		if _, over := e.withdrawn[key]; over || e.stopped {
-			e.drop(r.Delivery.ID, entry) // the record says withdrawn, or will be claimed by the next process
+		_, over := e.withdrawn[key]
+		_, left := e.left[r.Delivery.ID]
+		if over || left || e.stopped {
+			e.drop(r.Delivery.ID, entry) // the record says withdrawn or received, or will be claimed by the next process
 			continue
 		}
 		call := e.join(key)
@@ -257,10 +259,14 @@ func (e *Engine) Withdraw(environment planet.Environment, id planet.SessionID) {
 	}
 }
 
-// settle ends what is still to be sent of one delivery, because its device has the call.
+// settle ends what is still to be sent of one delivery, because its device has the call:
+// also of one that is being claimed, which the claim may have seen before the receipt.
 func (e *Engine) settle(id string) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	if e.left != nil {
+		e.left[id] = struct{}{}
+	}
 	if entry := e.entries[id]; entry != nil && entry.cancel != nil {
 		entry.cancel(errReceived)
 	}

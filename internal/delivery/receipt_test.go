@@ -209,3 +209,27 @@ func TestHandedOutIsAnAttemptAndNotTheEnd(t *testing.T) {
 		b.finish(t)
 	})
 }
+
+// A device that says that it has its call while the delivery is being claimed is not rung:
+// the claim saw the row before the receipt, and answers after it.
+func TestReceiptDuringAClaim(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, nil)
+		rings := b.rings(1, bell.FCM, "d")
+		rings[0].Delivery.LeaseOwner, rings[0].Delivery.LeaseUntil = "dead", time.Time{}
+		b.store.add(rings...)
+		b.store.answers = 800 * ms
+		end := b.run(t, true)
+		pass(400 * ms)
+		if err := b.Receive(t.Context(), receipt(1, "d")); err != nil {
+			t.Fatal(err)
+		}
+		pass(10 * time.Second)
+		synctest.Wait()
+		if got := b.times("d"); len(got) != 0 {
+			t.Errorf("sent at %v to a device that has the call", got)
+		}
+		end()
+		b.finish(t)
+	})
+}

@@ -75,25 +75,33 @@ func (e *Engine) tell(err error) {
 // it finds something that its route has room for, and reports whether that was all.
 func (e *Engine) claim(ctx context.Context, takeAll bool) (all bool, err error) {
 	for ctx.Err() == nil && !e.stopping() {
-		now := e.Now()
-		e.watchClaim(true)
-		rings, err := e.Store.ClaimDeliveries(ctx, Claim{
-			Owner: e.Owner, Now: now, LeaseUntil: now.Add(e.Config.Lease), TakeAll: takeAll, Limit: claimBatch,
-		})
-		taken := len(rings)
-		rings = e.fresh(rings)
-		e.watchClaim(false)
+		taken, err := e.claimSome(ctx, takeAll)
 		if err != nil {
 			return false, err
-		}
-		if started := e.resume(rings); started > 0 {
-			e.Log.Info("continuing deliveries that another process left", "deliveries", started)
 		}
 		if taken < claimBatch {
 			return true, nil
 		}
 	}
 	return false, nil
+}
+
+// claimSome claims one batch, and returns how many deliveries it held.
+func (e *Engine) claimSome(ctx context.Context, takeAll bool) (taken int, err error) {
+	now := e.Now()
+	e.watchClaim(true)
+	defer e.watchClaim(false) // after the start: what ends until then is not started
+	rings, err := e.Store.ClaimDeliveries(ctx, Claim{
+		Owner: e.Owner, Now: now, LeaseUntil: now.Add(e.Config.Lease), TakeAll: takeAll, Limit: claimBatch,
+	})
+	if err != nil {
+		return 0, err
+	}
+	taken = len(rings)
+	if started := e.resume(e.fresh(rings)); started > 0 {
+		e.Log.Info("continuing deliveries that another process left", "deliveries", started)
+	}
+	return taken, nil
 }
 
 // resume starts what its route has room for, and gives the rest back for a while. It

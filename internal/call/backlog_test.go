@@ -235,3 +235,25 @@ func TestAnOutcomeWaitsOnce(t *testing.T) {
 		})
 	}
 }
+
+// A Notify that is repeated because its process died, and is on its way when what that
+// process left is claimed, does not keep the call from ringing.
+func TestClaimWaitsForARepeat(t *testing.T) {
+	in(t, nil, func(t *testing.T, w *ward) {
+		w.store.ail(healthy, slow)
+		var work sync.WaitGroup
+		work.Go(func() {
+			if got, err := w.Ring(t.Context(), w.acme, notify("before")); err != nil || !got.Repeated {
+				t.Errorf("the repeat: %+v, %v", got, err)
+			}
+		})
+		pass(100 * time.Millisecond)
+		rings, err := w.Claim(func() ([]bell.Ring, error) {
+			return []bell.Ring{{Call: &bell.Call{Environment: planet.Evaluation, SessionID: "before"}}}, nil
+		})
+		if err != nil || len(rings) != 1 {
+			t.Errorf("%d were claimed, want 1 (%v)", len(rings), err)
+		}
+		work.Wait()
+	})
+}

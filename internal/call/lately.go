@@ -99,10 +99,20 @@ func (f *flights) enter(ctx context.Context, key callKey) (leave func(), err err
 	}
 }
 
-// has reports whether a Notify of the call is on its way.
-func (f *flights) has(key callKey) bool {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	_, under := f.under[key]
-	return under
+// ended waits until no Notify of the call is on its way, and reports whether that was so
+// before ctx ended.
+func (f *flights) ended(ctx context.Context, key callKey) bool {
+	for {
+		f.mu.Lock()
+		earlier, under := f.under[key]
+		f.mu.Unlock()
+		if !under {
+			return true
+		}
+		select {
+		case <-earlier:
+		case <-ctx.Done():
+			return false
+		}
+	}
 }

@@ -266,15 +266,19 @@ func (s *Service) Waits(environment planet.Environment, id planet.SessionID) boo
 
 // Claim runs a claim of deliveries and takes out those of calls that this process rings
 // without their being on disk for certain: their rows, if there are any, say that nobody
-// works on them. What is claimed and taken out can be claimed again later.
+// works on them. What is claimed and taken out can be claimed again later, when the lease
+// has run out. So a Notify that is on its way is waited for: it may be a repeat of one that
+// a dead process took, and then nobody else rings.
 func (s *Service) Claim(claim func() ([]bell.Ring, error)) ([]bell.Ring, error) {
 	rings, done := s.backlog.claim()
 	defer done()
 	claimed, err := claim()
+	ctx, cancel := context.WithTimeoutCause(context.Background(), readBudget+writeBudget, errTooSlow)
+	defer cancel()
 	kept := claimed[:0]
 	for _, r := range claimed {
 		key := callKey{r.Call.Environment, r.Call.SessionID}
-		if !s.flights.has(key) && !rings(key) {
+		if s.flights.ended(ctx, key) && !rings(key) {
 			kept = append(kept, r)
 		}
 	}

@@ -13,7 +13,7 @@ type claim struct {
 }
 
 func newClaim(id string, spare bool) claim {
-	return claim{id: id, home: int(crc32.ChecksumIEEE([]byte(id))), spare: spare}
+	return claim{id: id, home: int(crc32.ChecksumIEEE([]byte(id)) >> 1), spare: spare} // never negative, also where int has 32 bits
 }
 
 // take reserves a stream for a request: on its home if it can, else on another. A spare

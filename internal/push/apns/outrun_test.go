@@ -360,6 +360,15 @@ func TestSpareWithOneConnection(t *testing.T) {
 	client.pool.mu.Unlock()
 }
 
+// A home is an index of connections also where int has 32 bits (GOARCH=386 go test).
+func TestHomesAreNotNegative(t *testing.T) {
+	for i := range 100 {
+		if c := newClaim(deliveryID(i), false); c.home < 0 {
+			t.Fatalf("the home of %s is %d", c.id, c.home)
+		}
+	}
+}
+
 func TestStraysAreForgotten(t *testing.T) {
 	p := &pool{slots: []*slot{{index: 0}, {index: 1}}, strays: map[string]stray{}}
 	for i := range mostStrays + 10 {

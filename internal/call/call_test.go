@@ -330,3 +330,23 @@ func TestShowAndListAskTheStore(t *testing.T) {
 		t.Error(diff)
 	}
 }
+
+// To refuse the repeat of a Notify because no more calls can ring would end the call that
+// rings already. A new call is refused.
+func TestARepeatIsNotRefusedForLackOfRoom(t *testing.T) {
+	x := newExchange(t, nil)
+	x.store.devices[bob()] = []bell.Device{device("a", bell.FCM)}
+	if _, err := x.Ring(t.Context(), x.acme, notify("s1")); err != nil {
+		t.Fatal(err)
+	}
+	x.bells.full = bell.E(bell.Overload, "Too many calls ring.", nil)
+	if got, err := x.Ring(t.Context(), x.acme, notify("s1")); err != nil || !got.Repeated {
+		t.Errorf("the repeat: %+v, %v", got, err)
+	}
+	if _, err := x.Ring(t.Context(), x.acme, notify("s2")); !errors.Is(err, bell.Overload) {
+		t.Errorf("a new call: %v, want it refused", err)
+	}
+	if n := len(x.bells.started); n != 1 {
+		t.Errorf("%d devices ring, want 1", n)
+	}
+}

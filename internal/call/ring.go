@@ -61,6 +61,10 @@ func (s *Service) Ring(ctx context.Context, project *bell.Project, n planet.Noti
 	}
 	rings := s.rings(&c, devices, now)
 	if err := s.bells.Admit(rings); err != nil {
+		// A refusal would end the call, and a repeat is of one that rings already.
+		if result, known, err := s.known(&c, n.Raw); known {
+			return result, err
+		}
 		return RingResult{}, err
 	}
 	result, err := s.record(ctx, &c, rings, n.Raw)
@@ -171,8 +175,8 @@ func (s *Service) beginCall(ctx context.Context, c *bell.Call, deliveries []bell
 	return found, nil
 }
 
-// known decides about a Notify that the store cannot be asked about by what this process
-// remembers of its call.
+// known decides about a Notify that the store cannot be asked about, or for which there is no
+// room, by what this process remembers of its call.
 func (s *Service) known(c *bell.Call, raw []planet.RawParam) (result RingResult, known bool, err error) {
 	switch began, ended := s.lately.what(callKey{c.Environment, c.SessionID}, c.NotifiedAt); {
 	case began:

@@ -48,24 +48,34 @@ func TestTheOtherServerIsTriedOnce(t *testing.T) {
 		noSandbox bool
 	}{
 		{
-			"it is the other's", nil, map[bell.APNsServer][]bell.Outcome{bell.APNsProduction: {bad}, bell.APNsSandbox: {accepted}},
-			[]string{"production", "sandbox"}, bell.DeliveryAccepted, "d sandbox acme accepted other tried", false,
+			"it is the other's", nil,
+			map[bell.APNsServer][]bell.Outcome{bell.APNsProduction: {bad}, bell.APNsSandbox: {accepted}},
+			[]string{"production", "sandbox"},
+			bell.DeliveryAccepted, "d sandbox acme accepted other tried", false,
 		},
 		{
-			"it is nobody's", nil, map[bell.APNsServer][]bell.Outcome{bell.APNsProduction: {bad}, bell.APNsSandbox: {bad}},
-			[]string{"production", "sandbox"}, bell.DeliveryFailed, "d sandbox acme BadDeviceToken other tried", false,
+			"it is nobody's", nil,
+			map[bell.APNsServer][]bell.Outcome{bell.APNsProduction: {bad}, bell.APNsSandbox: {bad}},
+			[]string{"production", "sandbox"},
+			bell.DeliveryFailed, "d sandbox acme BadDeviceToken other tried", false,
 		},
 		{
-			"the other is unwell for a moment", nil, map[bell.APNsServer][]bell.Outcome{bell.APNsProduction: {bad}, bell.APNsSandbox: {unwell, accepted}},
-			[]string{"production", "sandbox", "sandbox"}, bell.DeliveryAccepted, "d sandbox acme accepted other tried", false,
+			"the other is unwell for a moment", nil,
+			map[bell.APNsServer][]bell.Outcome{bell.APNsProduction: {bad}, bell.APNsSandbox: {unwell, accepted}},
+			[]string{"production", "sandbox", "sandbox"},
+			bell.DeliveryAccepted, "d sandbox acme accepted other tried", false,
 		},
 		{
-			"confirmed", func(d *bell.Device) { d.APNsServerConfirmed = true }, map[bell.APNsServer][]bell.Outcome{bell.APNsProduction: {bad}},
-			[]string{"production"}, bell.DeliveryFailed, "d production acme BadDeviceToken", false,
+			"confirmed", func(d *bell.Device) { d.APNsServerConfirmed = true },
+			map[bell.APNsServer][]bell.Outcome{bell.APNsProduction: {bad}},
+			[]string{"production"},
+			bell.DeliveryFailed, "d production acme BadDeviceToken", false,
 		},
 		{
-			"no credential for the other", nil, map[bell.APNsServer][]bell.Outcome{bell.APNsProduction: {bad}},
-			[]string{"production"}, bell.DeliveryFailed, "d production acme BadDeviceToken", true,
+			"no credential for the other", nil,
+			map[bell.APNsServer][]bell.Outcome{bell.APNsProduction: {bad}},
+			[]string{"production"},
+			bell.DeliveryFailed, "d production acme BadDeviceToken", true,
 		},
 	}
 	for _, test := range tests {

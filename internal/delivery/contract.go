@@ -47,8 +47,9 @@ type Router interface {
 	Route(device *bell.Device) (route Route, reason string)
 }
 
-// Registry learns from attempts what push tokens are worth. Learn is called after each
-// attempt, may block for a write, and must return when ctx ends.
+// Registry learns from attempts what push tokens are worth. Learn is called after the last
+// attempt of a delivery, and when both APNs servers refused the token, first for that of the
+// device's own. It may block for a write, and must return when ctx ends.
 type Registry interface {
 	Learn(ctx context.Context, lesson bell.Lesson)
 }

@@ -24,6 +24,7 @@ type progress struct {
 	free    bool                 // nothing of the last attempt can have reached the provider
 	spare   bool                 // use the spare connection
 	other   bool                 // the other APNs server is being tried
+	own     *bell.Lesson         // what the device's own APNs server said, when the other is being tried
 }
 
 // way is a route with its sender.
@@ -130,6 +131,7 @@ func (e *Engine) follow(ctx context.Context, r *bell.Ring, rt *route, p *progres
 	e.recordUntil(r, bell.DeliverySending, last, d.wait)
 	p.retry, p.free, p.spare = true, last.Outcome.Unsent, p.spare != d.spare
 	if d.other {
+		p.own = lesson(r, rt, p, last)
 		r.Device.APNsServer = otherServer(r.Device.APNsServer)
 		p.retry, p.other, p.spare = false, true, false
 	}
@@ -178,7 +180,10 @@ func (e *Engine) otherWay(d *bell.Device) bool {
 	return reason == ""
 }
 
-// learn tells the registry what the delivery's last attempt says of the push token.
+// learn tells the registry what the delivery's last attempt says of the push token. When
+// both APNs servers refuse it, the refusal of the device's own server comes first: that is
+// the one that can be held against the token. It waited, because a registry that takes its
+// time must not keep the other server from being asked.
 func (e *Engine) learn(r *bell.Ring, rt *route, p *progress, a bell.Attempt) {
 	if e.Registry == nil || a.Outcome.Status == 0 {
 		return
@@ -189,9 +194,17 @@ func (e *Engine) learn(r *bell.Ring, rt *route, p *progress, a bell.Attempt) {
 	}
 	ctx, cancel := context.WithTimeoutCause(parent, e.patience(), errors.New("the registry of devices did not answer in time"))
 	defer cancel()
-	e.Registry.Learn(ctx, bell.Lesson{
+	if p.own != nil && a.Outcome.Token == bell.TokenCheck {
+		e.Registry.Learn(ctx, *p.own)
+	}
+	e.Registry.Learn(ctx, *lesson(r, rt, p, a))
+}
+
+// lesson is what an attempt teaches.
+func lesson(r *bell.Ring, rt *route, p *progress, a bell.Attempt) *bell.Lesson {
+	return &bell.Lesson{
 		Device: r.Device, Credential: rt.key.Credential, Outcome: a.Outcome, OtherTried: p.other, At: a.StartedAt,
-	})
+	}
 }
 
 // over reports whether nothing may be attempted any more. The clock is asked too: a

@@ -157,7 +157,7 @@ func (a *App) buildServices(context.Context) error {
 	a.mailbox = mailbox.New(mailbox.Config{
 		Taken: a.engine.Taken, HandedOut: a.engine.HandedOut, MaxWaiting: a.cfg.Limits.LongPolls, Metrics: mailbox.NewMetrics(a.registry),
 	})
-	a.cleanups.push("answer waiting polls", func(context.Context) error { a.mailbox.Close(pollStagger); return nil })
+	a.cleanups.push("answer waiting polls", func(context.Context) error { a.mailbox.Close(a.stagger()); return nil })
 	a.senders.mailbox = a.mailbox
 	ring.Engine, ring.mailbox = a.engine, a.mailbox
 	a.accounts, err = account.New(account.Config{Store: register{a.store, a.calls}, Projects: projects, SigningKey: a.cfg.AppTokens.SigningKey})
@@ -180,12 +180,15 @@ func (b *bells) Withdraw(environment planet.Environment, id planet.SessionID) {
 }
 
 const (
-	// pollStagger spreads the end of waiting polls at a stop, so that their clients do not
+	// pollStagger spreads, at most, the end of waiting polls at a stop, so that their clients do not
 	// all come back in the same instant.
 	pollStagger = 2 * time.Second
 )
 
 var errShutdown = errors.New("the stop took longer than shutdown_timeout")
+
+// stagger is pollStagger, or less when the stop has to be quick.
+func (a *App) stagger() time.Duration { return min(pollStagger, a.cfg.ShutdownTimeout/4) }
 
 // Run serves until ctx ends, then stops: readiness off, waiting polls answered, requests
 // finished, deliveries finished or left to be continued by the next process, database
@@ -230,7 +233,7 @@ func (a *App) sayStopped(err error) {
 // because it waits for them and does not end them itself.
 func (a *App) drain(ctx context.Context) error {
 	var group errgroup.Group
-	group.Go(func() error { a.mailbox.Close(pollStagger); return nil })
+	group.Go(func() error { a.mailbox.Close(a.stagger()); return nil })
 	group.Go(func() error { return shutdown(ctx, a.public, "public") })
 	return group.Wait()
 }

@@ -205,6 +205,9 @@ func (s *Service) writeBegin(ctx context.Context, begin *beginning) error {
 	if err != nil {
 		return err
 	}
+	if found == AlreadyEnded { // its event came before the trouble, to an earlier process
+		s.bells.Withdraw(c.Environment, c.SessionID)
+	}
 	if found == Repeated {
 		// Most likely it was recorded the first time, when nobody waited for the commit any
 		// more, and its leases were given up.

@@ -74,12 +74,15 @@ func (e *Engine) tell(err error) {
 // because an attempt takes longer than its lease, is left alone. It goes on as long as
 // it finds something that its route has room for, and reports whether that was all.
 func (e *Engine) claim(ctx context.Context, takeAll bool) (all bool, err error) {
-	for ctx.Err() == nil && !e.stopping() {
+	for range claimsPerSweep {
+		if ctx.Err() != nil || e.stopping() {
+			break
+		}
 		taken, err := e.claimSome(ctx, takeAll)
 		if err != nil {
 			return false, err
 		}
-		if taken < claimBatch {
+		if taken == 0 { // fewer than a batch may have been left out on the way here
 			return true, nil
 		}
 	}
@@ -136,6 +139,10 @@ func (e *Engine) resume(rings []bell.Ring) int {
 	_ = group.Wait()
 	return started
 }
+
+// claimsPerSweep bounds one sweep: what has no room is given back for a second, and must not
+// be claimed again and again by a sweep that takes longer.
+const claimsPerSweep = 200
 
 // givingBack is how many writes give deliveries back at once: they share commits.
 const givingBack = 64

@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"log/slog"
@@ -26,14 +27,16 @@ func (a *api) acknowledge(w http.ResponseWriter, r *http.Request, id bell.Identi
 	}
 	eventOf(r).add(slog.String("sid", string(receipt.SessionID)))
 	receipt.Environment, receipt.At = id.Owner.Environment, now
-	receipt.DeviceID, err = a.services.Devices.DeviceOf(r.Context(), id)
+	ctx, cancel := context.WithTimeoutCause(r.Context(), a.config.NotifyCap, errTooSlow)
+	defer cancel()
+	receipt.DeviceID, err = a.services.Devices.DeviceOf(ctx, id)
 	if errors.Is(err, bell.NotFound) {
 		return bell.E(bell.NotFound, "This app token has no device, so no call was sent to it.", err)
 	}
 	if err != nil {
 		return err
 	}
-	if err := a.services.Receipts.Receive(r.Context(), receipt); err != nil {
+	if err := a.services.Receipts.Receive(ctx, receipt); err != nil {
 		return err
 	}
 	a.succeed(w, r, empty)

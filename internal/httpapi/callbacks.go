@@ -31,7 +31,7 @@ const (
 // taker takes one callback of a project. Its error becomes the answer.
 type taker func(ctx context.Context, r *http.Request, project *bell.Project) (result string, err error)
 
-var errTooSlow = errors.New("the callback took longer than it may")
+var errTooSlow = errors.New("the request took longer than it may")
 
 // callback is the way in for all callbacks.
 //

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strconv"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -283,4 +284,62 @@ func TestDefaultsAreTheDocumentedOnes(t *testing.T) {
 	if m.MaxWaiting != 15_000 || m.MaxLetters != 100_000 || m.Metrics == nil || m.Now == nil || m.Random == nil {
 		t.Errorf("defaults: %+v", m.Config)
 	}
+}
+
+// A shutdown with many waiting polls ends all of them, spread over its bound, and a call that
+// comes meanwhile still reaches a poll that waits.
+func TestCloseEndsTenThousandPolls(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const (
+			waiters = 10_000
+			bound   = 4 * time.Second
+			called  = 1 // of the devices, by its number
+		)
+		turn := 0.0
+		var mu sync.Mutex
+		d := newDesk(Config{Random: func() float64 {
+			mu.Lock()
+			defer mu.Unlock()
+			turn++
+			return turn / waiters
+		}})
+		polls := make([]<-chan polled, waiters)
+		for i := range polls {
+			polls[i] = d.poll(t.Context(), strconv.Itoa(i), hold)
+		}
+		synctest.Wait()
+		if got := d.metric(t, "planetbell_longpoll_waiters", ""); got != waiters {
+			t.Fatalf("%v polls wait, want %d", got, waiters)
+		}
+		closed := make(chan struct{})
+		go func() { d.Close(bound); close(closed) }()
+		synctest.Wait()
+		d.put(t, 1, strconv.Itoa(called))
+		got := <-polls[called]
+		if got.sid() != sid(1) || got.after != 0 {
+			t.Fatalf("the poll of the called device got %q after %v", got.sid(), got.after)
+		}
+		got.letter.Done(true)
+		<-closed
+		quarters := [4]int{}
+		for i, poll := range polls {
+			if i == called {
+				continue
+			}
+			got := <-poll
+			if got.letter != nil || got.err != nil || got.after > bound {
+				t.Fatalf("poll %d ended with %+v, want nothing within %v", i, got, bound)
+			}
+			quarters[min(int(got.after*4/bound), 3)]++
+		}
+		for i, n := range quarters {
+			if n < waiters/5 {
+				t.Errorf("%d polls ended in quarter %d of the bound, want about %d: all clients come back at once", n, i+1, waiters/4)
+			}
+		}
+		if len(d.reported()) != 1 {
+			t.Errorf("reported as taken: %v", d.reported())
+		}
+		d.checkEmpty(t)
+	})
 }

@@ -15,6 +15,7 @@ import (
 	"os/signal"
 	"runtime"
 	"runtime/pprof"
+	"slices"
 	"strings"
 	"time"
 )
@@ -40,7 +41,7 @@ func benchmark() bool {
 	rounds := flag.Int("rounds", 3, "rounds of all measurements, interleaved; medians are printed")
 	devices := flag.Int("devices", 1000, "users with one device each")
 	profile := flag.String("cpuprofile", "", "write a CPU profile of the whole run to this file")
-	only := flag.String("only", "", "run only measurements whose name contains this, and print no table")
+	only := flag.String("only", "", "run only measurements whose name contains this, and print no table but that of bulkheads")
 	flag.Parse()
 	if *profile != "" {
 		f, err := os.Create(*profile)
@@ -71,6 +72,32 @@ func run(ctx context.Context, s settings) (err error) {
 	s.folder = folder
 
 	fmt.Printf("planetbell bench: %s, %d cores, %s; %d rounds of %s each\n", runtime.Version(), runtime.GOMAXPROCS(0), runtime.GOARCH, s.rounds, s.length)
+	results := newResults()
+	if err := measure(ctx, s, results); err != nil {
+		return err
+	}
+	isolation := bulkheadResults{}
+	if strings.Contains(bulkheadName, s.only) {
+		for range s.rounds {
+			if err := measureBulkheads(ctx, s, isolation); err != nil {
+				return err
+			}
+		}
+	}
+	if s.only == "" {
+		results.print(os.Stdout)
+	}
+	if len(isolation) > 0 {
+		isolation.print(os.Stdout)
+	}
+	return nil
+}
+
+// measure runs the measurements of one server with the pretend provider.
+func measure(ctx context.Context, s settings, results results) (err error) {
+	if !slices.ContainsFunc(measurements, func(m measurement) bool { return strings.Contains(m.name, s.only) }) {
+		return nil
+	}
 	fake, err := newProvider()
 	if err != nil {
 		return err
@@ -82,7 +109,6 @@ func run(ctx context.Context, s settings) (err error) {
 	}
 	defer func() { err = errors.Join(err, server.stop()) }()
 
-	results := newResults()
 	for round := range s.rounds {
 		for _, m := range measurements {
 			if err := ctx.Err(); err != nil {
@@ -99,17 +125,17 @@ func run(ctx context.Context, s settings) (err error) {
 			fmt.Fprintf(os.Stderr, "  round %d: %-28s %s\n", round+1, m.name, figure)
 		}
 	}
-	if s.only == "" {
-		results.print(os.Stdout)
-	}
 	return nil
 }
 
-// The measurements. Bare limits stand between ours, so that both see the same machine.
-var measurements = []struct {
+// measurement is one row of figures.
+type measurement struct {
 	name string
 	run  func(context.Context, settings, *server, *provider) (figure, error)
-}{
+}
+
+// The measurements. Bare limits stand between ours, so that both see the same machine.
+var measurements = []measurement{
 	{bareHandler, measureBareHandler},
 	{bareAnswer, measureBareAnswer},
 	{answer1000, measureAnswer},
@@ -130,4 +156,5 @@ const (
 	answer1000     = "1,000 calls/s"
 	callsPerSecond = "calls/s, provider at once"
 	calls50ms      = "calls/s, provider 50 ms"
+	bulkheadName   = "bulkhead"
 )

@@ -1,14 +1,12 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/x509"
 	"encoding/hex"
-	"encoding/json"
 	"encoding/pem"
 	"fmt"
 	"io"
@@ -18,6 +16,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"github.com/planetbell/planetbell/internal/app"
 	"github.com/planetbell/planetbell/internal/bell"
@@ -51,7 +50,11 @@ func startServer(ctx context.Context, s settings, fake *provider) (*server, erro
 		client: newClient(), cancel: cancel, done: make(chan error, 1),
 	}
 	go func() { srv.done <- a.Run(running) }()
-	if err := srv.addUsers(ctx, a.AdminURL(), cfg, s.devices); err != nil {
+	err = srv.addUsers(ctx, a.AdminURL(), cfg, s.devices)
+	if err == nil {
+		err = srv.ringOnce(ctx, fake)
+	}
+	if err != nil {
 		_ = srv.stop()
 		return nil, err
 	}
@@ -107,29 +110,26 @@ func secret() planet.Secret {
 func (s *server) addUsers(ctx context.Context, admin string, cfg config.Config, n int) error {
 	for i := range n {
 		token := fmt.Sprintf("%064x", i+1)
-		body, err := json.Marshal(map[string]string{
+		err := addDevice(ctx, s.client, admin, cfg.Admin.Token, map[string]string{
 			"project": "bench", "user_id": userID(i), "channel": string(bell.APNsVoIP),
 			"push_token": token, "apns_server": string(bell.APNsProduction),
 		})
 		if err != nil {
 			return err
 		}
-		req, err := http.NewRequestWithContext(ctx, http.MethodPost, admin+"/admin/v1/devices", bytes.NewReader(body))
-		if err != nil {
-			return err
-		}
-		req.Header.Set("Authorization", "Bearer "+cfg.Admin.Token.Reveal())
-		req.Header.Set("Content-Type", "application/json")
-		resp, err := s.client.Do(req)
-		if err != nil {
-			return err
-		}
-		text, _ := io.ReadAll(io.LimitReader(resp.Body, 500))
-		_ = resp.Body.Close()
-		if resp.StatusCode >= 300 {
-			return fmt.Errorf("add a device: %s: %s", resp.Status, text)
-		}
 		s.tokens = append(s.tokens, token)
+	}
+	return nil
+}
+
+// ringOnce rings every device once, and no measurement sees it: the first accepted push of
+// a device writes that its APNs server is confirmed, once in its life.
+func (s *server) ringOnce(ctx context.Context, fake *provider) error {
+	var t times
+	for user := range s.tokens {
+		if err := t.call(ctx, s, fake, user, time.Now()); err != nil {
+			return fmt.Errorf("the first ring of all devices: %w", err)
+		}
 	}
 	return nil
 }

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/planetbell/planetbell/internal/bell"
+	"github.com/planetbell/planetbell/internal/config"
 	"github.com/planetbell/planetbell/internal/sim"
 	"github.com/planetbell/planetbell/internal/stage"
 	"github.com/planetbell/planetbell/planet"
@@ -71,7 +72,9 @@ func measureBulkhead(ctx context.Context, set settings, faults []sim.Fault) (f b
 	if err != nil {
 		return f, err
 	}
-	st, err := stage.New(ctx, stage.Options{Dir: dir, Log: slog.New(slog.DiscardHandler), Version: "bench"})
+	st, err := stage.New(ctx, stage.Options{Dir: dir, Log: slog.New(slog.DiscardHandler), Version: "bench", Change: func(c *config.Config, _ sim.Settings) {
+		c.ShutdownTimeout = 5 * time.Second // what hangs is not waited for
+	}})
 	if err != nil {
 		return f, err
 	}

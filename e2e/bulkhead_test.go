@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/planetbell/planetbell/internal/bell"
 	"github.com/planetbell/planetbell/internal/config"
@@ -30,7 +31,10 @@ func numbered(i int) planet.SessionID {
 func TestAFullRouteDelaysNoOther(t *testing.T) {
 	t.Parallel()
 	const room, calls = 100, 130
-	s := play(t, configured(func(c *config.Config) { c.Limits.DeliveriesInFlight = room }))
+	s := play(t, configured(func(c *config.Config) {
+		c.Limits.DeliveriesInFlight = room
+		c.ShutdownTimeout = 2 * time.Second // what hangs is not waited for
+	}))
 	s.phone("bob", sim.IOS, "iPhone")
 	android, pc := s.phone("bob", sim.Android, "Android"), s.phone("bob", sim.Windows, "PC")
 	s.phone("carol", sim.IOS, "carol's iPhone")
@@ -148,7 +152,43 @@ func TestAWrongCredentialTouchesNoOtherProject(t *testing.T) {
 			t.Errorf("%d devices of %s can ring, want %d", got, user, n)
 		}
 	}
-	if n := s.metric(`planetbell_circuit_open{channel="fcm",credential="demo"`) + s.metric(`planetbell_circuit_open{channel="apns_voip",credential="demo`); n != 0 {
+}
+
+// A breaker is of one credential: that of a project whose APNs answers 503 opens, skips none
+// of its own first attempts, and leaves that of the project beside it shut.
+func TestABreakerIsOfOneCredential(t *testing.T) {
+	t.Parallel()
+	const calls = 30
+	s := play(t, configured(manyProjects), configured(func(c *config.Config) {
+		c.ShutdownTimeout = 2 * time.Second
+		p := &c.Projects[1]
+		p.APNs = slices.Clone(p.APNs)
+		p.APNs[0].ProductionURL = p.APNs[0].SandboxURL // a server of its own, to break
+		p.APNs[0].Servers = []bell.APNsServer{bell.APNsProduction}
+	}))
+	iphone, other := s.phone("bob", sim.IOS, "iPhone"), &s.Config.Projects[1]
+	s.phoneIn(other, "eve")
+	if err := s.World.SetFault("apns-sandbox", sim.Answer{Status: http.StatusServiceUnavailable, Reason: "ServiceUnavailable"}, 0); err != nil {
+		t.Fatal(err)
+	}
+	for i := 1; i <= calls; i++ {
+		s.callback(other, "notify", notify(string(numbered(2*i)), "other-service", "eve"))
+		s.callback(s.project(), "notify", notify(string(numbered(2*i+1)), "demo-service", "bob"))
+		s.rang(iphone, i)
+	}
+	open := func(credential string) float64 {
+		return s.metric(`planetbell_circuit_open{channel="apns_voip",credential="` + credential + "/")
+	}
+	s.await("the breaker of the broken route opens", func() bool { return open("other") == 1 })
+	for i := 1; i <= calls; i++ {
+		s.await("a first attempt of every call on the broken route is recorded", func() bool {
+			return len(deliveryBy(t, s.story(numbered(2*i)), bell.APNsVoIP).Attempts) > 0
+		})
+	}
+	if open("demo") != 0 {
 		t.Error("the healthy project's breaker is open")
+	}
+	if s.reachable("eve") != 1 {
+		t.Error("a device was forgotten because APNs was unwell")
 	}
 }

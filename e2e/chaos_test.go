@@ -28,7 +28,7 @@ import (
 const (
 	chaosShort    = 30 * time.Second
 	longChaos     = 5 * time.Minute // from which on memory must be flat
-	chaosCalls    = 200 // a second
+	chaosCalls    = 200             // a second
 	chaosRing     = 10 * time.Second
 	chaosUsers    = 40
 	chaosTroubles = 700 * time.Millisecond // between one trouble and the next

@@ -36,6 +36,18 @@ type Call struct {
 	StartedAt     time.Time      // the conversation; zero if there was none
 	EndedAt       time.Time      // zero while ringing
 	Duration      time.Duration  // of the conversation
+
+	// Purpose says whether this is a call, or a notice that travels like one. A notice has a
+	// session ID of its own, no cc_param, and no Call Event.
+	Purpose    Purpose
+	About      planet.SessionID  // of a notice: the call, or the run of the room, that it is about
+	Room       planet.RoomRef    // of an invitation
+	CallerName string            // shown by devices; empty: they show the caller's user ID
+	AppFields  map[string]string // further keys for the devices, "app_..."; from the customer's policy hook
+
+	// Events are recorded with the call, in the same transaction, if the record changes: with
+	// BeginCall when the call is new, with EndCall when it had not ended.
+	Events []Event
 }
 
 // CalleeOwner is whose devices ring: the callee in the environment of the project

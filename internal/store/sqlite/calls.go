@@ -22,6 +22,7 @@ func (s *Store) BeginCall(ctx context.Context, c bell.Call, deliveries []bell.De
 		string(bell.CallRinging), micros(c.NotifiedAt), micros(c.Deadline), params, c.CCParam.Reveal(),
 	}
 	batches := deliveryBatches(deliveries)
+	events := newEventRows(c.Events)
 	var found call.BeginResult
 	err := s.writer.submit(ctx, "begin a call", func(l *link) error {
 		result, err := l.result(`INSERT INTO calls (environment, session_id, at, project, label,
@@ -42,7 +43,10 @@ func (s *Store) BeginCall(ctx context.Context, c bell.Call, deliveries []bell.De
 			return err
 		}
 		found = call.Began
-		return batches.insert(l, id)
+		if err := batches.insert(l, id); err != nil {
+			return err
+		}
+		return events.insert(l)
 	})
 	if errors.Is(err, errUndecided) {
 		s.writer.follow("give up the deliveries of an unanswered call", batches.giveUp)
@@ -141,6 +145,7 @@ func (rows deliveryRows) giveUp(l *link) error {
 func (s *Store) EndCall(ctx context.Context, c bell.Call, entry bell.JournalEntry) error {
 	row := newJournalRow(entry)
 	said := endArgs(&c)
+	events := newEventRows(c.Events)
 	when := entry.ReceivedAt
 	if when.IsZero() {
 		when = c.EndedAt
@@ -157,11 +162,16 @@ func (s *Store) EndCall(ctx context.Context, c bell.Call, entry bell.JournalEntr
 		case err != nil:
 			return fmt.Errorf("look up a call: %w", err)
 		case !known:
-			return insertEnded(l, &c, said)
+			err = insertEnded(l, &c, said)
 		case state == bell.CallEnded:
 			return nil
+		default:
+			err = endKnown(l, id, append([]any{c.AppServerData, c.STID}, said...), when)
 		}
-		return endKnown(l, id, append([]any{c.AppServerData, c.STID}, said...), when)
+		if err != nil {
+			return err
+		}
+		return events.insert(l)
 	})
 }
 

@@ -40,11 +40,11 @@ const missedCallKept = 24 * time.Hour
 
 // KeptUntil is until when a push provider may hold what it cannot deliver at once: a call
 // and an invitation as long as there is something to join, a missed call for a day.
-func (c *Call) KeptUntil() time.Time {
-	if c.Purpose == PurposeMissedCall {
-		return c.NotifiedAt.Add(missedCallKept)
+func (r *Ring) KeptUntil() time.Time {
+	if r.Call.Purpose == PurposeMissedCall {
+		return r.Call.NotifiedAt.Add(missedCallKept)
 	}
-	return c.Deadline
+	return r.Delivery.Deadline
 }
 
 // Payload is what a device is told, for a provider's payload or a poll's answer.

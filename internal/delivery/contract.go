@@ -86,7 +86,7 @@ type Store interface {
 type Received struct {
 	DeliveryID string
 	Channel    bell.Channel // of the delivery
-	NotifiedAt time.Time    // when the call's Notify came
+	NotifiedAt time.Time    // when the call's Notify came; zero for a notice
 	AcceptedAt time.Time    // when the provider first took it, or a poll; zero if that is not on record
 	Repeated   bool         // a receipt was recorded before
 }

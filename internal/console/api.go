@@ -100,6 +100,9 @@ type Call struct {
 	StartedAt   time.Time          `json:"started_at,omitzero"`  // of the conversation
 	EndedAt     time.Time          `json:"ended_at,omitzero"`
 	DurationMS  int64              `json:"duration_ms"` // of the conversation
+	CallerName  string             `json:"caller_name,omitempty"`
+	Purpose     bell.Purpose       `json:"purpose,omitempty"` // of a notice
+	About       planet.SessionID   `json:"about,omitempty"`   // of a notice: the call, or the run of a room
 }
 
 // CallList is a page of calls, newest first. Next is the "before" of the next page; it
@@ -115,6 +118,19 @@ type CallStory struct {
 	Release    Release        `json:"release"`
 	Deliveries []Delivery     `json:"deliveries"`
 	Journal    []JournalEntry `json:"journal"` // the callbacks that came, oldest first
+	// Notices are what users' devices were told about it, newest first.
+	Notices []Notice `json:"notices,omitempty"`
+}
+
+// Notice is what a user's devices were told beside a call.
+type Notice struct {
+	SID        planet.SessionID `json:"sid"`     // its own, by which devices acknowledge it
+	Purpose    bell.Purpose     `json:"purpose"` // missed_call or invitation
+	To         User             `json:"to"`
+	CallerName string           `json:"caller_name,omitempty"` // as the devices were told
+	CreatedAt  time.Time        `json:"created_at"`
+	Deadline   time.Time        `json:"deadline"` // no attempt starts after it; the provider may keep it longer
+	Deliveries []Delivery       `json:"deliveries"`
 }
 
 // Release is why a call ended, as LINE Planet told, each of its numbers with what it

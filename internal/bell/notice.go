@@ -24,14 +24,14 @@ const (
 
 // Goes reports whether devices may be told by a channel. A missed call is never a VoIP
 // push: iOS kills an app that takes one without showing a ringing call
-// (docs/push-providers.md 1.8). An invitation may be, if the project's apps are made for it.
+// (docs/push-providers.md 7.6). An invitation may be, if the project's apps are made for it.
 func (p Purpose) Goes(channel Channel) bool {
 	return p != PurposeMissedCall || channel != APNsVoIP
 }
 
 // Urgent reports whether a device should be woken for it. A missed call can wait until the
 // device wakes by itself: Google lowers the priority of apps that are woken and show nothing
-// (docs/push-providers.md 2.5), as LINE's demo would, and then calls would come late too.
+// (docs/push-providers.md 7.6), as LINE's demo would, and then calls would come late too.
 func (p Purpose) Urgent() bool { return p != PurposeMissedCall }
 
 // missedCallKept is how long a provider keeps the notice of a missed call for a phone that

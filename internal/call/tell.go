@@ -3,7 +3,6 @@ package call
 import (
 	"context"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/planetbell/planetbell/internal/bell"
@@ -79,11 +78,17 @@ func prepare(n *bell.Call, project *bell.Project, now time.Time) {
 	n.Label, n.State, n.NotifiedAt, n.CCParam = project.EnvironmentLabel, bell.CallNotice, now, ""
 }
 
-// audience leaves out devices that cannot be told by their channel.
+// audience are the devices that can be told, each as it is reached for that: an iPhone that
+// must not be told by a VoIP push has another token for alerts, or is left out.
 func audience(devices []bell.Device, purpose bell.Purpose, project *bell.Project) []bell.Device {
-	return slices.DeleteFunc(slices.Clone(devices), func(d bell.Device) bool {
-		return !purpose.Goes(d.Channel) || d.Channel == bell.APNsVoIP && !project.VoIPInvitations
-	})
+	told := make([]bell.Device, 0, len(devices))
+	for _, d := range devices {
+		if d.Channel == bell.APNsVoIP && (!purpose.Goes(bell.APNsVoIP) || !project.VoIPInvitations) {
+			d = d.Over(bell.APNsAlert)
+		}
+		told = append(told, d)
+	}
+	return told
 }
 
 func (s *Service) recordNotice(ctx context.Context, notice bell.Call, rings []bell.Ring) (BeginResult, error) {

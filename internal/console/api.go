@@ -27,8 +27,11 @@ type Device struct {
 	Channel              bell.Channel    `json:"channel,omitempty"` // empty until the client says how it can be reached
 	PushTokenFingerprint string          `json:"push_token_fingerprint,omitempty"`
 	APNsServer           bell.APNsServer `json:"apns_server,omitempty"`
-	APNsServerGuessed    bool            `json:"apns_server_guessed,omitempty"`
-	APNsServerConfirmed  bool            `json:"apns_server_confirmed,omitempty"` // it took a push for this very token
+	// AlertTokenFingerprint is of the token by which an iPhone that rings by VoIP pushes is
+	// shown alerts; absent when its app gave none.
+	AlertTokenFingerprint string `json:"alert_token_fingerprint,omitempty"`
+	APNsServerGuessed     bool   `json:"apns_server_guessed,omitempty"`
+	APNsServerConfirmed   bool   `json:"apns_server_confirmed,omitempty"` // it took a push for this very token
 
 	// What the push provider said against the token; all absent while nothing.
 	Strikes        int       `json:"strikes,omitempty"`        // refusals in a row that may be the token's fault

@@ -81,6 +81,9 @@ func (f *fake) ByName(name string) (*bell.Project, bool) {
 type fakeCalls struct{ *fake }
 
 func (f fakeCalls) List(_ context.Context, filter call.Filter, before call.Cursor, limit int) ([]bell.Call, error) {
+	if filter.About != "" && f.notices == nil {
+		return nil, nil
+	}
 	if filter.About != "" {
 		f.about = append(f.about, filter)
 		return f.notices, nil

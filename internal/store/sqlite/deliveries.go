@@ -110,6 +110,7 @@ func claimable(l *link, c delivery.Claim) ([]bell.Ring, error) {
 		if err := row.Scan(append(fields, deliveryFields(&ring.Delivery)...)...); err != nil {
 			return err
 		}
+		ring.Device = ring.Device.Over(ring.Delivery.Channel)
 		if _, known := calls[key]; !known {
 			calls[key] = read
 		}

@@ -219,8 +219,21 @@ func (j *journey) over(ctx context.Context) bool {
 }
 
 // slot waits for one of the route's places; false means that the ring is over. Places
-// are per route, so a provider that hangs fills its own and nobody else's.
+// are per route, so a provider that hangs fills its own and nobody else's. A notice needs
+// one of those that are set aside for notices first.
 func (j *journey) slot(ctx context.Context, rt *route) (release func(), ok bool) {
+	if j.r.Call.Purpose != bell.PurposeCall {
+		select {
+		case rt.aside <- struct{}{}:
+			defer func() {
+				if !ok {
+					<-rt.aside
+				}
+			}()
+		case <-ctx.Done():
+			return nil, false
+		}
+	}
 	select {
 	case rt.places <- struct{}{}:
 		if j.over(ctx) { // a ring's end frees many places at once, and both were ready
@@ -230,6 +243,9 @@ func (j *journey) slot(ctx context.Context, rt *route) (release func(), ok bool)
 		rt.metrics.attempting.Inc()
 		return func() {
 			<-rt.places
+			if j.r.Call.Purpose != bell.PurposeCall {
+				<-rt.aside
+			}
 			rt.metrics.attempting.Dec()
 		}, true
 	case <-ctx.Done():
@@ -254,7 +270,7 @@ func (j *journey) attempt(ctx context.Context, w way, t Try) bell.Attempt {
 	if outcome.Verdict == bell.Accepted && w.route.hedges != nil {
 		w.route.hedges.answered(a.Took)
 	}
-	w.route.metrics.attempted(a, j.r.Call.NotifiedAt)
+	w.route.metrics.attempted(a, notified(j.r.Call))
 	j.logAttempt(j.r, w.route.key, a)
 	return a
 }
@@ -273,6 +289,15 @@ func (j *journey) send(ctx context.Context, w way, t Try) (o bell.Outcome) {
 		}
 	}()
 	return w.sender.Send(ctx, j.r, t)
+}
+
+// notified is when a call's Notify came, which is what times are measured from; zero for a
+// notice, for which nobody waits.
+func notified(c *bell.Call) time.Time {
+	if c.Purpose != bell.PurposeCall {
+		return time.Time{}
+	}
+	return c.NotifiedAt
 }
 
 var errTooSlow = errors.New("the provider did not answer in time")

@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -24,6 +25,7 @@ const (
 // longPoll holds the request until a call comes for the device, or the hold time is
 // over: GET /v2/notification/lp. "No call" is 503, as LINE's clients expect. With ack=1 the
 // client promises a receipt for each call (ack.go), and is handed a call again without one.
+// With notices=1 it is also handed what is no call.
 //
 // It does little itself: what a waiting request has on its stack is kept as long as it
 // waits, and 300 bytes more would double the stack of each (make bench, "polls").
@@ -47,11 +49,12 @@ func (a *api) preparePoll(r *http.Request) (bell.Poll, error) {
 	if errors.Is(err, bell.Unauthorized) {
 		return bell.Poll{}, err
 	}
-	acknowledges, wrong := saysAck(r)
-	if wrong != nil {
+	ack, wrong := says(r, "ack")
+	notices, wrongToo := says(r, "notices")
+	if wrong = cmp.Or(wrong, wrongToo); wrong != nil {
 		return bell.Poll{}, wrong
 	}
-	poll := bell.Poll{Hold: a.hold(), Acknowledges: acknowledges}
+	poll := bell.Poll{Hold: a.hold(), Acknowledges: ack, Notices: notices}
 	if err == nil {
 		poll.DeviceID, err = a.services.Devices.Polling(r.Context(), id)
 	}
@@ -80,17 +83,17 @@ func (a *api) answerPoll(w http.ResponseWriter, r *http.Request, letter *bell.Le
 	return nil
 }
 
-// saysAck reports whether a poll's client acknowledges calls. A word that is neither yes nor
+// says reports whether a poll's client says yes to something. A word that is neither yes nor
 // no is refused, though at once: LINE's clients send none, and whoever meant yes would lose
 // calls.
-func saysAck(r *http.Request) (bool, error) {
-	switch r.URL.Query().Get("ack") {
+func says(r *http.Request, name string) (bool, error) {
+	switch r.URL.Query().Get(name) {
 	case "", "0":
 		return false, nil
 	case "1":
 		return true, nil
 	}
-	return false, bell.E(bell.Invalid, "ack: must be 1, or be left out.", nil)
+	return false, bell.E(bell.Invalid, name+": must be 1, or be left out.", nil)
 }
 
 // nextCall waits for a call for the poll's device; nil when none came.
@@ -119,13 +122,13 @@ func (a *api) deliver(w http.ResponseWriter, r *http.Request, letter *bell.Lette
 	written := false
 	defer func() { letter.Done(written) }()
 	e := eventOf(r)
-	e.add(slog.String("sid", string(letter.Notification.SessionID)))
+	e.add(slog.String("sid", string(letter.SessionID)))
 	if r.Context().Err() != nil {
 		a.fail(w, r, bell.E(bell.Unavailable, "You left before the call came; ask again.", nil))
 		return
 	}
 	written = a.respond(w, r, http.StatusOK, envelope{
-		Status: "success", Data: letter.Notification.Fields(), Timestamp: a.timestamp(),
+		Status: "success", Data: letter.Payload.Fields(), Timestamp: a.timestamp(),
 	})
 }
 

@@ -65,7 +65,9 @@ func CallEndReason(code int) ReasonInfo { return lookup(callEndReasons, callEndR
 
 // DisconnectReason explains "disconnect_reason", the number to base decisions on.
 // Source: https://docs.lineplanet.me/server-api/server-api-release-reason
-func DisconnectReason(code int) ReasonInfo { return lookup(disconnectReasons, disconnectReasonsJA, code) }
+func DisconnectReason(code int) ReasonInfo {
+	return lookup(disconnectReasons, disconnectReasonsJA, code)
+}
 
 // ReleaserType explains "releaser_type": who ended a call or a participation.
 func ReleaserType(code int) ReasonInfo { return lookup(releaserTypes, releaserTypesJA, code) }

@@ -47,6 +47,12 @@ type Store interface {
 	// Calls returns calls, newest first, at most limit, older than the cursor.
 	Calls(ctx context.Context, filter Filter, before Cursor, limit int) ([]bell.Call, error)
 
+	// History returns calls of q.Owner's, newest first, at most q.Limit, older than q.Before.
+	// It leaves out the calls of whoever had the user ID earlier: those from before the user
+	// was registered. The session that asks must be one of the owner's that is not revoked:
+	// the error is bell.Unauthorized if it is, and bell.Unavailable if it is not recorded.
+	History(ctx context.Context, q HistoryQuery) ([]bell.Call, error)
+
 	// Journal returns journal entries of a session, oldest first, Notify's raw
 	// parameters (as kind notify, without cc_param) among them.
 	Journal(ctx context.Context, id planet.SessionID) ([]bell.JournalEntry, error)
@@ -77,10 +83,17 @@ type DeliveryRecord struct {
 	Receipt  bell.Receipt // zero when the device sent none
 }
 
-// Filter selects calls; empty fields match everything. User matches either side.
+// Filter selects calls; empty fields match everything. User matches either side. Since and
+// Until are about a call's place in the list, as a Cursor's time is: from Since on, and
+// before Until.
 type Filter struct {
 	Environment planet.Environment
 	User        planet.UserRef
+	Project     string
+	State       bell.CallState
+	Outcome     planet.Outcome
+	Since       time.Time
+	Until       time.Time
 }
 
 // Cursor is a place in the list of calls: calls strictly older than it follow. The

@@ -301,7 +301,7 @@ func readDeliveries(l *link, key int64) ([]call.DeliveryRecord, error) {
 func (s *Store) Calls(ctx context.Context, f call.Filter, before call.Cursor, limit int) ([]bell.Call, error) {
 	query, args := listCalls(f, before, max(limit, 0))
 	var calls []bell.Call
-	err := s.readers.read(ctx, func(l *link) error {
+	err := s.list(ctx, func(l *link) error {
 		return l.each(query, func(row scanner) error {
 			var c bell.Call
 			err := row.Scan(callFields(&c)...)
@@ -324,6 +324,7 @@ func listCalls(f call.Filter, before call.Cursor, limit int) (string, []any) {
 		where.addText(user+` = ?`, f.User.UserID)
 		where.addText(service+` = ?`, f.User.ServiceID)
 		where.addText(`c.environment = ?`, string(f.Environment))
+		where.addRest(f)
 		if before != (call.Cursor{}) {
 			where.add(`(c.at, c.session_id) < (?, ?)`, micros(before.At), string(before.SessionID))
 		}

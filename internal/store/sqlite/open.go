@@ -58,6 +58,7 @@ type Store struct {
 	reads   *sql.DB
 	writer  *writer
 	readers *readerPool
+	lists   chan struct{} // a place for each list that is being read
 	close   func() error // once
 }
 
@@ -121,6 +122,7 @@ func (s *Store) start(ctx context.Context, c Config) error {
 	}
 	s.writer = newWriter(c.Log, newMetrics(c.Registry), limit, first, connect)
 	s.readers = newReaderPool(s.reads)
+	s.lists = make(chan struct{}, listSlots)
 	s.close = sync.OnceValue(s.stop)
 	go s.writer.run()
 	return nil

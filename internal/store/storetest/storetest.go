@@ -45,6 +45,8 @@ func Run(t *testing.T, open func(t *testing.T) Store) {
 		{"DeviceLists", deviceListTests},
 		{"Calls", callTests},
 		{"CallLists", callListTests},
+		{"CallFilters", filterTests},
+		{"History", historyTests},
 		{"Journal", journalTests},
 		{"Deliveries", deliveryTests},
 		{"Receipts", receiptTests},

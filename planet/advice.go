@@ -46,7 +46,7 @@ var (
 )
 
 // disconnectAdvice is by disconnect reason. Sources: the pages on troubleshooting, and
-// docs/line-planet.md 2.5, 3.6 and 10.
+// docs/line-planet.md 2, 3.6 and 4.3.
 var disconnectAdvice = map[int]words{
 	1109: report,
 	1110: {

@@ -111,7 +111,7 @@ func TestAdviceInBothLanguages(t *testing.T) {
 			t.Errorf("terminate %d is advised like %d", code, like)
 		}
 	}
-	// Those that operators ask about: see docs/line-planet.md 2.5, 3.6 and 10.
+	// Those that operators ask about: see docs/line-planet.md 2, 3.6 and 4.3.
 	for _, code := range []int{1202, 1203, 1302, 1303, 1304, 1313, 1501, 1502, 1511, 1512} {
 		n := code
 		if (Release{DisconnectReason: &n}).Explain().Advice(Japanese) == "" {

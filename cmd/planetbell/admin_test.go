@@ -47,7 +47,8 @@ type server struct {
 	calls   []bell.Call
 	records map[planet.SessionID]call.Record
 	journal []bell.JournalEntry
-	asked   []string // what the services were asked, in short
+	filter  call.Filter // of the last list of calls
+	asked   []string    // what the services were asked, in short
 	added   planet.Secret
 	minted  planet.Secret
 	fail    error // of every service
@@ -108,6 +109,7 @@ func (s *server) ByName(name string) (*bell.Project, bool) {
 type serverCalls struct{ *server }
 
 func (s serverCalls) List(_ context.Context, f call.Filter, before call.Cursor, limit int) ([]bell.Call, error) {
+	s.filter = f
 	s.asked = append(s.asked, fmt.Sprintf("calls %s %s limit %d", f.Environment, f.User, limit))
 	var found []bell.Call
 	for _, c := range s.server.calls {

@@ -21,7 +21,8 @@ type Store interface {
 	// deliveries as they are given, also those that have ended already. A call is identified by environment and session ID. If it is known
 	// already, nothing is written and the result says what it is: Repeated, or
 	// AlreadyEnded when its Call Event overtook it (then the parties and times of
-	// Notify are added to the row, without cc_param and without deliveries). When it
+	// Notify are added to the row, without cc_param and without deliveries; a caller, app
+	// server data and stid that Notify left out stay as the event has them). When it
 	// fails because ctx ended while the commit was under way, whatever is on disk then
 	// is held by nobody: the deliveries can be claimed at once.
 	BeginCall(ctx context.Context, c bell.Call, deliveries []bell.Delivery, raw []planet.RawParam) (BeginResult, error)
@@ -33,7 +34,9 @@ type Store interface {
 	// EndCall merges a Call Event into the call, creating the row when Notify was
 	// never seen: state ended, outcome, release, times; erases cc_param; turns every
 	// delivery that is not final into withdrawn; keeps the event in the journal. A
-	// repeat changes nothing. c.NotifiedAt and c.Deadline are ignored for a known call.
+	// repeat changes nothing. c.NotifiedAt and c.Deadline are ignored for a known call. What
+	// Notify said of the parties and their data stays, and what it left out is filled in, so
+	// that the record is the same in whatever order the two came.
 	EndCall(ctx context.Context, c bell.Call, entry bell.JournalEntry) error
 
 	// AppendJournal keeps a callback. A second entry with the same project, kind and

@@ -1,7 +1,9 @@
 package storetest
 
 import (
+	"cmp"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -325,6 +327,53 @@ func callMoreFilters(t *testing.T, s Store) {
 		}
 		for _, limit := range []int{1, 10} {
 			same(t, fmt.Sprintf("calls of %+v", c.filter), list(t, s, c.filter, limit), want)
+		}
+	}
+}
+
+// callAnyOrder: whatever each of the two leaves out, and however often they come, the record
+// of a call is the same in each order (docs/line-planet.md 3.6).
+func callAnyOrder(t *testing.T, s Store) {
+	const notify, event = "n", "e"
+	for left := range 1 << 6 {
+		base := newCall()
+		e, entry := ended(base)
+		e.Caller, e.AppServerData, e.STID = planet.UserRef{ServiceID: "event's", UserID: "event's"}, "event's", "event's"
+		for bit, field := range []*string{
+			&base.Caller.ServiceID, &base.Caller.UserID, &base.AppServerData, &base.STID, &e.Caller.UserID, &e.AppServerData,
+		} {
+			if left&(1<<bit) != 0 {
+				*field = ""
+			}
+		}
+		var first call.Record
+		for n, order := range []string{"ne", "en", "nene", "enen", "nnee", "een"} {
+			c, end, kept := base, e, entry
+			c.SessionID = newCall().SessionID // a call of its own, to be compared
+			end.SessionID, kept.SessionID, kept.DedupKey = c.SessionID, c.SessionID, "event of "+string(c.SessionID)
+			for _, what := range strings.Split(order, "") {
+				switch what {
+				case notify:
+					_, err := s.BeginCall(t.Context(), c, nil, nil)
+					ok(t, "BeginCall", err)
+				case event:
+					ok(t, "EndCall", s.EndCall(t.Context(), end, kept))
+				}
+			}
+			got := record(t, s, c)
+			got.Call.SessionID = ""
+			if n == 0 {
+				first = got
+			}
+			same(t, fmt.Sprintf("the record after %s without %06b", order, left), got, first)
+			if entries := journal(t, s, c.SessionID); len(entries) != 2 {
+				t.Errorf("%s: %d callbacks are kept, want 2", order, len(entries))
+			}
+		}
+		want := base.Caller
+		want.ServiceID, want.UserID = cmp.Or(want.ServiceID, e.Caller.ServiceID), cmp.Or(want.UserID, e.Caller.UserID)
+		if first.Call.Caller != want || first.Call.AppServerData != cmp.Or(base.AppServerData, e.AppServerData) || first.Call.STID != cmp.Or(base.STID, e.STID) {
+			t.Errorf("without %06b: caller %s, data %q, %q", left, first.Call.Caller, first.Call.AppServerData, first.Call.STID)
 		}
 	}
 }

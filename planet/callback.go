@@ -139,3 +139,11 @@ const (
 	OutcomePushFailed Outcome = "push_failed" // Planet Cloud could not reach the app server, or was refused
 	OutcomeFailed     Outcome = "failed"      // anything else
 )
+
+// Outcomes are all outcomes, in the order in which they are explained.
+func Outcomes() []Outcome {
+	return []Outcome{
+		OutcomeCompleted, OutcomeCanceled, OutcomeDeclined, OutcomeBusy,
+		OutcomeMissed, OutcomePushFailed, OutcomeFailed,
+	}
+}

@@ -77,6 +77,21 @@ func ExampleCallEvent_Outcome() {
 	// NOANSWER: nobody answered within 60 seconds
 }
 
+// Why a call ended, for people and for whoever runs the app server.
+func ExampleRelease_Explain() {
+	pushError := 1302
+	why := planet.Release{DisconnectReason: &pushError}.Explain()
+	fmt.Println(why.What(planet.English), why.Who(planet.English))
+	fmt.Println(why.What(planet.Japanese), why.Who(planet.Japanese))
+	fmt.Println("decided by", why.Family, why.Reason.Code, why.Reason.Name)
+	fmt.Println("something to do:", why.Advice(planet.English) != "")
+	// Output:
+	// The app server could not be called, or answered Notify with a failure. It was ended by Planet Cloud.
+	// Planet Cloudがアプリサーバーを呼び出せなかったか、Notifyに対してアプリサーバーがエラーを返しました。 終了させたのはPlanet Cloudです。
+	// decided by disconnect_reason 1302 PUSH_ERROR
+	// something to do: true
+}
+
 func ExampleParseGroupCallEvent() {
 	values, err := planet.ParseQuery("sid=59db2167e13911ea83a8213945545d1c&svc_id=my-service&id=room-1" +
 		"&user_svc_id=my-service&user_id=alice&sc=C&msc=C&online=2&mediaType=V&ts=1599463610820")

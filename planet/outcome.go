@@ -12,25 +12,47 @@ func (e CallEvent) Outcome() Outcome {
 	if e.Duration > 0 || !e.StartTime.IsZero() {
 		return OutcomeCompleted
 	}
-	r := e.Release
-	families := []struct {
-		code    *int
-		outcome func(int) Outcome
-	}{
-		{r.DisconnectReason, outcomeOfDisconnectReason},
-		{r.CallEndReason, outcomeOfCallEndReason},
-		{r.Code, outcomeOfReleaseCode},
-		{r.Terminate, outcomeOfTerminate},
-	}
-	for _, family := range families {
-		if family.code == nil {
-			continue
-		}
-		if outcome := family.outcome(*family.code); outcome != "" {
-			return outcome
-		}
+	if outcome := e.Release.deciding().outcome; outcome != "" {
+		return outcome
 	}
 	return OutcomeFailed
+}
+
+// decision is a number of a release, and the outcome that it decides; "" if it decides
+// nothing.
+type decision struct {
+	family  Family
+	reason  ReasonInfo
+	outcome Outcome
+}
+
+// deciding returns the number that decides the outcome. If none does, it is the first that
+// came, and if none came, the zero decision.
+func (r Release) deciding() decision {
+	var first decision
+	for _, f := range []struct {
+		name    Family
+		code    *int
+		explain func(int) ReasonInfo
+		outcome func(int) Outcome
+	}{
+		{FamilyDisconnectReason, r.DisconnectReason, DisconnectReason, outcomeOfDisconnectReason},
+		{FamilyCallEndReason, r.CallEndReason, CallEndReason, outcomeOfCallEndReason},
+		{FamilyReleaseCode, r.Code, ReleaseCode, outcomeOfReleaseCode},
+		{FamilyTerminate, r.Terminate, TerminateReason, outcomeOfTerminate},
+	} {
+		if f.code == nil {
+			continue
+		}
+		d := decision{family: f.name, reason: f.explain(*f.code), outcome: f.outcome(*f.code)}
+		if d.outcome != "" {
+			return d
+		}
+		if first.family == "" {
+			first = d
+		}
+	}
+	return first
 }
 
 // The functions below return "" for a number that decides nothing.

@@ -2,6 +2,7 @@ package planet
 
 import (
 	"net/url"
+	"slices"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -117,4 +118,49 @@ func TestOutcomeProperties(t *testing.T) {
 			t.Fatalf("outcome %q after talk, error %v", e.Outcome(), err)
 		}
 	})
+}
+
+// Number by number: the outcome of every number that there is, when it is all that an event
+// says. What is not named here is a failure.
+func TestOutcomeOfEveryNumber(t *testing.T) {
+	want := map[Family]map[Outcome][]int{
+		FamilyDisconnectReason: {
+			OutcomeCanceled: {1201}, OutcomeDeclined: {1002}, OutcomeBusy: {1202, 1204, 1205}, OutcomeMissed: {1203}, OutcomePushFailed: {1302, 1313},
+		},
+		FamilyCallEndReason: {
+			OutcomeCanceled: {1000}, OutcomeDeclined: {1003}, OutcomeBusy: {1001, 1024}, OutcomeMissed: {1002}, OutcomePushFailed: {1020},
+		},
+		FamilyReleaseCode: {
+			OutcomeCanceled: {2}, OutcomeDeclined: {3}, OutcomeBusy: {4, 6, 215}, OutcomeMissed: {5}, OutcomePushFailed: {203, 205, 207, 231},
+		},
+		FamilyTerminate: {OutcomeCanceled: {77}, OutcomeDeclined: {21}, OutcomeBusy: {17}, OutcomeMissed: {18}},
+	}
+	for _, f := range families() {
+		if f.release == nil {
+			continue
+		}
+		outcomes := map[int]Outcome{}
+		for outcome, codes := range want[f.name] {
+			for _, code := range codes {
+				outcomes[code] = outcome
+			}
+		}
+		for _, code := range f.codes {
+			expected := outcomes[code]
+			if expected == "" {
+				expected = OutcomeFailed
+			}
+			if got := (CallEvent{Release: f.release(code)}).Outcome(); got != expected {
+				t.Errorf("%s %d: %s, want %s", f.name, code, got, expected)
+			}
+			delete(outcomes, code)
+		}
+		if len(outcomes) > 0 {
+			t.Errorf("%s: the table lacks %v", f.name, outcomes)
+		}
+	}
+	all := slices.Sorted(slices.Values(Outcomes()))
+	if len(slices.Compact(all)) != 7 || slices.Contains(all, "") {
+		t.Errorf("outcomes %v", all)
+	}
 }

@@ -9,6 +9,8 @@ type ReasonInfo struct {
 	Meaning string // plain English, one clause without a full stop
 	Known   bool   // whether the number is in our tables
 
+	japanese string // what In returns in Japanese
+
 	// Of disconnect reasons only; empty for the other families.
 	Where  CallKind
 	Source string // who can be the one that ended it, such as "caller or callee"
@@ -24,36 +26,51 @@ const (
 	AllCalls      CallKind = "both"
 )
 
+// In returns the meaning in a language: one clause in English, which is Meaning, or one
+// polite sentence in Japanese, both without a full stop. It is never empty for what the
+// functions of this package return.
+func (r ReasonInfo) In(l Language) string {
+	if l == Japanese && r.japanese != "" {
+		return r.japanese
+	}
+	return r.Meaning
+}
+
 // unknown explains a number that is not in the tables. LINE Planet's sets are open:
 // a new number is no error.
 func unknown(code int) ReasonInfo {
-	return ReasonInfo{Code: code, Name: "UNKNOWN_" + strconv.Itoa(code), Meaning: "a number that this version does not know"}
+	return ReasonInfo{
+		Code: code, Name: "UNKNOWN_" + strconv.Itoa(code),
+		Meaning: "a number that this version does not know", japanese: "このバージョンでは説明できない番号です",
+	}
 }
 
-func lookup(table map[int]ReasonInfo, code int) ReasonInfo {
+func lookup(table map[int]ReasonInfo, japanese map[int]string, code int) ReasonInfo {
 	info, ok := table[code]
 	if !ok {
 		return unknown(code)
 	}
-	info.Code, info.Known = code, true
+	info.Code, info.Known, info.japanese = code, true, japanese[code]
 	return info
 }
 
 // TerminateReason explains "terminate", the Q.850 cause of a 1-to-1 call. Use it for
 // statistics only: 16 comes also when nobody talked.
 // Source: https://docs.lineplanet.me/server-api/server-api-release-reason
-func TerminateReason(code int) ReasonInfo { return lookup(terminateReasons, code) }
+func TerminateReason(code int) ReasonInfo { return lookup(terminateReasons, terminateReasonsJA, code) }
 
 // CallEndReason explains "call_end_reason", which the platform sent until 2021. Its
 // numbers overlap those of [DisconnectReason] with other meanings.
-func CallEndReason(code int) ReasonInfo { return lookup(callEndReasons, code) }
+func CallEndReason(code int) ReasonInfo { return lookup(callEndReasons, callEndReasonsJA, code) }
 
 // DisconnectReason explains "disconnect_reason", the number to base decisions on.
 // Source: https://docs.lineplanet.me/server-api/server-api-release-reason
-func DisconnectReason(code int) ReasonInfo { return lookup(disconnectReasons, code) }
+func DisconnectReason(code int) ReasonInfo {
+	return lookup(disconnectReasons, disconnectReasonsJA, code)
+}
 
 // ReleaserType explains "releaser_type": who ended a call or a participation.
-func ReleaserType(code int) ReasonInfo { return lookup(releaserTypes, code) }
+func ReleaserType(code int) ReasonInfo { return lookup(releaserTypes, releaserTypesJA, code) }
 
 // ReleaseCode explains "rel_code", LINE Planet's debugging number. Give it, with the
 // session ID, to the LINE Planet team.
@@ -62,7 +79,10 @@ func ReleaseCode(code int) ReasonInfo {
 	if !ok {
 		return unknown(code)
 	}
-	return ReasonInfo{Code: code, Name: name, Meaning: releaseCodeMeaning(code), Known: true}
+	return ReasonInfo{
+		Code: code, Name: name, Known: true,
+		Meaning: releaseCodeMeaning(code), japanese: releaseCodeMeaningJA(code),
+	}
 }
 
 // releaseCodeMeaning returns what is known: LINE Planet publishes the names, and of

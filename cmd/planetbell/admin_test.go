@@ -48,7 +48,8 @@ type server struct {
 	records map[planet.SessionID]call.Record
 	notices map[planet.SessionID][]bell.Call // by the call that they are about
 	journal []bell.JournalEntry
-	asked   []string // what the services were asked, in short
+	filter  call.Filter // of the last list of calls
+	asked   []string    // what the services were asked, in short
 	added   planet.Secret
 	minted  planet.Secret
 	fail    error // of every service
@@ -109,6 +110,7 @@ func (s *server) ByName(name string) (*bell.Project, bool) {
 type serverCalls struct{ *server }
 
 func (s serverCalls) List(_ context.Context, f call.Filter, before call.Cursor, limit int) ([]bell.Call, error) {
+	s.filter = f
 	if f.About != "" {
 		return s.notices[f.About], nil
 	}

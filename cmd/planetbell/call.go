@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/planetbell/planetbell/internal/console"
+	"github.com/planetbell/planetbell/planet"
 )
 
 // newCallCommand makes "planetbell call".
@@ -26,13 +27,19 @@ func newCallCommand(admin *adminFlags) *cobra.Command {
 
 func newCallListCommand(admin *adminFlags) *cobra.Command {
 	var who selection
+	var which callFilter
+	var in language
 	var before string
 	cmd := &cobra.Command{
 		Use:     "list",
 		Short:   "List 1-to-1 calls, the newest first",
-		Example: "  planetbell call list --user bob --limit 5",
+		Example: "  planetbell call list --user bob --limit 5\n  planetbell call list --outcome push_failed --since 24h",
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			lang, err := in.parse()
+			if err != nil {
+				return err
+			}
 			client, err := admin.client(cmd)
 			if err != nil {
 				return err
@@ -41,6 +48,7 @@ func newCallListCommand(admin *adminFlags) *cobra.Command {
 			if err != nil {
 				return err
 			}
+			which.query(query, admin.now())
 			if before != "" {
 				query.Set("before", before)
 			}
@@ -53,16 +61,18 @@ func newCallListCommand(admin *adminFlags) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return admin.showCalls(cmd, list)
+			return admin.showCalls(cmd, list, lang)
 		},
 	}
 	who.add(admin, cmd, 20)
+	which.add(cmd)
+	in.add(cmd)
 	cmd.Flags().StringVar(&before, "before", "", "continue where an earlier list ended")
 	complete(cmd, "before", cobra.NoFileCompletions)
 	return cmd
 }
 
-func (a *adminFlags) showCalls(cmd *cobra.Command, list console.CallList) error {
+func (a *adminFlags) showCalls(cmd *cobra.Command, list console.CallList, lang planet.Language) error {
 	if a.json {
 		return printJSON(cmd.OutOrStdout(), list)
 	}
@@ -71,7 +81,7 @@ func (a *adminFlags) showCalls(cmd *cobra.Command, list console.CallList) error 
 		return err
 	}
 	now := a.now()
-	rows := [][]string{{"WHEN", "SID", "CALLER", "CALLEE", "TYPE", "ENDED", "TALKED"}}
+	rows := [][]string{{"WHEN", "SID", "CALLER", "CALLEE", "TYPE", "ENDED", "TALKED", "WHY"}}
 	for _, c := range list.Calls {
 		talked := "-"
 		if c.DurationMS > 0 {
@@ -83,6 +93,7 @@ func (a *adminFlags) showCalls(cmd *cobra.Command, list console.CallList) error 
 		}
 		rows = append(rows, []string{
 			moment(now, when), string(c.SID), userName(c.Caller), userName(c.Callee), cmp.Or(c.Type, "-"), ending(c), talked,
+			cmp.Or(inLanguage(c.Why, lang), "-"),
 		})
 	}
 	if err := table(cmd.OutOrStdout(), rows); err != nil {
@@ -96,6 +107,7 @@ func (a *adminFlags) showCalls(cmd *cobra.Command, list console.CallList) error 
 
 func newCallShowCommand(admin *adminFlags) *cobra.Command {
 	var environment string
+	var in language
 	cmd := &cobra.Command{
 		Use:   "show SID",
 		Short: "Tell what happened to a call",
@@ -105,6 +117,10 @@ LINE Planet and planetbell call list show, in any letter case.`,
 		Args:              usage(cobra.ExactArgs(1), "give one session ID, as planetbell call list shows it"),
 		ValidArgsFunction: admin.sessionIDs,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			lang, err := in.parse()
+			if err != nil {
+				return err
+			}
 			client, err := admin.client(cmd)
 			if err != nil {
 				return err
@@ -120,11 +136,12 @@ LINE Planet and planetbell call list show, in any letter case.`,
 			if admin.json {
 				return printJSON(cmd.OutOrStdout(), story)
 			}
-			_, err = fmt.Fprint(cmd.OutOrStdout(), tell(&story, admin.now()))
+			_, err = fmt.Fprint(cmd.OutOrStdout(), tell(&story, admin.now(), lang))
 			return err
 		},
 	}
 	cmd.Flags().StringVar(&environment, "environment", "", "evaluation or real; without it the newest call with this session ID is shown")
 	complete(cmd, "environment", fixed("evaluation", "real"))
+	in.add(cmd)
 	return cmd
 }

@@ -164,9 +164,9 @@ func TestCallShowOtherEndings(t *testing.T) {
 		want []string
 	}{
 		{"lost", lost, []string{"its Call Event never came", "had no device that could ring"}},
-		{"known by its event", byEvent, []string{"Notify never came", "busy, the callee was in a call", "Ended by: responder", "call_end_reason 1001 CALLEE_BUSY"}},
+		{"known by its event", byEvent, []string{"Notify never came", "busy, the callee was in a call", "Why: The callee was in a call. It was ended by the callee.", "call_end_reason 1001 CALLEE_BUSY"}},
 		{"ringing", nobody, []string{"Notify came just now", "It has not ended yet"}},
-		{"talked", talked, []string{"completed, they talked.", "They talked for 1 min 5 s.", "Ended by: callee"}},
+		{"talked", talked, []string{"completed, they talked.", "They talked for 1 min 5 s.", "Why: Ended without an error. It was ended by the callee."}},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

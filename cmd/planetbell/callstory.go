@@ -13,7 +13,8 @@ import (
 )
 
 // tell is a call's story for people. Everything in it that came from outside is cleaned.
-func tell(s *console.CallStory, now time.Time) string {
+// Only why it ended is told in lang; the rest is English.
+func tell(s *console.CallStory, now time.Time, lang planet.Language) string {
 	var b strings.Builder
 	c := &s.Call
 	if c.State == bell.CallNotice {
@@ -30,7 +31,7 @@ func tell(s *console.CallStory, now time.Time) string {
 		tellDelivery(&b, i+1, &s.Deliveries[i], c)
 	}
 	b.WriteByte('\n')
-	tellEnd(&b, s, now)
+	tellEnd(&b, s, now, lang)
 	tellNotices(&b, s)
 	tellJournal(&b, s)
 	return b.String()
@@ -203,7 +204,7 @@ func attemptVerdict(a *console.Attempt, channel bell.Channel, final bool) string
 	return words
 }
 
-func tellEnd(b *strings.Builder, s *console.CallStory, now time.Time) {
+func tellEnd(b *strings.Builder, s *console.CallStory, now time.Time, lang planet.Language) {
 	c := &s.Call
 	switch c.State {
 	case bell.CallRinging:
@@ -221,7 +222,23 @@ func tellEnd(b *strings.Builder, s *console.CallStory, now time.Time) {
 	if c.DurationMS > 0 {
 		line(b, "They talked for %s.", length(time.Duration(c.DurationMS)*time.Millisecond))
 	}
+	tellExplanation(b, s.Release.Explanation, lang)
 	tellRelease(b, &s.Release)
+}
+
+// tellExplanation says in plain language why the call ended, and what can be done about it.
+func tellExplanation(b *strings.Builder, e *console.Explanation, lang planet.Language) {
+	if e == nil { // of an older server
+		return
+	}
+	why, todo := "Why: %s %s", "What to do: %s"
+	if lang == planet.Japanese {
+		why, todo = "理由: %s%s", "対応: %s"
+	}
+	line(b, why, inLanguage(&e.What, lang), inLanguage(&e.Who, lang))
+	if e.Advice != nil {
+		line(b, todo, inLanguage(e.Advice, lang))
+	}
 }
 
 // afterNotify says how long a call lasted. LINE Planet gives the end in whole seconds, cut
@@ -248,7 +265,7 @@ func afterNotify(c *console.Call) string {
 }
 
 func tellRelease(b *strings.Builder, r *console.Release) {
-	if r.EndedBy != "" {
+	if r.EndedBy != "" && r.Explanation == nil { // or it was said
 		line(b, "Ended by: %s", strings.ReplaceAll(r.EndedBy, "_", " "))
 	}
 	if len(r.Reasons) > 0 {

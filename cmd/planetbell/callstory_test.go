@@ -29,7 +29,7 @@ func FuzzTell(f *testing.F) {
 		if json.Unmarshal([]byte(answer), &story) != nil {
 			return
 		}
-		for _, r := range tell(&story, noon) {
+		for _, r := range tell(&story, noon, planet.English) {
 			if r != '\n' && !unicode.IsPrint(r) {
 				t.Fatalf("the story of %q holds %q", answer, r)
 			}
@@ -124,12 +124,12 @@ func TestEndings(t *testing.T) {
 		planet.OutcomeMissed, planet.OutcomePushFailed, planet.OutcomeFailed,
 	} {
 		story := console.CallStory{Call: console.Call{State: bell.CallEnded, Outcome: outcome, EndedAt: noon}}
-		if text := tell(&story, noon); strings.Contains(text, "unknown reason") {
+		if text := tell(&story, noon, planet.English); strings.Contains(text, "unknown reason") {
 			t.Errorf("%s has no words: %s", outcome, text)
 		}
 	}
 	story := console.CallStory{Call: console.Call{State: bell.CallEnded, Outcome: "brand_new"}}
-	if text := tell(&story, noon); !strings.Contains(text, "brand new, for an unknown reason.") {
+	if text := tell(&story, noon, planet.English); !strings.Contains(text, "brand new, for an unknown reason.") {
 		t.Errorf("an outcome of a newer server: %s", text)
 	}
 }
@@ -141,7 +141,7 @@ func TestOverBeforeNotify(t *testing.T) {
 		Call:    console.Call{State: bell.CallEnded, Outcome: planet.OutcomeCanceled, NotifiedAt: noon, EndedAt: noon.Add(-time.Second)},
 		Journal: []console.JournalEntry{event, {Kind: "notify", ReceivedAt: noon}},
 	}
-	text := tell(&story, noon)
+	text := tell(&story, noon, planet.English)
 	for _, want := range []string{
 		"The call was over by then, so no device was rung.\n", "call-event (0.4 ms before Notify), 0 parameters\n",
 		"It ended 1 s ago (2026-09-01 11:59:59 UTC): canceled",
@@ -151,7 +151,7 @@ func TestOverBeforeNotify(t *testing.T) {
 		}
 	}
 	story.Journal = story.Journal[1:]
-	if text := tell(&story, noon); !strings.Contains(text, "unknown had no device that could ring.") {
+	if text := tell(&story, noon, planet.English); !strings.Contains(text, "unknown had no device that could ring.") {
 		t.Errorf("without that Call Event:\n%s", text)
 	}
 }
@@ -203,7 +203,7 @@ func TestAfterNotify(t *testing.T) {
 
 func TestACallThatNothingIsKnownOf(t *testing.T) {
 	story := console.CallStory{Call: console.Call{SID: "1", State: bell.CallEnded, Outcome: planet.OutcomeFailed, EndedAt: noon}}
-	text := tell(&story, noon)
+	text := tell(&story, noon, planet.English)
 	for _, want := range []string{"unknown called unknown.\n", ": failed, and LINE Planet gave no reason.\n"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("%q is not in\n%s", want, text)

@@ -10,7 +10,9 @@ import (
 // Store is what account needs of a database. Each method is one transaction.
 type Store interface {
 	// OpenSession records the user (insert, or update display name and region) and
-	// the new session.
+	// the new session. Only with rule.Exclusive is the user's time of registration changed
+	// to user.RegisteredAt: nobody has proved to be who had the ID before, so what belongs
+	// to the earlier holder, such as the history of calls, must not be shown any more.
 	//
 	// With rule.Exclusive it first looks at the owner's other sessions that are
 	// neither expired at rule.Now nor revoked. If one of them has a device, or was

@@ -201,6 +201,7 @@ func (a *App) Run(ctx context.Context) error {
 	behind.Go(func() error { return a.calls.Run(background) })
 	behind.Go(func() error { a.senders.Warm(background); a.senders.Watch(background); return nil })
 	behind.Go(func() error { a.devices.Run(background); return nil })
+	behind.Go(func() error { a.forgetOld(background); return nil })
 
 	group, serving := errgroup.WithContext(ctx)
 	group.Go(func() error { return a.engine.Run(background, true) })

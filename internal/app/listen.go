@@ -68,7 +68,7 @@ func (a *App) publicHandler() http.Handler {
 
 		AccessTokensPerMinute: a.cfg.Limits.AccessTokensPerMinute,
 	}, httpapi.Services{
-		Projects: a.projects, Accounts: a.accounts, Devices: a.devices, Calls: a.calls, Mailbox: a.mailbox,
+		Projects: a.projects, Accounts: a.accounts, Devices: a.devices, Calls: a.calls, History: a.calls, Mailbox: a.mailbox,
 		Receipts: receipts{a.engine, a.mailbox},
 	}, a.log, a.registry)
 }

@@ -33,6 +33,7 @@ type fakeStore struct {
 	begun      [][]bell.Delivery
 	raw        []planet.RawParam
 	journal    []bell.JournalEntry
+	history    []bell.Call
 	asked      []any
 	fail       map[string]error // by method
 	pause      func(method string)
@@ -170,6 +171,13 @@ func (s *fakeStore) Call(_ context.Context, e planet.Environment, id planet.Sess
 func (s *fakeStore) Calls(_ context.Context, f call.Filter, before call.Cursor, limit int) ([]bell.Call, error) {
 	s.asked = []any{f, before, limit}
 	return slices.Collect(maps.Values(s.calls)), nil
+}
+
+func (s *fakeStore) History(_ context.Context, q call.HistoryQuery) ([]bell.Call, error) {
+	leave, err := s.enter("History")
+	defer leave()
+	s.asked = []any{q}
+	return s.history[:min(q.Limit, len(s.history))], err
 }
 
 func (s *fakeStore) Journal(context.Context, planet.SessionID) ([]bell.JournalEntry, error) {

@@ -22,7 +22,8 @@ type Store interface {
 	// is notice. A call is identified by environment and session ID. If it is known
 	// already, nothing is written and the result says what it is: Repeated, or
 	// AlreadyEnded when its Call Event overtook it (then the parties and times of
-	// Notify are added to the row, without cc_param and without deliveries). When it
+	// Notify are added to the row, without cc_param and without deliveries; a caller, app
+	// server data and stid that Notify left out stay as the event has them). When it
 	// fails because ctx ended while the commit was under way, whatever is on disk then
 	// is held by nobody: the deliveries can be claimed at once.
 	BeginCall(ctx context.Context, c bell.Call, deliveries []bell.Delivery, raw []planet.RawParam) (BeginResult, error)
@@ -35,7 +36,9 @@ type Store interface {
 	// never seen: state ended, outcome, release, times; erases cc_param; turns every
 	// delivery that is not final into withdrawn; keeps the event in the journal. A
 	// repeat changes nothing, and an event never changes a notice. c.NotifiedAt and c.Deadline are
-	// ignored for a known call. c.MissedAt marks the call until MissedTold.
+	// ignored for a known call. c.MissedAt marks the call until MissedTold. What
+	// Notify said of the parties and their data stays, and what it left out is filled in, so
+	// that the record is the same in whatever order the two came.
 	EndCall(ctx context.Context, c bell.Call, entry bell.JournalEntry) error
 
 	// AppendJournal keeps a callback. A second entry with the same project, kind and
@@ -60,6 +63,12 @@ type Store interface {
 
 	// Calls returns calls, newest first, at most limit, older than the cursor.
 	Calls(ctx context.Context, filter Filter, before Cursor, limit int) ([]bell.Call, error)
+
+	// History returns calls of q.Owner's, newest first, at most q.Limit, older than q.Before.
+	// It leaves out the calls of whoever had the user ID earlier: those from before the user
+	// was registered. The session that asks must be one of the owner's that is not revoked:
+	// the error is bell.Unauthorized if it is, and bell.Unavailable if it is not recorded.
+	History(ctx context.Context, q HistoryQuery) ([]bell.Call, error)
 
 	// Journal returns journal entries of a session, oldest first, Notify's raw
 	// parameters (as kind notify, without cc_param) among them.
@@ -91,10 +100,17 @@ type DeliveryRecord struct {
 	Receipt  bell.Receipt // zero when the device sent none
 }
 
-// Filter selects calls; empty fields match everything. User matches either side.
+// Filter selects calls; empty fields match everything. User matches either side. Since and
+// Until are about a call's place in the list, as a Cursor's time is: from Since on, and
+// before Until.
 type Filter struct {
 	Environment planet.Environment
 	User        planet.UserRef
+	Project     string
+	State       bell.CallState
+	Outcome     planet.Outcome
+	Since       time.Time
+	Until       time.Time
 	// About selects notices instead: those about the call, or the run of a room, with this
 	// session ID.
 	About planet.SessionID

@@ -32,6 +32,7 @@ type Config struct {
 	Devices   Devices   `koanf:"devices"`
 	Callbacks Callbacks `koanf:"callbacks"`
 	Limits    Limits    `koanf:"limits"`
+	Retention Retention `koanf:"retention"`
 	Log       Log       `koanf:"log"`
 
 	// Projects are the LINE Planet projects that this process serves; at least one.
@@ -168,6 +169,18 @@ type Limits struct {
 	AccessTokensPerMinute int `koanf:"access_tokens_per_minute" default:"60" min:"1" max:"10000"`
 	// LongPolls is how many polls may wait at once in this process. 10 to 1,000,000.
 	LongPolls int `koanf:"long_polls" default:"20000" min:"10" max:"1000000"`
+}
+
+// Retention is how long what has happened is kept. It is removed within an hour or two
+// after that, in small batches.
+type Retention struct {
+	// Calls is how long a call is kept, with what was sent to which device and what became of
+	// it. 1 day to 10 years; 0: for ever.
+	Calls time.Duration `koanf:"calls" default:"2160h" min:"0s" max:"87600h"`
+	// Journal is how long the callbacks of LINE Planet are kept as they came: they hold the
+	// parties' IP addresses, which are personal data. Notify's is kept with its call. 1 day to
+	// 10 years; 0: for ever.
+	Journal time.Duration `koanf:"journal" default:"720h" min:"0s" max:"87600h"`
 }
 
 // Log is the server's own log, written to standard error.

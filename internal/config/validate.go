@@ -57,7 +57,16 @@ func (c *checker) config(cfg *Config) {
 	if cfg.Devices.ForgetUnseenAfter < shortMemory {
 		c.warn("devices.forget_unseen_after", "is less than 30 days: the phone of somebody who does not open the app for so long rings no more.")
 	}
+	c.retention("retention.calls", cfg.Retention.Calls)
+	c.retention("retention.journal", cfg.Retention.Journal)
 	c.projects(cfg)
+}
+
+// retention refuses what would remove calls that ring, or that people still ask about.
+func (c *checker) retention(path string, keep time.Duration) {
+	if keep > 0 && keep < 24*time.Hour {
+		c.wrong(path, fmt.Sprintf("%s, want at least 24h, or 0s to keep everything.", durationText(keep)))
+	}
 }
 
 func (c *checker) signingKey(cfg *Config) {

@@ -63,7 +63,7 @@ func TestForm(t *testing.T) {
 			name: "key of another section", yaml: "weborigins: []\ncalls: {signing_key: x}\n",
 			errors: []string{
 				"calls.signing_key: is not a setting here; it belongs to app_tokens.signing_key.",
-				"weborigins: is not a setting; known here: data_dir, ca_file, shutdown_timeout, public, admin, database, app_tokens, calls, long_poll, devices, callbacks, limits, log, projects.",
+				"weborigins: is not a setting; known here: data_dir, ca_file, shutdown_timeout, public, admin, database, app_tokens, calls, long_poll, devices, callbacks, limits, retention, log, projects.",
 			},
 		},
 		{name: "hyphen for underscore", yaml: "long-poll: {}\n", errors: []string{"long-poll: is not a setting; did you mean long_poll?"}},
@@ -216,6 +216,21 @@ func TestCallTimesAndSigningKey(t *testing.T) {
 		{
 			name: "ring longer than PlanetKit's", yaml: "calls: {ring_time: 90s}\n",
 			warnings: []string{"calls.ring_time: is longer than the 60 seconds that PlanetKit waits for an answer; later pushes reach calls that are over."},
+		},
+		{
+			name: "records that are not kept", yaml: "retention: {calls: 23h, journal: 1s}\n",
+			errors: []string{
+				"retention.calls: 23h, want at least 24h, or 0s to keep everything.",
+				"retention.journal: 1s, want at least 24h, or 0s to keep everything.",
+			},
+		},
+		{name: "records kept for a day, and for ever", yaml: "retention: {calls: 24h, journal: 0s}\n"},
+		{
+			name: "records kept for too long", yaml: "retention: {calls: 87601h, journal: -1h}\n",
+			errors: []string{
+				"retention.calls: 87601h, want 0s to 87600h.",
+				"retention.journal: -1h, want 0s to 87600h.",
+			},
 		},
 		{
 			name: "devices forgotten soon", yaml: "devices: {forget_unseen_after: 719h}\n",

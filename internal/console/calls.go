@@ -23,22 +23,12 @@ func (c *console) listCalls(w http.ResponseWriter, r *http.Request) error {
 	list := CallList{Calls: make([]Call, 0, q.limit)}
 	if len(calls) > q.limit {
 		calls = calls[:q.limit]
-		list.Next = formatCursor(cursorOf(&calls[q.limit-1]))
+		list.Next = formatCursor(call.CursorOf(&calls[q.limit-1]))
 	}
 	for i := range calls {
 		list.Calls = append(list.Calls, callView(&calls[i]))
 	}
 	return writeJSON(w, http.StatusOK, list)
-}
-
-// cursorOf is a call's place in the list: when its Notify came, or, when that was never
-// seen, when it ended.
-func cursorOf(c *bell.Call) call.Cursor {
-	at := c.NotifiedAt
-	if at.IsZero() {
-		at = c.EndedAt
-	}
-	return call.Cursor{At: at, SessionID: c.SessionID}
 }
 
 func (c *console) showCall(w http.ResponseWriter, r *http.Request) error {
@@ -106,6 +96,9 @@ func storyView(record *call.Record, journal []bell.JournalEntry, now time.Time) 
 		Deliveries: make([]Delivery, 0, len(record.Deliveries)),
 		Journal:    make([]JournalEntry, 0, len(journal)),
 	}
+	if record.Call.State == bell.CallEnded {
+		story.Release.Explanation = explanationView(&record.Call.Release)
+	}
 	for i := range record.Deliveries {
 		story.Deliveries = append(story.Deliveries, deliveryView(&record.Deliveries[i], now))
 	}
@@ -119,7 +112,7 @@ func storyView(record *call.Record, journal []bell.JournalEntry, now time.Time) 
 }
 
 func callView(c *bell.Call) Call {
-	return Call{
+	view := Call{
 		Environment: c.Environment, SID: c.SessionID, Project: c.Project,
 		Caller: User{c.Caller.ServiceID, c.Caller.UserID}, Callee: User{c.Callee.ServiceID, c.Callee.UserID},
 		Type: typeName(c.Type), State: c.State, Outcome: c.Outcome,
@@ -127,6 +120,11 @@ func callView(c *bell.Call) Call {
 		StartedAt: utc(c.StartedAt), EndedAt: utc(c.EndedAt), DurationMS: c.Duration.Milliseconds(),
 		CallerName: c.CallerName, Purpose: c.Purpose, About: c.About,
 	}
+	if c.State == bell.CallEnded {
+		why := sentences(c.Release.Explain().What)
+		view.Why = &why
+	}
+	return view
 }
 
 func typeName(t planet.CallType) string {

@@ -126,7 +126,7 @@ type callQuery struct {
 }
 
 func parseCallQuery(raw string) (callQuery, error) {
-	q, err := parseQuery(raw, "environment", "service_id", "user_id", "before", "limit")
+	q, err := parseQuery(raw, "environment", "service_id", "user_id", "project", "state", "outcome", "since", "until", "before", "limit")
 	if err != nil {
 		return callQuery{}, err
 	}
@@ -142,13 +142,44 @@ func parseCallQuery(raw string) (callQuery, error) {
 	if err != nil {
 		return callQuery{}, err
 	}
-	return callQuery{
-		filter: call.Filter{
-			Environment: environment,
-			User:        planet.UserRef{ServiceID: q.text("service_id"), UserID: q.text("user_id")},
-		},
-		before: before, limit: limit,
-	}, nil
+	filter := call.Filter{
+		Environment: environment,
+		User:        planet.UserRef{ServiceID: q.text("service_id"), UserID: q.text("user_id")},
+		Project:     q.text("project"),
+		State:       bell.CallState(q.text("state")),
+		Outcome:     planet.Outcome(q.text("outcome")),
+	}
+	if filter.State != "" && !slices.Contains(CallStates(), filter.State) {
+		return callQuery{}, invalid("state: want ringing, ended or lost.")
+	}
+	if filter.Outcome != "" && !slices.Contains(planet.Outcomes(), filter.Outcome) {
+		return callQuery{}, invalid("outcome: want completed, canceled, declined, busy, missed, push_failed or failed.")
+	}
+	if filter.Since, err = q.time("since"); err != nil {
+		return callQuery{}, err
+	}
+	if filter.Until, err = q.time("until"); err != nil {
+		return callQuery{}, err
+	}
+	return callQuery{filter: filter, before: before, limit: limit}, nil
+}
+
+// CallStates are the states a call can have, in the order in which they are offered.
+func CallStates() []bell.CallState {
+	return []bell.CallState{bell.CallRinging, bell.CallEnded, bell.CallLost}
+}
+
+// time returns a moment, or the zero time when none is asked for.
+func (q query) time(name string) (time.Time, error) {
+	text := q.text(name)
+	if text == "" {
+		return time.Time{}, nil
+	}
+	at, err := time.Parse(time.RFC3339, text)
+	if err != nil || at.Year() < 1971 || at.Year() > 9999 {
+		return time.Time{}, invalid("%s: want a time such as 2026-09-01T12:00:00Z; encode a + as %%2B.", name)
+	}
+	return at.UTC(), nil
 }
 
 // A cursor is written as Unix nanoseconds, a hyphen and the session ID. Clients take it

@@ -42,9 +42,39 @@ func TestQueriesThatAreRefused(t *testing.T) {
 			t.Errorf("devices?%s: %v", query, err)
 		}
 	}
-	for _, query := range []string{"before=x", "before=5", "before=-5-a", "before=0-a", "before=5-", "before=5-a_b", "after=a"} {
+	for _, query := range []string{
+		"before=x", "before=5", "before=-5-a", "before=0-a", "before=5-", "before=5-a_b", "after=a",
+		"state=over", "state=RINGING", "outcome=lost", "since=yesterday", "since=2026-09-01", "until=1788264000", "until=2026-09-01T12:00:00+09:00",
+		"since=0001-01-01T00:00:00Z",
+	} {
 		if _, err := parseCallQuery(query); bell.KindOf(err) != bell.Invalid {
 			t.Errorf("calls?%s: %v", query, err)
+		}
+	}
+}
+
+func TestCallFilters(t *testing.T) {
+	since, until := time.Date(2026, 9, 1, 12, 0, 0, 5e8, time.UTC), time.Date(2026, 9, 1, 15, 0, 0, 0, time.UTC)
+	got, err := parseCallQuery("environment=real&service_id=s&user_id=u&project=shop&state=ended&outcome=push_failed" +
+		"&since=2026-09-01T12:00:00.5Z&until=2026-09-02T00:00:00%2B09:00")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := call.Filter{
+		Environment: planet.Real, User: planet.UserRef{ServiceID: "s", UserID: "u"}, Project: "shop",
+		State: bell.CallEnded, Outcome: planet.OutcomePushFailed, Since: since, Until: until,
+	}
+	if diff := cmp.Diff(want, got.filter); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	for _, state := range CallStates() {
+		if _, err := parseCallQuery("state=" + string(state)); err != nil {
+			t.Errorf("%s: %v", state, err)
+		}
+	}
+	for _, outcome := range planet.Outcomes() {
+		if _, err := parseCallQuery("outcome=" + string(outcome)); err != nil {
+			t.Errorf("%s: %v", outcome, err)
 		}
 	}
 }
@@ -63,7 +93,7 @@ func TestCursorComesBackAsItWent(t *testing.T) {
 func FuzzParseQuery(f *testing.F) {
 	for _, seed := range []string{
 		"", "limit=5", "environment=real&service_id=s&user_id=u&channel=fcm&after=x&limit=500",
-		"before=1788264000000000000-9a1b&limit=1", "limit=%31", "user_id=%00", "a;b", "environment=REAL",
+		"before=1788264000000000000-9a1b&limit=1", "state=lost&outcome=missed&since=2026-09-01T12:00:00Z&until=x&project=p", "limit=%31", "user_id=%00", "a;b", "environment=REAL",
 	} {
 		f.Add(seed)
 	}

@@ -110,6 +110,14 @@ func (f calls) Journal(ctx context.Context, p *bell.Project, item call.JournalIt
 	return f.journal(ctx, p, item)
 }
 
+type history struct {
+	history func(context.Context, call.HistoryQuery) (call.HistoryPage, error)
+}
+
+func (f history) History(ctx context.Context, q call.HistoryQuery) (call.HistoryPage, error) {
+	return f.history(ctx, q)
+}
+
 type mailbox struct {
 	wait func(context.Context, bell.Poll) (*bell.Letter, error)
 }
@@ -127,6 +135,7 @@ type world struct {
 	accounts accounts
 	devices  devices
 	calls    calls
+	history  history
 	mailbox  mailbox
 	receipts receipts
 	registry *prometheus.Registry
@@ -189,6 +198,9 @@ func newWorld(t testing.TB) *world {
 		end:     func(context.Context, *bell.Project, planet.CallEvent) error { return nil },
 		journal: func(context.Context, *bell.Project, call.JournalItem) error { return nil },
 	}
+	w.history = history{history: func(context.Context, call.HistoryQuery) (call.HistoryPage, error) {
+		return call.HistoryPage{}, nil
+	}}
 	w.mailbox = mailbox{wait: func(context.Context, bell.Poll) (*bell.Letter, error) {
 		return letter(func(bool) {}), nil
 	}}
@@ -221,7 +233,7 @@ func (w *world) start() http.Handler {
 		out := io.MultiWriter(testlog.Writer(w.t), &w.log)
 		log := slog.New(slog.NewJSONHandler(out, &slog.HandlerOptions{Level: slog.LevelDebug}))
 		w.handler = httpapi.New(w.config, httpapi.Services{
-			Projects: projects, Accounts: w.accounts, Devices: w.devices, Calls: w.calls, Mailbox: w.mailbox,
+			Projects: projects, Accounts: w.accounts, Devices: w.devices, Calls: w.calls, History: w.history, Mailbox: w.mailbox,
 			Receipts: w.receipts,
 		}, log, w.registry)
 	})

@@ -134,7 +134,7 @@ func TestContractAndRoutesAgree(t *testing.T) {
 	slices.Sort(paths)
 	want := []string{
 		"/cb/{secret}/agent-call-status", "/cb/{secret}/call-event", "/cb/{secret}/group-call-event", "/cb/{secret}/notify",
-		"/cb/{secret}/recording", "/openapi.yaml", "/v2/access_token/issue", "/v2/notification/ack", "/v2/notification/lp", "/v2/register_device",
+		"/cb/{secret}/recording", "/openapi.yaml", "/v2/access_token/issue", "/v2/calls", "/v2/notification/ack", "/v2/notification/lp", "/v2/register_device",
 		"/v2/register_user", "/v2/update_notification_token",
 	}
 	if !slices.Equal(paths, want) {
@@ -162,6 +162,7 @@ func (w *world) everything(err error) {
 	w.calls.end = func(context.Context, *bell.Project, planet.CallEvent) error { return err }
 	w.calls.journal = func(context.Context, *bell.Project, call.JournalItem) error { return err }
 	w.mailbox.wait = func(context.Context, bell.Poll) (*bell.Letter, error) { return nil, err }
+	w.history.history = func(context.Context, call.HistoryQuery) (call.HistoryPage, error) { return call.HistoryPage{}, err }
 }
 
 // good is a request per route that succeeds when the services do.
@@ -178,6 +179,7 @@ func good() []request {
 		{"update_notification_token", "POST", "/v2/update_notification_token", `{"appType":"IOS","notificationType":"fcm","notificationToken":"` + pushToken + `"}`, as(appToken)},
 		{"issue", "GET", "/v2/access_token/issue", "", as(appToken)},
 		{"ack", "POST", "/v2/notification/ack", `{"sid":"` + sid + `","channel":"fcm"}`, as(appToken)},
+		{"calls", "GET", "/v2/calls?limit=5&direction=in&outcome=missed&since=1&lang=ja", "", as(appToken)},
 		{"notify", "GET", cb("notify") + notifyQuery(), "", nil},
 		{"call-event", "GET", cb("call-event") + "?sid=" + sid + "&type=A&duration=0", "", nil},
 		{"group-call-event", "GET", cb("group-call-event") + "?sid=59db2167e13911ea83a8213945545d1c&svc_id=" + service + "&id=room&sc=S", "", nil},
@@ -240,6 +242,7 @@ func (w *world) panicWith(value any) {
 	w.calls.end = func(context.Context, *bell.Project, planet.CallEvent) error { panic(value) }
 	w.calls.journal = func(context.Context, *bell.Project, call.JournalItem) error { panic(value) }
 	w.mailbox.wait = func(context.Context, bell.Poll) (*bell.Letter, error) { panic(value) }
+	w.history.history = func(context.Context, call.HistoryQuery) (call.HistoryPage, error) { panic(value) }
 }
 
 // TestRefusals goes through what clients do wrong.
@@ -293,6 +296,26 @@ func TestRefusals(t *testing.T) {
 		{"receipt with a loud priority", "POST", "/v2/notification/ack", `{"sid":"` + sid + `","priority":"HIGH"}`, as(appToken), 400, "priority: must be"},
 		{"receipt with an odd priority", "POST", "/v2/notification/ack", `{"sid":"` + sid + `","originalPriority":"low"}`, as(appToken), 400, "originalPriority: must be"},
 		{"receipt with a numbered priority", "POST", "/v2/notification/ack", `{"sid":"` + sid + `","priority":1}`, as(appToken), 400, "priority: must be a string"},
+		{"calls without a token", "GET", "/v2/calls", "", nil, 401, "Authorization"},
+		{"calls with a bad token", "GET", "/v2/calls", "", as(appToken + "x"), 401, "register again"},
+		{"calls sideways", "GET", "/v2/calls?direction=up", "", as(appToken), 400, "direction: must be"},
+		{"no calls", "GET", "/v2/calls?limit=0", "", as(appToken), 400, "limit: must be"},
+		{"too many calls", "GET", "/v2/calls?limit=101", "", as(appToken), 400, "limit: must be"},
+		{"many calls", "GET", "/v2/calls?limit=many", "", as(appToken), 400, "limit: must be"},
+		{"calls since noon", "GET", "/v2/calls?since=noon", "", as(appToken), 400, "since: must be"},
+		{"calls since before time", "GET", "/v2/calls?since=0", "", as(appToken), 400, "since: must be"},
+		{"calls since after time", "GET", "/v2/calls?since=253402300800000", "", as(appToken), 400, "since: must be"},
+		{"calls of a strange outcome", "GET", "/v2/calls?outcome=lost", "", as(appToken), 400, "outcome: must be"},
+		{"calls missed perhaps", "GET", "/v2/calls?missed=true", "", as(appToken), 400, "missed: must be"},
+		{"own calls missed", "GET", "/v2/calls?missed=1&direction=out", "", as(appToken), 400, "missed: only incoming"},
+		{"calls missed and busy", "GET", "/v2/calls?missed=1&outcome=busy", "", as(appToken), 400, "missed: only incoming"},
+		{"calls in Latin", "GET", "/v2/calls?lang=la", "", as(appToken), 400, "lang: must be"},
+		{"calls after a word", "GET", "/v2/calls?cursor=yesterday", "", as(appToken), 400, "cursor: must be"},
+		{"calls after a long word", "GET", "/v2/calls?cursor=" + strings.Repeat("MT", 100), "", as(appToken), 400, "cursor: must be"},
+		{"calls after a padded cursor", "GET", "/v2/calls?cursor=MS5hYg%3D%3D", "", as(appToken), 400, "cursor: must be"},
+		{"calls after a time before time", "GET", "/v2/calls?cursor=MC5hYg", "", as(appToken), 400, "cursor: must be"},
+		{"calls after no call", "GET", "/v2/calls?cursor=MS4", "", as(appToken), 400, "cursor: must be"},
+		{"calls after a strange call", "GET", "/v2/calls?cursor=MS5hL2I", "", as(appToken), 400, "cursor: must be"},
 		{"HEAD on a poll", "HEAD", "/v2/notification/lp", "", as(appToken), 405, "GET"},
 	}
 	for _, test := range tests {

@@ -62,6 +62,12 @@ type Calls interface {
 	Journal(ctx context.Context, project *bell.Project, item call.JournalItem) error
 }
 
+// History shows users their own calls.
+type History interface {
+	// History returns bell.Unauthorized when the session that asks was revoked.
+	History(ctx context.Context, q call.HistoryQuery) (call.HistoryPage, error)
+}
+
 // Mailbox holds calls for devices that ask for them.
 type Mailbox interface {
 	// Wait returns the next call for the poll's device, or nil when none came within its
@@ -82,6 +88,7 @@ type Services struct {
 	Accounts Accounts
 	Devices  Devices
 	Calls    Calls
+	History  History
 	Mailbox  Mailbox
 	Receipts Receipts
 }
@@ -128,6 +135,9 @@ type Config struct {
 	// (disconnect reason 1512), and LINE's Windows client forgets its user when it is
 	// refused here, so it is far above what people dial.
 	AccessTokensPerMinute int
+	// HistoriesPerMinute is how many pages of calls one user may ask for; DefaultPerMinute
+	// if 0, no limit if negative.
+	HistoriesPerMinute int
 	// Now is the clock of timestamps and limits; time.Now if nil.
 	Now func() time.Time
 }
@@ -149,6 +159,9 @@ func (c Config) withDefaults() Config {
 	if c.AccessTokensPerMinute == 0 {
 		c.AccessTokensPerMinute = DefaultPerMinute
 	}
+	if c.HistoriesPerMinute == 0 {
+		c.HistoriesPerMinute = DefaultPerMinute
+	}
 	if c.Now == nil {
 		c.Now = time.Now
 	}
@@ -165,6 +178,8 @@ type api struct {
 	signUps  *limiter[netip.Addr] // by household
 	misses   *limiter[netip.Addr] // by household
 	tokens   *limiter[bell.Owner]
+
+	histories *limiter[bell.Owner]
 }
 
 // New makes the handler of the public listener. Its metrics are registered with
@@ -181,6 +196,8 @@ func New(config Config, services Services, log *slog.Logger, registerer promethe
 		signUps:  newLimiter[netip.Addr](config.SignUpsPerMinute),
 		misses:   newLimiter[netip.Addr](config.MissesPerMinute),
 		tokens:   newLimiter[bell.Owner](config.AccessTokensPerMinute),
+
+		histories: newLimiter[bell.Owner](config.HistoriesPerMinute),
 	}
 	for _, origin := range config.WebOrigins {
 		a.origins[normalOrigin(origin)] = true

@@ -37,6 +37,7 @@ func (a *api) routes() []route {
 		{path: "/v2/access_token/issue", web: true, get: a.authenticated(a.issueAccessToken)},
 		{path: "/v2/notification/lp", web: true, get: a.longPoll},
 		{path: "/v2/notification/ack", web: true, post: a.authenticated(a.acknowledge)},
+		{path: "/v2/calls", web: true, get: a.authenticated(a.listCalls)},
 
 		{path: "/openapi.yaml", get: a.openAPI},
 		{path: "/", all: a.unknownPath},

@@ -65,10 +65,14 @@ func (s *Store) BeginCall(ctx context.Context, c bell.Call, deliveries []bell.De
 
 // knownCall says what a Notify for a known call is. When the Call Event overtook it,
 // the row gets what only Notify knows; cc_param is not among it, nothing rings anymore.
+// What Notify left out stays as the event has it, so that the order of the two makes no
+// difference.
 func knownCall(l *link, c *bell.Call, params string) (call.BeginResult, error) {
 	n, err := l.exec(`UPDATE calls SET at = ?, notified_at = ?, deadline = ?, project = ?, label = ?,
-		caller_service = ?, caller_user = ?, callee_service = ?, callee_user = ?, type = ?,
-		app_server_data = ?, stid = ?, raw = ?, caller_name = ?, app_fields = ?
+		caller_service = iif(?6 = '', caller_service, ?6), caller_user = iif(?7 = '', caller_user, ?7),
+		callee_service = ?, callee_user = ?, type = ?,
+		app_server_data = iif(?11 = '', app_server_data, ?11), stid = iif(?12 = '', stid, ?12), raw = ?,
+		caller_name = ?, app_fields = ?
 		WHERE session_id = ? AND environment = ? AND state = 'ended' AND notified_at = 0`,
 		micros(c.NotifiedAt), micros(c.NotifiedAt), micros(c.Deadline), c.Project, c.Label,
 		c.Caller.ServiceID, c.Caller.UserID, c.Callee.ServiceID, c.Callee.UserID, string(c.Type),
@@ -173,6 +177,9 @@ func (s *Store) EndCall(ctx context.Context, c bell.Call, entry bell.JournalEntr
 			return nil
 		default:
 			err = endKnown(l, id, append([]any{c.AppServerData, c.STID}, said...), when)
+			if err == nil {
+				err = fillCaller(l, id, c.Caller)
+			}
 		}
 		if err != nil {
 			return err
@@ -197,6 +204,17 @@ func endKnown(l *link, id int64, args []any, when time.Time) error {
 		return fmt.Errorf("withdraw deliveries: %w", err)
 	}
 	l.erased = true
+	return nil
+}
+
+// fillCaller names the caller of a call whose Notify did not.
+func fillCaller(l *link, id int64, caller planet.UserRef) error {
+	_, err := l.exec(`UPDATE calls SET caller_service = iif(caller_service = '', ?, caller_service),
+		caller_user = iif(caller_user = '', ?, caller_user)
+		WHERE id = ? AND (caller_service = '' OR caller_user = '')`, caller.ServiceID, caller.UserID, id)
+	if err != nil {
+		return fmt.Errorf("name the caller of a call: %w", err)
+	}
 	return nil
 }
 
@@ -307,7 +325,7 @@ func readDeliveries(l *link, key int64) ([]call.DeliveryRecord, error) {
 func (s *Store) Calls(ctx context.Context, f call.Filter, before call.Cursor, limit int) ([]bell.Call, error) {
 	query, args := listCalls(f, before, max(limit, 0))
 	var calls []bell.Call
-	err := s.readers.read(ctx, func(l *link) error {
+	err := s.list(ctx, func(l *link) error {
 		return l.each(query, func(row scanner) error {
 			var c bell.Call
 			err := row.Scan(callFields(&c)...)
@@ -335,6 +353,7 @@ func listCalls(f call.Filter, before call.Cursor, limit int) (string, []any) {
 		where.addText(user+` = ?`, f.User.UserID)
 		where.addText(service+` = ?`, f.User.ServiceID)
 		where.addText(`c.environment = ?`, string(f.Environment))
+		where.addRest(f)
 		if before != (call.Cursor{}) {
 			where.add(`(c.at, c.session_id) < (?, ?)`, micros(before.At), string(before.SessionID))
 		}

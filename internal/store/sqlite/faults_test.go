@@ -68,7 +68,13 @@ func methods(t *testing.T, s *Store) map[string]func() error {
 		"Call":            func() error { return failed(s.Call(ctx, c.Environment, c.SessionID)) },
 		"Calls":           func() error { return failed(s.Calls(ctx, call.Filter{}, call.Cursor{}, 1)) },
 		"Journal":         func() error { return failed(s.Journal(ctx, c.SessionID)) },
-		"RecordAttempt":   func() error { return s.RecordAttempt(ctx, deliveries[0], bell.Attempt{Number: 1}) },
+		"History": func() error {
+			return failed(s.History(ctx, call.HistoryQuery{Owner: owner, SessionID: "session", Limit: 1}))
+		},
+		"ForgetJournal": func() error { return failed(s.ForgetJournal(ctx, c.Deadline, 1)) },
+		// Called so because the order is that of the names, and others need the calls.
+		"SweepCalls":    func() error { return failed(s.ForgetCalls(ctx, early.Deadline.Add(1), 1)) },
+		"RecordAttempt": func() error { return s.RecordAttempt(ctx, deliveries[0], bell.Attempt{Number: 1}) },
 		"ClaimDeliveries": func() error {
 			return failed(s.ClaimDeliveries(ctx, delivery.Claim{Now: c.NotifiedAt, TakeAll: true, Limit: 1}))
 		},
@@ -83,14 +89,14 @@ func methods(t *testing.T, s *Store) map[string]func() error {
 // errors hold no secret, and the rest goes on working.
 func TestMissingTable(t *testing.T) {
 	for table, needed := range map[string]string{
-		"users":      "OpenSession, RestoreSession",
-		"sessions":   "OpenSession, RestoreSession, Session",
+		"users":      "History, OpenSession, RestoreSession",
+		"sessions":   "History, OpenSession, RestoreSession, Session",
 		"devices":    "AddDevice, AmendDevice, Call, ChangeDevice, ClaimDeliveries, Device, DeviceBySession, Devices, DevicesOf, OpenSession, PruneDevices, RemoveDevice",
-		"calls":      "BeginCall, BeginCall late, Call, Calls, ClaimDeliveries, EndCall, EndCall unseen, ExpireDeliveries, Journal, RecordReceipt",
-		"deliveries": "BeginCall, Call, ClaimDeliveries, EndCall, ExpireDeliveries, RecordAttempt, RecordReceipt",
-		"attempts":   "Call, RecordAttempt, RecordReceipt",
-		"receipts":   "Call, RecordReceipt",
-		"journal":    "AppendJournal, EndCall, EndCall unseen, Journal",
+		"calls":      "BeginCall, BeginCall late, Call, Calls, ClaimDeliveries, EndCall, EndCall unseen, ExpireDeliveries, History, Journal, RecordReceipt, SweepCalls",
+		"deliveries": "BeginCall, Call, ClaimDeliveries, EndCall, ExpireDeliveries, RecordAttempt, RecordReceipt, SweepCalls",
+		"attempts":   "Call, RecordAttempt, RecordReceipt, SweepCalls",
+		"receipts":   "Call, RecordReceipt, SweepCalls",
+		"journal":    "AppendJournal, EndCall, EndCall unseen, ForgetJournal, Journal",
 	} {
 		t.Run(table, func(t *testing.T) {
 			var broken []string
@@ -134,6 +140,7 @@ func TestMethodsAreAllOrNothing(t *testing.T) {
 		"EndCall unseen": `BEFORE INSERT ON calls`,
 		"RecordAttempt":  `BEFORE INSERT ON attempts`,
 		"RecordReceipt":  `BEFORE UPDATE ON deliveries`,
+		"SweepCalls":     `BEFORE DELETE ON calls`,
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newStore(t)

@@ -23,14 +23,16 @@ import (
 	"github.com/planetbell/planetbell/internal/call"
 	"github.com/planetbell/planetbell/internal/delivery"
 	"github.com/planetbell/planetbell/internal/device"
+	"github.com/planetbell/planetbell/internal/retention"
 )
 
 // What the store promises.
 var (
-	_ account.Store  = (*Store)(nil)
-	_ device.Store   = (*Store)(nil)
-	_ call.Store     = (*Store)(nil)
-	_ delivery.Store = (*Store)(nil)
+	_ account.Store   = (*Store)(nil)
+	_ device.Store    = (*Store)(nil)
+	_ call.Store      = (*Store)(nil)
+	_ delivery.Store  = (*Store)(nil)
+	_ retention.Store = (*Store)(nil)
 )
 
 //go:embed migrations/*.sql
@@ -58,7 +60,8 @@ type Store struct {
 	reads   *sql.DB
 	writer  *writer
 	readers *readerPool
-	close   func() error // once
+	lists   chan struct{} // a place for each list that is being read
+	close   func() error  // once
 }
 
 // Open opens the database, brings its schema up to date, and starts the writer. It
@@ -121,6 +124,7 @@ func (s *Store) start(ctx context.Context, c Config) error {
 	}
 	s.writer = newWriter(c.Log, newMetrics(c.Registry), limit, first, connect)
 	s.readers = newReaderPool(s.reads)
+	s.lists = make(chan struct{}, listSlots)
 	s.close = sync.OnceValue(s.stop)
 	go s.writer.run()
 	return nil

@@ -19,7 +19,8 @@ func (s *Store) OpenSession(ctx context.Context, user bell.User, session bell.Se
 		}
 		_, err := l.exec(`INSERT INTO users (environment, service_id, user_id, display_name, region, registered_at)
 			VALUES (?, ?, ?, ?, ?, ?)
-			ON CONFLICT DO UPDATE SET display_name = excluded.display_name, region = excluded.region`, userArgs(user)...)
+			ON CONFLICT DO UPDATE SET display_name = excluded.display_name, region = excluded.region,
+				registered_at = iif(?, excluded.registered_at, registered_at)`, append(userArgs(user), rule.Exclusive)...)
 		if err != nil {
 			return fmt.Errorf("write the user: %w", err)
 		}

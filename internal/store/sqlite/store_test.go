@@ -96,6 +96,25 @@ func TestPlans(t *testing.T) {
 			return failed(s.Calls(ctx, call.Filter{Environment: "e", User: c.Callee}, call.Cursor{At: c.NotifiedAt}, 1))
 		},
 		func() error { return failed(s.Journal(ctx, c.SessionID)) },
+		func() error { return failed(s.Calls(ctx, call.Filter{Outcome: c.Outcome + "x"}, call.Cursor{}, 1)) },
+		func() error {
+			return failed(s.Calls(ctx, call.Filter{Outcome: "x", Since: c.NotifiedAt, Until: c.Deadline}, call.Cursor{At: c.NotifiedAt}, 1))
+		},
+		func() error {
+			return failed(s.Calls(ctx, call.Filter{Project: "p", State: bell.CallLost, Since: c.NotifiedAt, Until: c.Deadline}, call.Cursor{}, 1))
+		},
+		func() error { return failed(s.History(ctx, call.HistoryQuery{Owner: owner, SessionID: "1", Limit: 1})) },
+		func() error {
+			return failed(s.History(ctx, call.HistoryQuery{
+				Owner: owner, SessionID: "1", Limit: 1, Direction: call.Incoming, Outcomes: call.MissedOutcomes(),
+				Since: c.NotifiedAt, Before: call.Cursor{At: c.NotifiedAt},
+			}))
+		},
+		func() error {
+			return failed(s.History(ctx, call.HistoryQuery{Owner: owner, SessionID: "1", Limit: 1, Direction: call.Outgoing}))
+		},
+		func() error { return failed(s.ForgetJournal(ctx, c.NotifiedAt, 1)) },
+		func() error { return failed(s.ForgetCalls(ctx, c.Deadline, 1)) },
 	} {
 		if err := run(); err != nil {
 			t.Fatal(err)

@@ -29,6 +29,7 @@ var callTests = map[string]func(*testing.T, Store){
 	"end repeated":                            callEndTwice,
 	"end overtakes begin":                     callEndFirst,
 	"end fills what Notify left out":          callEndFills,
+	"Notify and event in any order":           callAnyOrder,
 	"end and begin at once":                   callEndRace,
 	"release numbers that did not come":       callRelease,
 	"a call that nobody made":                 callMissing,

@@ -1,0 +1,125 @@
+package sqlite
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/planetbell/planetbell/internal/bell"
+	"github.com/planetbell/planetbell/internal/call"
+	"github.com/planetbell/planetbell/planet"
+)
+
+// listSlots is how many lists are read at once: fewer than there are readers, so that a
+// ring, which has to find its devices, never waits for somebody's long list.
+const listSlots = readers / 2
+
+// list reads one page of calls.
+func (s *Store) list(ctx context.Context, run func(*link) error) error {
+	select {
+	case s.lists <- struct{}{}:
+		defer func() { <-s.lists }()
+	case <-ctx.Done():
+		return bell.E(bell.Unavailable, "The database took too long to answer.", ctx.Err())
+	}
+	return s.readers.read(ctx, run)
+}
+
+// addRest adds what is neither of the user nor the environment.
+func (c *conditions) addRest(f call.Filter) {
+	c.addText(`c.project = ?`, f.Project)
+	c.addText(`c.state = ?`, string(f.State))
+	// The second half says that the index of outcomes has it.
+	c.addText(`c.outcome = ? AND c.outcome <> ''`, string(f.Outcome))
+	if !f.Since.IsZero() {
+		c.add(`c.at >= ?`, micros(f.Since))
+	}
+	if !f.Until.IsZero() {
+		c.add(`c.at < ?`, micros(f.Until))
+	}
+}
+
+// History implements call.Store. What it may show, and the calls, are read in one snapshot,
+// so that nobody sees the calls of a user ID that is taken over at this moment.
+func (s *Store) History(ctx context.Context, q call.HistoryQuery) (calls []bell.Call, err error) {
+	err = s.list(ctx, func(l *link) error {
+		return snapshot(l, func() error {
+			registered, err := registeredAt(l, q)
+			if err != nil {
+				return err
+			}
+			if q.Since.Before(registered) {
+				q.Since = registered
+			}
+			query, args := listHistory(q)
+			return l.each(query, func(row scanner) error {
+				var c bell.Call
+				err := row.Scan(callFields(&c)...)
+				calls = append(calls, c)
+				return err
+			}, args...)
+		})
+	})
+	return calls, err
+}
+
+// registeredAt is when the user ID was given to the holder of the session.
+func registeredAt(l *link, q call.HistoryQuery) (registered time.Time, err error) {
+	var revoked time.Time
+	found, err := l.one(`SELECT s.revoked_at, u.registered_at FROM sessions s
+		JOIN users u ON u.environment = s.environment AND u.service_id = s.service_id AND u.user_id = s.user_id
+		WHERE s.id = ? AND s.environment = ? AND s.service_id = ? AND s.user_id = ?`,
+		into([]any{at{&revoked}, at{&registered}}),
+		q.SessionID, string(q.Owner.Environment), q.Owner.User.ServiceID, q.Owner.User.UserID)
+	switch {
+	case err != nil:
+		return time.Time{}, fmt.Errorf("look up whose calls to show: %w", err)
+	case !found:
+		return time.Time{}, bell.E(bell.Unavailable, "The app token has still to be recorded; try again soon.", nil)
+	case !revoked.IsZero():
+		return time.Time{}, bell.E(bell.Unauthorized, "The app token was revoked because its user ID was registered anew.", nil)
+	}
+	return registered, nil
+}
+
+func listHistory(q call.HistoryQuery) (string, []any) {
+	const order = ` ORDER BY c.at DESC, c.session_id DESC LIMIT ?`
+	limit := max(q.Limit, 0)
+	side := func(user, service string) (string, []any) {
+		where := conditions{}
+		where.add(user+` = ?`, q.Owner.User.UserID)
+		where.add(service+` = ?`, q.Owner.User.ServiceID)
+		where.add(`c.environment = ?`, string(q.Owner.Environment))
+		where.addOutcomes(q.Outcomes)
+		if !q.Since.IsZero() {
+			where.add(`c.at >= ?`, micros(q.Since))
+		}
+		if q.Before != (call.Cursor{}) {
+			where.add(`(c.at, c.session_id) < (?, ?)`, micros(q.Before.At), string(q.Before.SessionID))
+		}
+		return where.clause() + order, append(where.args, limit)
+	}
+	out, outArgs := side(`c.caller_user`, `c.caller_service`)
+	in, inArgs := side(`c.callee_user`, `c.callee_service`)
+	switch q.Direction {
+	case call.Outgoing:
+		return `SELECT ` + callColumns + ` FROM calls c ` + out, outArgs
+	case call.Incoming:
+		return `SELECT ` + callColumns + ` FROM calls c ` + in, inArgs
+	}
+	return `SELECT ` + callColumns + ` FROM calls c WHERE c.id IN (SELECT id FROM (SELECT c.id FROM calls c ` + out +
+		`) UNION SELECT id FROM (SELECT c.id FROM calls c ` + in + `))` + order, append(append(outArgs, inArgs...), limit)
+}
+
+func (c *conditions) addOutcomes(outcomes []planet.Outcome) {
+	if len(outcomes) == 0 {
+		return
+	}
+	marks := `?` + strings.Repeat(`, ?`, len(outcomes)-1)
+	args := make([]any, len(outcomes))
+	for i, outcome := range outcomes {
+		args[i] = string(outcome)
+	}
+	c.add(`c.outcome IN (`+marks+`)`, args...)
+}

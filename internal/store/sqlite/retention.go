@@ -1,0 +1,87 @@
+package sqlite
+
+import (
+	"context"
+	"fmt"
+	"time"
+)
+
+// deliveriesPerForget bounds one transaction that removes calls: a call may have rung a
+// hundred devices, each with some attempts.
+const deliveriesPerForget = 400
+
+// ForgetCalls implements retention.Store. Which calls they are is read first, so that the
+// writer has only to remove them. The pages are zeroed (secure_delete) and used again; the
+// file does not shrink.
+func (s *Store) ForgetCalls(ctx context.Context, before time.Time, limit int) (int, error) {
+	ids, err := s.oldCalls(ctx, before, limit)
+	if err != nil || len(ids) == 0 {
+		return 0, err
+	}
+	err = s.writer.submit(ctx, "forget calls", func(l *link) error {
+		for _, id := range ids {
+			if err := forgetCall(l, id); err != nil {
+				return err
+			}
+		}
+		l.erased = true
+		return nil
+	})
+	if err != nil {
+		return 0, err
+	}
+	return len(ids), nil
+}
+
+func (s *Store) oldCalls(ctx context.Context, before time.Time, limit int) (ids []int64, err error) {
+	total := 0
+	err = s.readers.read(ctx, func(l *link) error {
+		return l.each(`SELECT c.id, (SELECT count(*) FROM deliveries d WHERE d.call_id = c.id) FROM calls c
+			WHERE c.at < ? ORDER BY c.at LIMIT ?`, func(row scanner) error {
+			var id int64
+			var deliveries int
+			if err := row.Scan(&id, &deliveries); err != nil {
+				return fmt.Errorf("look for old calls: %w", err)
+			}
+			total += deliveries
+			if total <= deliveriesPerForget || len(ids) == 0 {
+				ids = append(ids, id)
+			}
+			return nil
+		}, micros(before), max(limit, 0))
+	})
+	return ids, err
+}
+
+func forgetCall(l *link, id int64) error {
+	for _, query := range []string{
+		`DELETE FROM attempts WHERE delivery_id IN (SELECT id FROM deliveries WHERE call_id = ?)`,
+		`DELETE FROM receipts WHERE delivery_id IN (SELECT id FROM deliveries WHERE call_id = ?)`,
+		`DELETE FROM deliveries WHERE call_id = ?`,
+		`DELETE FROM calls WHERE id = ?`,
+	} {
+		if _, err := l.exec(query, id); err != nil {
+			return fmt.Errorf("forget a call: %w", err)
+		}
+	}
+	return nil
+}
+
+// ForgetJournal implements retention.Store.
+func (s *Store) ForgetJournal(ctx context.Context, before time.Time, limit int) (int, error) {
+	var removed int64
+	err := s.writer.submit(ctx, "forget callbacks", func(l *link) error {
+		n, err := l.exec(`DELETE FROM journal WHERE id IN
+			(SELECT id FROM journal WHERE received_at < ? ORDER BY received_at LIMIT ?)`, micros(before), max(limit, 0))
+		if err != nil {
+			return fmt.Errorf("forget callbacks: %w", err)
+		}
+		removed = n
+		l.erased = l.erased || n > 0
+		return nil
+	})
+	if err != nil {
+		return 0, err
+	}
+	return int(removed), nil
+}

@@ -44,6 +44,7 @@ type Call struct {
 	Room       planet.RoomRef    // of an invitation
 	CallerName string            // shown by devices; empty: they show the caller's user ID
 	AppFields  map[string]string // further keys for the devices, "app_..."; from the customer's policy hook
+	Suppressed Suppression       // why nothing rang, and nothing is to be told of it later; empty: it rang
 
 	// Events are recorded with the call, in the same transaction, if the record changes: with
 	// BeginCall when the call is new, with EndCall when it had not ended.

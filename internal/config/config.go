@@ -219,6 +219,12 @@ type Project struct {
 	// IssuedAtSkew is subtracted from the issue time of PlanetKit access tokens, for
 	// servers whose clock runs ahead. 0 to 30 seconds.
 	IssuedAtSkew time.Duration `koanf:"issued_at_skew" default:"0s" min:"0s" max:"30s"`
+	// CallRules lets users keep a block list and do-not-disturb, which calls are held to.
+	CallRules bool `koanf:"call_rules" default:"true"`
+	// CallerNames shows devices the name with which the caller registered.
+	CallerNames bool `koanf:"caller_names" default:"true"`
+	// PolicyHook is the customer's own endpoint, asked before a call rings.
+	PolicyHook PolicyHook `koanf:"policy_hook"`
 
 	// APNs are Apple's credentials, one per app and key. Empty: no push to iOS.
 	APNs []APNs `koanf:"apns"`

@@ -36,6 +36,9 @@ func (s *Store) BeginCall(ctx context.Context, c bell.Call, deliveries []bell.De
 			if err == nil {
 				found, err = knownCall(l, &c, params)
 			}
+			if err == nil && found == call.AlreadyEnded {
+				err = markSuppressed(l, &c)
+			}
 			return err
 		}
 		id, err := result.LastInsertId()
@@ -43,6 +46,9 @@ func (s *Store) BeginCall(ctx context.Context, c bell.Call, deliveries []bell.De
 			return err
 		}
 		found = call.Began
+		if err := markSuppressed(l, &c); err != nil {
+			return err
+		}
 		if err := batches.insert(l, id); err != nil {
 			return err
 		}

@@ -129,6 +129,7 @@ type world struct {
 	calls    calls
 	mailbox  mailbox
 	receipts receipts
+	rules    *rules
 	registry *prometheus.Registry
 
 	once    sync.Once
@@ -181,6 +182,7 @@ func newWorld(t testing.TB) *world {
 		polling:  func(context.Context, bell.Identity) (string, error) { return "device-1", nil },
 		deviceOf: func(context.Context, bell.Identity) (string, error) { return "device-1", nil },
 	}
+	w.rules = &rules{}
 	w.receipts = receipts{receive: func(context.Context, bell.Receipt) error { return nil }}
 	w.calls = calls{
 		ring: func(context.Context, *bell.Project, planet.NotifyCallback) (call.RingResult, error) {
@@ -222,7 +224,7 @@ func (w *world) start() http.Handler {
 		log := slog.New(slog.NewJSONHandler(out, &slog.HandlerOptions{Level: slog.LevelDebug}))
 		w.handler = httpapi.New(w.config, httpapi.Services{
 			Projects: projects, Accounts: w.accounts, Devices: w.devices, Calls: w.calls, Mailbox: w.mailbox,
-			Receipts: w.receipts,
+			Receipts: w.receipts, Rules: w.rules,
 		}, log, w.registry)
 	})
 	return w.handler

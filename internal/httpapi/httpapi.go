@@ -22,6 +22,7 @@ import (
 	"github.com/planetbell/planetbell/internal/bell"
 	"github.com/planetbell/planetbell/internal/call"
 	"github.com/planetbell/planetbell/internal/device"
+	"github.com/planetbell/planetbell/internal/policy"
 	"github.com/planetbell/planetbell/planet"
 )
 
@@ -76,6 +77,16 @@ type Receipts interface {
 	Receive(ctx context.Context, r bell.Receipt) error
 }
 
+// Rules keeps what users do not want to hear. Its methods return bell.Forbidden when the
+// identity's project has no such rules.
+type Rules interface {
+	// Block returns bell.Invalid when the list is full, or the user cannot be one.
+	Block(ctx context.Context, id bell.Identity, user planet.UserRef) error
+	Unblock(ctx context.Context, id bell.Identity, user planet.UserRef) error
+	Mine(ctx context.Context, id bell.Identity) (policy.Rules, error)
+	SetDoNotDisturb(ctx context.Context, id bell.Identity, d policy.DoNotDisturb) error
+}
+
 // Services are the capabilities behind the routes. All are needed.
 type Services struct {
 	Projects Projects
@@ -84,6 +95,7 @@ type Services struct {
 	Calls    Calls
 	Mailbox  Mailbox
 	Receipts Receipts
+	Rules    Rules
 }
 
 // Defaults and bounds of Config.
@@ -128,6 +140,9 @@ type Config struct {
 	// (disconnect reason 1512), and LINE's Windows client forgets its user when it is
 	// refused here, so it is far above what people dial.
 	AccessTokensPerMinute int
+	// RulesPerMinute is how often one user may read or change block list and do-not-disturb;
+	// DefaultPerMinute if 0, no limit if negative.
+	RulesPerMinute int
 	// Now is the clock of timestamps and limits; time.Now if nil.
 	Now func() time.Time
 }
@@ -149,6 +164,9 @@ func (c Config) withDefaults() Config {
 	if c.AccessTokensPerMinute == 0 {
 		c.AccessTokensPerMinute = DefaultPerMinute
 	}
+	if c.RulesPerMinute == 0 {
+		c.RulesPerMinute = DefaultPerMinute
+	}
 	if c.Now == nil {
 		c.Now = time.Now
 	}
@@ -165,6 +183,7 @@ type api struct {
 	signUps  *limiter[netip.Addr] // by household
 	misses   *limiter[netip.Addr] // by household
 	tokens   *limiter[bell.Owner]
+	rules    *limiter[bell.Owner]
 }
 
 // New makes the handler of the public listener. Its metrics are registered with
@@ -181,6 +200,7 @@ func New(config Config, services Services, log *slog.Logger, registerer promethe
 		signUps:  newLimiter[netip.Addr](config.SignUpsPerMinute),
 		misses:   newLimiter[netip.Addr](config.MissesPerMinute),
 		tokens:   newLimiter[bell.Owner](config.AccessTokensPerMinute),
+		rules:    newLimiter[bell.Owner](config.RulesPerMinute),
 	}
 	for _, origin := range config.WebOrigins {
 		a.origins[normalOrigin(origin)] = true

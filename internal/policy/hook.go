@@ -201,26 +201,26 @@ func (h *hook) join(key hookKey, c *bell.Call) (f *flight, result string) {
 	if err != nil {
 		return nil, askedBreaker
 	}
-	f = &flight{done: make(chan struct{})}
+	mine := &flight{done: make(chan struct{})}
 	h.under++
 	if !probe {
-		h.flights[key] = f
+		h.flights[key] = mine
 	}
 	h.work.Go(func() {
-		health := h.fly(key, f, c.SessionID)
+		health := h.fly(key, mine, c.SessionID)
 		h.mu.Lock()
 		h.under--
-		if h.flights[key] == f {
+		if h.flights[key] == mine {
 			delete(h.flights, key)
 		}
 		h.mu.Unlock()
 		report(health)
-		close(f.done)
+		close(mine.done)
 	})
 	if probe {
 		return nil, askedProbe
 	}
-	return f, ""
+	return mine, ""
 }
 
 // fly asks, and remembers the answer if it may. It returns what that says of the hook's health.

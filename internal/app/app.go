@@ -27,6 +27,7 @@ import (
 	"github.com/planetbell/planetbell/internal/config"
 	"github.com/planetbell/planetbell/internal/delivery"
 	"github.com/planetbell/planetbell/internal/device"
+	"github.com/planetbell/planetbell/internal/policy"
 	"github.com/planetbell/planetbell/internal/push/mailbox"
 	"github.com/planetbell/planetbell/internal/store/sqlite"
 	"github.com/planetbell/planetbell/planet"
@@ -51,6 +52,7 @@ type App struct {
 	accounts *account.Service
 	devices  *device.Service
 	calls    *call.Service
+	policy   *policy.Service
 
 	publicListener, adminListener net.Listener
 	public, admin                 *http.Server
@@ -134,10 +136,13 @@ func (a *App) buildServices(context.Context) error {
 		return err
 	}
 	a.projects = projects
+	if err := a.buildPolicy(); err != nil {
+		return err
+	}
 	ring := new(bells) // engine and calls need each other
 	a.cleanups.push("record what waits in memory", func(ctx context.Context) error { a.calls.Stop(ctx); return nil })
 	a.calls = call.New(call.Config{
-		Store: a.store, Bells: ring, Projects: projects,
+		Store: a.store, Bells: ring, Projects: projects, Policy: a.callPolicy(),
 		RingTime: a.cfg.Calls.RingTime, Safety: a.cfg.Calls.Safety, LostAfter: a.cfg.Calls.LostAfter,
 		Log: a.log.With("component", "call"), Metrics: call.NewMetrics(a.registry),
 	})

@@ -69,7 +69,7 @@ func (a *App) publicHandler() http.Handler {
 		AccessTokensPerMinute: a.cfg.Limits.AccessTokensPerMinute,
 	}, httpapi.Services{
 		Projects: a.projects, Accounts: a.accounts, Devices: a.devices, Calls: a.calls, History: a.calls, Mailbox: a.mailbox,
-		Receipts: receipts{a.engine, a.mailbox},
+		Receipts: receipts{a.engine, a.mailbox}, Rules: a.policy,
 	}, a.log, a.registry)
 }
 

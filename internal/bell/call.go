@@ -48,6 +48,7 @@ type Call struct {
 	Room       planet.RoomRef    // of an invitation
 	CallerName string            // shown by devices; empty: they show the caller's user ID
 	AppFields  map[string]string // further keys for the devices, "app_..."; from the customer's policy hook
+	Suppressed Suppression       // why nothing rang, and nothing is to be told of it later; empty: it rang
 
 	// MissedAt marks, with EndCall, a call of which the callee is to be told that it was missed.
 	// It is the time of the Call Event, and is gone when that is done; zero: nothing is to be told.

@@ -361,7 +361,11 @@ func sizeOf(it *item) int64 {
 }
 
 func callSize(c *bell.Call) int {
-	return len(c.CCParam) + len(c.AppServerData) + len(c.STID) + len(c.Caller.UserID) + len(c.Callee.UserID)
+	n := len(c.CallerName)
+	for key, value := range c.AppFields {
+		n += len(key) + len(value) + 32
+	}
+	return n + len(c.CCParam) + len(c.AppServerData) + len(c.STID) + len(c.Caller.UserID) + len(c.Callee.UserID)
 }
 
 func paramSize(params []planet.RawParam) int {

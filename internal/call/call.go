@@ -58,6 +58,7 @@ type Config struct {
 	Store    Store
 	Bells    Bells
 	Projects Projects
+	Policy   Policy           // asked before a call rings; nil: every call rings
 	RingTime time.Duration    // DefaultRingTime if 0
 	Safety   time.Duration    // how long before the ring's end the last attempt may start; DefaultSafety if 0
 	Now      func() time.Time // time.Now if nil
@@ -78,6 +79,7 @@ type Service struct {
 	store    Store
 	bells    Bells
 	projects Projects
+	policy   Policy
 	window   time.Duration
 	now      func() time.Time
 	log      *slog.Logger
@@ -91,7 +93,7 @@ type Service struct {
 	memory  *memory
 	lately  *lately
 	flights flights
-	reads   sync.WaitGroup // of devices; one that hangs is not waited for by its Notify
+	reads   sync.WaitGroup // of devices and of policy; one that hangs is not waited for by its Notify
 }
 
 // New makes a Service.
@@ -121,7 +123,7 @@ func New(c Config) *Service {
 		c.BacklogBytes = DefaultBacklogBytes
 	}
 	return &Service{
-		store: c.Store, bells: c.Bells, projects: c.Projects, window: c.RingTime - c.Safety, now: c.Now,
+		store: c.Store, bells: c.Bells, projects: c.Projects, policy: c.Policy, window: c.RingTime - c.Safety, now: c.Now,
 		lostAfter: c.LostAfter, lostEvents: c.LostEvents, missed: make(chan struct{}, 1),
 		log: c.Log, metrics: c.Metrics, backlog: newBacklog(&c), memory: newMemory(), lately: newLately(),
 		flights: flights{under: map[callKey]chan struct{}{}},

@@ -7,9 +7,11 @@ import (
 	"github.com/planetbell/planetbell/internal/bell"
 )
 
-// Metrics are the figures of what is done without the store, and of what is done after the
-// ring. Labels are bounded.
+// Metrics are the figures of what is done without the store, of calls that rang nothing, and
+// of what is done after the ring. Labels are bounded.
 type Metrics struct {
+	suppressed *prometheus.CounterVec // why: one of bell.Suppressions
+
 	items, bytes                    prometheus.Gauge
 	fromMemory, refused, unrecorded prometheus.Counter
 	lost                            prometheus.Counter
@@ -20,6 +22,10 @@ type Metrics struct {
 func NewMetrics(registerer prometheus.Registerer) *Metrics {
 	auto := promauto.With(registerer)
 	return &Metrics{
+		suppressed: auto.NewCounterVec(prometheus.CounterOpts{
+			Name: "planetbell_calls_suppressed_total",
+			Help: "Calls that were taken and rang nothing, because the callee blocks the caller or wants no calls, or the policy hook said no.",
+		}, []string{"why"}),
 		items: auto.NewGauge(prometheus.GaugeOpts{
 			Name: "planetbell_backlog_items",
 			Help: "Callbacks and outcomes in memory that the database has still to take. Above 0, it is in trouble.",

@@ -18,7 +18,10 @@ const (
 	readBudget = 500 * time.Millisecond
 )
 
-var errTooSlow = errors.New("the database took longer than a call can wait")
+var (
+	errTooSlow    = errors.New("the database took longer than a call can wait")
+	errPolicySlow = errors.New("the policy took longer than a call can wait")
+)
 
 // RingResult is what became of a Notify.
 type RingResult struct {
@@ -26,6 +29,9 @@ type RingResult struct {
 	Skipped    int  // that could ring, but are more than MaxDevices
 	Repeated   bool // the call was known already, or is over
 	FromMemory bool // the store is in trouble: the call is recorded later
+	// Suppressed says why none of the devices that could ring does. It is empty when there
+	// are none: then the caller gets the same answer as always, and learns nothing of rules.
+	Suppressed bell.Suppression
 }
 
 // Ring takes a Notify: it records the call with one delivery for each device of the
@@ -52,7 +58,11 @@ func (s *Service) Ring(ctx context.Context, project *bell.Project, n planet.Noti
 	case late:
 		return s.late(&c, n.Raw)
 	}
+	decided := s.ask(ctx, project, &c)
 	devices, skipped, err := s.devices(ctx, &c)
+	if c.Suppressed = decided(&c); c.Suppressed != bell.RingsAll {
+		return s.suppress(ctx, &c, err != nil || len(devices) > 0, n.Raw)
+	}
 	if err != nil {
 		if result, known, err := s.known(&c, n.Raw); known {
 			return result, err

@@ -236,6 +236,14 @@ type Project struct {
 	// IssuedAtSkew is subtracted from the issue time of PlanetKit access tokens, for
 	// servers whose clock runs ahead. 0 to 30 seconds.
 	IssuedAtSkew time.Duration `koanf:"issued_at_skew" default:"0s" min:"0s" max:"30s"`
+	// CallRules lets users keep a block list and do-not-disturb, which calls are held to. It
+	// costs each call one more look into the database (docs/policy.md).
+	CallRules bool `koanf:"call_rules" default:"false"`
+	// CallerNames shows devices the name with which the caller registered. It costs a call a
+	// look into the database, unless the caller called within the last minute.
+	CallerNames bool `koanf:"caller_names" default:"false"`
+	// PolicyHook is the customer's own endpoint, asked before a call rings.
+	PolicyHook PolicyHook `koanf:"policy_hook"`
 
 	// MissedCalls is what the callee is told of a call that nobody answered.
 	MissedCalls MissedCalls `koanf:"missed_calls"`

@@ -138,6 +138,7 @@ type world struct {
 	history  history
 	mailbox  mailbox
 	receipts receipts
+	rules    *rules
 	registry *prometheus.Registry
 
 	once    sync.Once
@@ -190,6 +191,7 @@ func newWorld(t testing.TB) *world {
 		polling:  func(context.Context, bell.Identity) (string, error) { return "device-1", nil },
 		deviceOf: func(context.Context, bell.Identity) (string, error) { return "device-1", nil },
 	}
+	w.rules = &rules{}
 	w.receipts = receipts{receive: func(context.Context, bell.Receipt) error { return nil }}
 	w.calls = calls{
 		ring: func(context.Context, *bell.Project, planet.NotifyCallback) (call.RingResult, error) {
@@ -234,7 +236,7 @@ func (w *world) start() http.Handler {
 		log := slog.New(slog.NewJSONHandler(out, &slog.HandlerOptions{Level: slog.LevelDebug}))
 		w.handler = httpapi.New(w.config, httpapi.Services{
 			Projects: projects, Accounts: w.accounts, Devices: w.devices, Calls: w.calls, History: w.history, Mailbox: w.mailbox,
-			Receipts: w.receipts,
+			Receipts: w.receipts, Rules: w.rules,
 		}, log, w.registry)
 	})
 	return w.handler

@@ -26,6 +26,8 @@ const (
 	resultForeign   = "foreign_service"
 	resultSource    = "source_refused"
 	resultFailed    = "failed"
+
+	resultSuppressed = "suppressed" // a rule, or the customer's policy, keeps the call from ringing
 )
 
 // taker takes one callback of a project. Its error becomes the answer.
@@ -134,6 +136,9 @@ func (a *api) notify(ctx context.Context, r *http.Request, project *bell.Project
 	switch {
 	case rung.Repeated:
 		return resultRepeated, nil
+	case rung.Suppressed != bell.RingsAll:
+		e.add(slog.String("why", string(rung.Suppressed)))
+		return resultSuppressed, nil
 	case rung.Devices > 0 && rung.FromMemory:
 		return resultMemory, nil
 	case rung.Devices > 0:

@@ -134,8 +134,9 @@ func TestContractAndRoutesAgree(t *testing.T) {
 	slices.Sort(paths)
 	want := []string{
 		"/cb/{secret}/agent-call-status", "/cb/{secret}/call-event", "/cb/{secret}/group-call-event", "/cb/{secret}/notify",
-		"/cb/{secret}/recording", "/openapi.yaml", "/v2/access_token/issue", "/v2/calls", "/v2/notification/ack", "/v2/notification/lp", "/v2/register_device",
-		"/v2/register_user", "/v2/update_notification_token",
+		"/cb/{secret}/recording", "/openapi.yaml", "/v2/access_token/issue", "/v2/block_user", "/v2/blocked_users", "/v2/calls",
+		"/v2/do_not_disturb", "/v2/notification/ack", "/v2/notification/lp", "/v2/register_device", "/v2/register_user",
+		"/v2/unblock_user", "/v2/update_notification_token",
 	}
 	if !slices.Equal(paths, want) {
 		t.Errorf("paths %v, want %v", paths, want)
@@ -156,6 +157,7 @@ func (w *world) everything(err error) {
 		return device.Notice{}, err
 	}
 	w.receipts.receive = func(context.Context, bell.Receipt) error { return err }
+	w.rules.err = err
 	w.calls.ring = func(context.Context, *bell.Project, planet.NotifyCallback) (call.RingResult, error) {
 		return call.RingResult{}, err
 	}
@@ -180,6 +182,11 @@ func good() []request {
 		{"issue", "GET", "/v2/access_token/issue", "", as(appToken)},
 		{"ack", "POST", "/v2/notification/ack", `{"sid":"` + sid + `","channel":"fcm"}`, as(appToken)},
 		{"calls", "GET", "/v2/calls?limit=5&direction=in&outcome=missed&since=1&lang=ja", "", as(appToken)},
+		{"block_user", "POST", "/v2/block_user", `{"userId":"eve"}`, as(appToken)},
+		{"unblock_user", "POST", "/v2/unblock_user", `{"userId":"eve","serviceId":"other"}`, as(appToken)},
+		{"blocked_users", "GET", "/v2/blocked_users", "", as(appToken)},
+		{"do_not_disturb", "GET", "/v2/do_not_disturb", "", as(appToken)},
+		{"set do_not_disturb", "POST", "/v2/do_not_disturb", `{"on":true,"until":4000000000000}`, as(appToken)},
 		{"notify", "GET", cb("notify") + notifyQuery(), "", nil},
 		{"call-event", "GET", cb("call-event") + "?sid=" + sid + "&type=A&duration=0", "", nil},
 		{"group-call-event", "GET", cb("group-call-event") + "?sid=59db2167e13911ea83a8213945545d1c&svc_id=" + service + "&id=room&sc=S", "", nil},
@@ -243,6 +250,7 @@ func (w *world) panicWith(value any) {
 	w.calls.journal = func(context.Context, *bell.Project, call.JournalItem) error { panic(value) }
 	w.mailbox.wait = func(context.Context, bell.Poll) (*bell.Letter, error) { panic(value) }
 	w.history.history = func(context.Context, call.HistoryQuery) (call.HistoryPage, error) { panic(value) }
+	w.rules.panics = value
 }
 
 // TestRefusals goes through what clients do wrong.
@@ -316,6 +324,18 @@ func TestRefusals(t *testing.T) {
 		{"calls after a time before time", "GET", "/v2/calls?cursor=MC5hYg", "", as(appToken), 400, "cursor: must be"},
 		{"calls after no call", "GET", "/v2/calls?cursor=MS4", "", as(appToken), 400, "cursor: must be"},
 		{"calls after a strange call", "GET", "/v2/calls?cursor=MS5hL2I", "", as(appToken), 400, "cursor: must be"},
+		{"block without a token", "POST", "/v2/block_user", `{"userId":"eve"}`, nil, 401, "Authorization"},
+		{"broken block", "POST", "/v2/block_user", `[]`, as(appToken), 400, "JSON"},
+		{"block of nobody", "POST", "/v2/block_user", `{"serviceId":"x"}`, as(appToken), 400, "userId: is missing"},
+		{"block of a number", "POST", "/v2/unblock_user", `{"userId":1}`, as(appToken), 400, "userId: must be a string"},
+		{"block in a strange service", "POST", "/v2/block_user", `{"userId":"eve","serviceId":[]}`, as(appToken), 400, "serviceId: must be a string"},
+		{"silence without a word", "POST", "/v2/do_not_disturb", `{}`, as(appToken), 400, "on: must be true or false"},
+		{"silence null", "POST", "/v2/do_not_disturb", `{"on":null}`, as(appToken), 400, "on: must be true or false"},
+		{"silence perhaps", "POST", "/v2/do_not_disturb", `{"on":"yes"}`, as(appToken), 400, "on: must be true or false"},
+		{"silence until noon", "POST", "/v2/do_not_disturb", `{"on":true,"until":"noon"}`, as(appToken), 400, "until: must be a time"},
+		{"silence at odd hours", "POST", "/v2/do_not_disturb", `{"on":true,"quietHours":"night"}`, as(appToken), 400, "quietHours: must be an object"},
+		{"silence at no hours", "POST", "/v2/do_not_disturb", `{"on":true,"quietHours":{}}`, as(appToken), 400, "two different times of day"},
+		{"silence nowhere", "POST", "/v2/do_not_disturb", `{"on":true,"quietHours":{"from":"22:00","to":"07:00","timeZone":"Mars/Dune"}}`, as(appToken), 400, "IANA"},
 		{"HEAD on a poll", "HEAD", "/v2/notification/lp", "", as(appToken), 405, "GET"},
 	}
 	for _, test := range tests {

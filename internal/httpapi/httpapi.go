@@ -22,6 +22,7 @@ import (
 	"github.com/planetbell/planetbell/internal/bell"
 	"github.com/planetbell/planetbell/internal/call"
 	"github.com/planetbell/planetbell/internal/device"
+	"github.com/planetbell/planetbell/internal/policy"
 	"github.com/planetbell/planetbell/planet"
 )
 
@@ -82,6 +83,16 @@ type Receipts interface {
 	Receive(ctx context.Context, r bell.Receipt) error
 }
 
+// Rules keeps what users do not want to hear. Its methods return bell.Forbidden when the
+// identity's project has no such rules.
+type Rules interface {
+	// Block returns bell.Invalid when the list is full, or the user cannot be one.
+	Block(ctx context.Context, id bell.Identity, user planet.UserRef) error
+	Unblock(ctx context.Context, id bell.Identity, user planet.UserRef) error
+	Mine(ctx context.Context, id bell.Identity) (policy.Rules, error)
+	SetDoNotDisturb(ctx context.Context, id bell.Identity, d policy.DoNotDisturb) error
+}
+
 // Services are the capabilities behind the routes. All are needed.
 type Services struct {
 	Projects Projects
@@ -91,6 +102,7 @@ type Services struct {
 	History  History
 	Mailbox  Mailbox
 	Receipts Receipts
+	Rules    Rules
 }
 
 // Defaults and bounds of Config.
@@ -138,6 +150,9 @@ type Config struct {
 	// HistoriesPerMinute is how many pages of calls one user may ask for; DefaultPerMinute
 	// if 0, no limit if negative.
 	HistoriesPerMinute int
+	// RulesPerMinute is how often one user may read or change block list and do-not-disturb;
+	// DefaultPerMinute if 0, no limit if negative.
+	RulesPerMinute int
 	// Now is the clock of timestamps and limits; time.Now if nil.
 	Now func() time.Time
 }
@@ -162,6 +177,9 @@ func (c Config) withDefaults() Config {
 	if c.HistoriesPerMinute == 0 {
 		c.HistoriesPerMinute = DefaultPerMinute
 	}
+	if c.RulesPerMinute == 0 {
+		c.RulesPerMinute = DefaultPerMinute
+	}
 	if c.Now == nil {
 		c.Now = time.Now
 	}
@@ -178,6 +196,7 @@ type api struct {
 	signUps  *limiter[netip.Addr] // by household
 	misses   *limiter[netip.Addr] // by household
 	tokens   *limiter[bell.Owner]
+	rules    *limiter[bell.Owner]
 
 	histories *limiter[bell.Owner]
 }
@@ -196,6 +215,7 @@ func New(config Config, services Services, log *slog.Logger, registerer promethe
 		signUps:  newLimiter[netip.Addr](config.SignUpsPerMinute),
 		misses:   newLimiter[netip.Addr](config.MissesPerMinute),
 		tokens:   newLimiter[bell.Owner](config.AccessTokensPerMinute),
+		rules:    newLimiter[bell.Owner](config.RulesPerMinute),
 
 		histories: newLimiter[bell.Owner](config.HistoriesPerMinute),
 	}

@@ -39,6 +39,11 @@ func (a *api) routes() []route {
 		{path: "/v2/notification/ack", web: true, post: a.authenticated(a.acknowledge)},
 		{path: "/v2/calls", web: true, get: a.authenticated(a.listCalls)},
 
+		{path: "/v2/block_user", web: true, post: a.authenticated(a.blockUser)},
+		{path: "/v2/unblock_user", web: true, post: a.authenticated(a.unblockUser)},
+		{path: "/v2/blocked_users", web: true, get: a.authenticated(a.listBlocked)},
+		{path: "/v2/do_not_disturb", web: true, get: a.authenticated(a.doNotDisturb), post: a.authenticated(a.setDoNotDisturb)},
+
 		{path: "/openapi.yaml", get: a.openAPI},
 		{path: "/", all: a.unknownPath},
 	}

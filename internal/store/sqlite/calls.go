@@ -42,6 +42,9 @@ func (s *Store) BeginCall(ctx context.Context, c bell.Call, deliveries []bell.De
 			if err == nil {
 				found, err = knownCall(l, &c, params)
 			}
+			if err == nil && found == call.AlreadyEnded {
+				err = markSuppressed(l, &c)
+			}
 			return err
 		}
 		id, err := result.LastInsertId()
@@ -49,6 +52,9 @@ func (s *Store) BeginCall(ctx context.Context, c bell.Call, deliveries []bell.De
 			return err
 		}
 		found = call.Began
+		if err := markSuppressed(l, &c); err != nil {
+			return err
+		}
 		if err := batches.insert(l, id); err != nil {
 			return err
 		}

@@ -23,6 +23,7 @@ import (
 	"github.com/planetbell/planetbell/internal/call"
 	"github.com/planetbell/planetbell/internal/delivery"
 	"github.com/planetbell/planetbell/internal/device"
+	"github.com/planetbell/planetbell/internal/policy"
 	"github.com/planetbell/planetbell/internal/retention"
 )
 
@@ -32,6 +33,7 @@ var (
 	_ device.Store    = (*Store)(nil)
 	_ call.Store      = (*Store)(nil)
 	_ delivery.Store  = (*Store)(nil)
+	_ policy.Store    = (*Store)(nil)
 	_ retention.Store = (*Store)(nil)
 )
 

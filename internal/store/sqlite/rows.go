@@ -167,7 +167,7 @@ func deviceFields(d *bell.Device) []any {
 
 // callColumns leave out cc_param: only who rings a device may read it.
 const callColumns = "c.environment, c.session_id, c.project, c.label, c.caller_service, c.caller_user, " +
-	"c.callee_service, c.callee_user, c.type, c.app_server_data, c.stid, c.state, c.outcome, " +
+	"c.callee_service, c.callee_user, c.type, c.app_server_data, c.stid, c.suppressed, c.state, c.outcome, " +
 	"c.notified_at, c.deadline, c.started_at, c.ended_at, c.duration_us, " +
 	"c.rel_terminate, c.rel_disconnect, c.rel_call_end, c.rel_releaser_type, c.rel_releaser, c.rel_code, " +
 	"c.rel_code_name, c.rel_user_code, c.purpose, c.about, c.about_at, c.room_service, c.room_id, c.caller_name, c.app_fields, c.missed_at"
@@ -176,7 +176,7 @@ func callFields(c *bell.Call) []any {
 	r := &c.Release
 	return []any{
 		&c.Environment, &c.SessionID, &c.Project, &c.Label, &c.Caller.ServiceID, &c.Caller.UserID,
-		&c.Callee.ServiceID, &c.Callee.UserID, &c.Type, &c.AppServerData, &c.STID, &c.State, &c.Outcome,
+		&c.Callee.ServiceID, &c.Callee.UserID, &c.Type, &c.AppServerData, &c.STID, &c.Suppressed, &c.State, &c.Outcome,
 		at{&c.NotifiedAt},
 		at{&c.Deadline},
 		at{&c.StartedAt},

@@ -11,6 +11,7 @@ import (
 	"github.com/planetbell/planetbell/internal/call"
 	"github.com/planetbell/planetbell/internal/delivery"
 	"github.com/planetbell/planetbell/internal/device"
+	"github.com/planetbell/planetbell/internal/policy"
 	"github.com/planetbell/planetbell/internal/store/storetest"
 	"github.com/planetbell/planetbell/planet"
 )
@@ -61,11 +62,14 @@ func TestPlans(t *testing.T) {
 	owner := c.CalleeOwner()
 	full := device.Filter{Environment: "e", ServiceID: "s", UserID: "u", Channel: "c"}
 	rule := account.SessionRule{Now: c.NotifiedAt, Exclusive: true}
+	quiet, _, _ := benchCall(3)
+	quiet.Suppressed = bell.SuppressBlocked
+	_, silent := s.BeginCall(ctx, quiet, nil, nil)
 	_, begun := s.BeginCall(ctx, c, deliveries, raw)
 	_, again := s.BeginCall(ctx, c, deliveries, raw)
 	_, claimed := s.ClaimDeliveries(ctx, claimAll(c.NotifiedAt))
 	_, swept := s.ClaimDeliveries(ctx, delivery.Claim{Now: c.NotifiedAt, Limit: 1})
-	if err := errors.Join(begun, again, claimed, swept,
+	if err := errors.Join(silent, begun, again, claimed, swept,
 		s.OpenSession(ctx, bell.User{Owner: owner}, bell.Session{ID: "1", Owner: owner}, rule),
 		s.RestoreSession(ctx, bell.User{Owner: owner}, bell.Session{ID: "2", Owner: owner}),
 		s.AddDevice(ctx, bell.Device{ID: deliveries[0].DeviceID, PushToken: "t"}),
@@ -75,6 +79,9 @@ func TestPlans(t *testing.T) {
 		s.EndCall(ctx, c, bell.JournalEntry{}), s.EndCall(ctx, other, bell.JournalEntry{}),
 		s.RecordAttempt(ctx, deliveries[0], bell.Attempt{}),
 		s.RemoveDevice(ctx, deliveries[0].DeviceID),
+		s.Block(ctx, owner, policy.Blocked{User: c.Caller}, 10), s.Unblock(ctx, owner, c.Caller),
+		s.SetDoNotDisturb(ctx, owner, policy.DoNotDisturb{On: true}), s.SetDoNotDisturb(ctx, owner, policy.DoNotDisturb{}),
+		s.ReplaceRules(ctx, owner, policy.Rules{Blocked: []policy.Blocked{{User: c.Caller}}}, c.NotifiedAt),
 	); err != nil {
 		t.Fatal(err)
 	}
@@ -115,6 +122,10 @@ func TestPlans(t *testing.T) {
 		},
 		func() error { return failed(s.ForgetJournal(ctx, c.NotifiedAt, 1)) },
 		func() error { return failed(s.ForgetCalls(ctx, c.Deadline, 1)) },
+		func() error { return failed(s.RulesOf(ctx, owner)) },
+		func() error {
+			return failed(s.Look(ctx, policy.Question{Callee: owner, Caller: c.Caller, Rules: true, Name: true}))
+		},
 	} {
 		if err := run(); err != nil {
 			t.Fatal(err)
@@ -130,7 +141,7 @@ func TestPlans(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if explained < 28 {
+	if explained < 38 {
 		t.Errorf("%d statements have a plan; the test looks at too little", explained)
 	}
 }

@@ -1,6 +1,7 @@
 // Package storetest is the suite that every database must pass: it goes through the
-// contracts account.Store, device.Store, call.Store, delivery.Store and retention.Store,
-// sentence by sentence. A store's own tests call [Run] and add only what is peculiar to it.
+// contracts account.Store, device.Store, call.Store, delivery.Store, policy.Store and
+// retention.Store, sentence by sentence. A store's own tests call [Run] and add only what is
+// peculiar to it.
 package storetest
 
 import (
@@ -19,6 +20,7 @@ import (
 	"github.com/planetbell/planetbell/internal/call"
 	"github.com/planetbell/planetbell/internal/delivery"
 	"github.com/planetbell/planetbell/internal/device"
+	"github.com/planetbell/planetbell/internal/policy"
 	"github.com/planetbell/planetbell/internal/retention"
 	"github.com/planetbell/planetbell/internal/testlog"
 	"github.com/planetbell/planetbell/planet"
@@ -30,6 +32,7 @@ type Store interface {
 	device.Store
 	call.Store
 	delivery.Store
+	policy.Store
 	retention.Store
 }
 
@@ -54,6 +57,7 @@ func Run(t *testing.T, open func(t *testing.T) Store) {
 		{"Receipts", receiptTests},
 		{"Claims", claimTests},
 		{"Retention", retentionTests},
+		{"Rules", ruleTests},
 		{"Properties", propertyTests},
 	} {
 		t.Run(group.name, func(t *testing.T) {

@@ -1,0 +1,138 @@
+package policy
+
+import (
+	"encoding/json"
+	"errors"
+	"net/http"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+
+	"github.com/planetbell/planetbell/internal/bell"
+)
+
+// Bounds of what a hook may answer.
+const (
+	maxAnswer     = 16 << 10 // bytes
+	maxAppFields  = 16
+	maxFieldValue = 256 // bytes; more would push LINE's own keys out of a push's 4 KB
+)
+
+// The keys that hooks may set: not those of LINE's clients or of our own, which a test
+// compares with planet.Notification.
+var (
+	fieldKey = regexp.MustCompile(`^app_[a-z0-9_]{1,60}$`)
+	taken    = []string{
+		"app_caller_sid", "app_caller_uid", "app_callee_sid", "app_callee_uid", "app_call_type", "app_stid",
+		"app_app_svr_data", "app_alert", "app_session_id", "app_caller_name", "app_sent_at", "app_expires_at",
+	}
+	// takenPrefix is kept for keys that planetbell may need some day.
+	takenPrefix = "app_bell_"
+)
+
+var errAnswer = errors.New("the answer is not a JSON object of the agreed form, or too long")
+
+// said is a hook's answer on the wire. Whatever is not needed to know whether the call rings
+// is taken if it can be, and else left out.
+type said struct {
+	Ring       *bool                      `json:"ring"`
+	Reason     json.RawMessage            `json:"reason"`
+	CallerName json.RawMessage            `json:"caller_name"`
+	AppFields  map[string]json.RawMessage `json:"app_fields"`
+}
+
+// parseAnswer reads a hook's answer. An empty one lets the call ring. dropped is how many
+// fields were left out.
+func parseAnswer(body []byte) (d bell.Decision, dropped int, err error) {
+	if len(body) > maxAnswer {
+		return bell.Decision{}, 0, errAnswer
+	}
+	if strings.TrimSpace(string(body)) == "" {
+		return bell.Decision{}, 0, nil
+	}
+	var a *said
+	if err := json.Unmarshal(body, &a); err != nil || a == nil {
+		return bell.Decision{}, 0, errAnswer // the decoder's own error quotes the body
+	}
+	if a.Ring != nil && !*a.Ring {
+		return bell.Decision{Suppress: suppression(text(a.Reason))}, 0, nil
+	}
+	d.CallerName = cleanName(text(a.CallerName))
+	keys := make([]string, 0, len(a.AppFields))
+	for key := range a.AppFields {
+		keys = append(keys, key)
+	}
+	slices.Sort(keys) // so that of too many it is always the same that stay
+	for _, key := range keys {
+		value := text(a.AppFields[key])
+		if value == "" || len(value) > maxFieldValue || !freeKey(key) || len(d.AppFields) == maxAppFields {
+			dropped++
+			continue
+		}
+		if d.AppFields == nil {
+			d.AppFields = map[string]string{}
+		}
+		d.AppFields[key] = value
+	}
+	return d, dropped, nil
+}
+
+func freeKey(key string) bool {
+	return fieldKey.MatchString(key) && !slices.Contains(taken, key) && !strings.HasPrefix(key, takenPrefix)
+}
+
+// suppression makes one of our words of a hook's reason.
+func suppression(reason string) bell.Suppression {
+	if s := bell.Suppression(reason); slices.Contains(bell.Suppressions(), s) {
+		return s
+	}
+	return bell.SuppressPolicy
+}
+
+// text is a JSON string without NUL, which some databases cannot keep, or "".
+func text(raw json.RawMessage) string {
+	var s string
+	if json.Unmarshal(raw, &s) != nil {
+		return ""
+	}
+	return strings.ReplaceAll(s, "\x00", "")
+}
+
+// cleanName makes a name that is safe to show: no control characters, nothing that turns the
+// direction of what stands beside it, at most bell.MaxText bytes. Clients choose their names.
+func cleanName(name string) string {
+	name = strings.Map(func(r rune) rune {
+		switch {
+		case r == '\n', r == '\t':
+			return ' '
+		case unicode.IsControl(r), r == '\u2028', r == '\u2029', unicode.Is(unicode.Bidi_Control, r):
+			return -1
+		}
+		return r
+	}, name)
+	return strings.TrimSpace(bell.Clip(strings.TrimSpace(name)))
+}
+
+// lifeOf is how long an answer may be used again: Cache-Control's max-age, unless it forbids.
+func lifeOf(h http.Header, most time.Duration) time.Duration {
+	var life time.Duration
+	for _, value := range h.Values("Cache-Control") {
+		for directive := range strings.SplitSeq(value, ",") {
+			name, number, _ := strings.Cut(strings.ToLower(strings.TrimSpace(directive)), "=")
+			switch name {
+			case "no-store", "no-cache":
+				return 0
+			case "max-age":
+				seconds, err := strconv.ParseUint(strings.Trim(number, `"`), 10, 31)
+				if err != nil {
+					return 0
+				}
+				life = time.Duration(seconds) * time.Second
+			}
+		}
+	}
+	return min(life, most)
+}

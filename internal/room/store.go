@@ -37,11 +37,15 @@ type Store interface {
 
 	// Invite keeps an invitation, and returns the one that counts: the one that was made
 	// earlier for the same user and run, if its deadline has not come at the new one's At;
-	// else the new one, with Number one higher than the earlier one's.
+	// else the new one.
 	Invite(ctx context.Context, i Invitation) (counts Invitation, fresh bool, err error)
 
 	// InvitationsOf returns the invitations to a run whose deadline is after now, at most limit.
 	InvitationsOf(ctx context.Context, run RunKey, now time.Time, limit int) ([]Invitation, error)
+
+	// PruneInvitations removes invitations whose deadline was before a time, at most limit, and
+	// says how many.
+	PruneInvitations(ctx context.Context, before time.Time, limit int) (int, error)
 }
 
 // RunKey names a run.
@@ -97,7 +101,6 @@ type Invitation struct {
 	Run      RunKey         // the session ID is empty when the room was not open
 	Room     planet.RoomRef // of the run
 	User     planet.UserRef // who is invited
-	Number   int            // from 1; how many there were for this user and run
 	At       time.Time
 	Deadline time.Time
 }

@@ -23,6 +23,7 @@ import (
 	"github.com/planetbell/planetbell/internal/call"
 	"github.com/planetbell/planetbell/internal/delivery"
 	"github.com/planetbell/planetbell/internal/device"
+	"github.com/planetbell/planetbell/internal/room"
 )
 
 // What the store promises.
@@ -31,6 +32,7 @@ var (
 	_ device.Store   = (*Store)(nil)
 	_ call.Store     = (*Store)(nil)
 	_ delivery.Store = (*Store)(nil)
+	_ room.Store     = (*Store)(nil)
 )
 
 //go:embed migrations/*.sql

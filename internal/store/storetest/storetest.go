@@ -1,6 +1,6 @@
 // Package storetest is the suite that every database must pass: it goes through the
-// contracts account.Store, device.Store, call.Store and delivery.Store, sentence by
-// sentence. A store's own tests call [Run] and add only what is peculiar to it.
+// contracts account.Store, device.Store, call.Store, delivery.Store and room.Store,
+// sentence by sentence. A store's own tests call [Run] and add only what is peculiar to it.
 package storetest
 
 import (
@@ -19,6 +19,7 @@ import (
 	"github.com/planetbell/planetbell/internal/call"
 	"github.com/planetbell/planetbell/internal/delivery"
 	"github.com/planetbell/planetbell/internal/device"
+	"github.com/planetbell/planetbell/internal/room"
 	"github.com/planetbell/planetbell/internal/testlog"
 	"github.com/planetbell/planetbell/planet"
 )
@@ -29,6 +30,7 @@ type Store interface {
 	device.Store
 	call.Store
 	delivery.Store
+	room.Store
 }
 
 // Run holds a store to the contracts. open makes an empty one and sees to its closing;
@@ -49,6 +51,8 @@ func Run(t *testing.T, open func(t *testing.T) Store) {
 		{"Deliveries", deliveryTests},
 		{"Receipts", receiptTests},
 		{"Claims", claimTests},
+		{"Rooms", roomTests},
+		{"RoomLists", roomListTests},
 		{"Properties", propertyTests},
 	} {
 		t.Run(group.name, func(t *testing.T) {

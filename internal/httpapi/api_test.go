@@ -22,6 +22,7 @@ import (
 	"github.com/planetbell/planetbell/internal/call"
 	"github.com/planetbell/planetbell/internal/device"
 	"github.com/planetbell/planetbell/internal/httpapi"
+	"github.com/planetbell/planetbell/internal/room"
 	"github.com/planetbell/planetbell/internal/testlog"
 	"github.com/planetbell/planetbell/planet"
 )
@@ -110,6 +111,19 @@ func (f calls) Journal(ctx context.Context, p *bell.Project, item call.JournalIt
 	return f.journal(ctx, p, item)
 }
 
+type rooms struct {
+	take   func(context.Context, *bell.Project, planet.GroupCallEvent) error
+	invite func(context.Context, *bell.Project, room.Request) (room.Invited, error)
+}
+
+func (f rooms) Take(ctx context.Context, p *bell.Project, e planet.GroupCallEvent) error {
+	return f.take(ctx, p, e)
+}
+
+func (f rooms) Invite(ctx context.Context, p *bell.Project, r room.Request) (room.Invited, error) {
+	return f.invite(ctx, p, r)
+}
+
 type mailbox struct {
 	wait func(context.Context, bell.Poll) (*bell.Letter, error)
 }
@@ -127,6 +141,7 @@ type world struct {
 	accounts accounts
 	devices  devices
 	calls    calls
+	rooms    rooms
 	mailbox  mailbox
 	receipts receipts
 	registry *prometheus.Registry
@@ -189,6 +204,12 @@ func newWorld(t testing.TB) *world {
 		end:     func(context.Context, *bell.Project, planet.CallEvent) error { return nil },
 		journal: func(context.Context, *bell.Project, call.JournalItem) error { return nil },
 	}
+	w.rooms = rooms{
+		take: func(context.Context, *bell.Project, planet.GroupCallEvent) error { return nil },
+		invite: func(_ context.Context, _ *bell.Project, r room.Request) (room.Invited, error) {
+			return room.Invited{Users: len(r.Users), Devices: 2 * len(r.Users)}, nil
+		},
+	}
 	w.mailbox = mailbox{wait: func(context.Context, bell.Poll) (*bell.Letter, error) {
 		return letter(func(bool) {}), nil
 	}}
@@ -221,7 +242,7 @@ func (w *world) start() http.Handler {
 		out := io.MultiWriter(testlog.Writer(w.t), &w.log)
 		log := slog.New(slog.NewJSONHandler(out, &slog.HandlerOptions{Level: slog.LevelDebug}))
 		w.handler = httpapi.New(w.config, httpapi.Services{
-			Projects: projects, Accounts: w.accounts, Devices: w.devices, Calls: w.calls, Mailbox: w.mailbox,
+			Projects: projects, Accounts: w.accounts, Devices: w.devices, Calls: w.calls, Rooms: w.rooms, Mailbox: w.mailbox,
 			Receipts: w.receipts,
 		}, log, w.registry)
 	})

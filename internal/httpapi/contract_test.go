@@ -20,6 +20,7 @@ import (
 	"github.com/planetbell/planetbell/internal/bell"
 	"github.com/planetbell/planetbell/internal/call"
 	"github.com/planetbell/planetbell/internal/device"
+	"github.com/planetbell/planetbell/internal/room"
 	"github.com/planetbell/planetbell/planet"
 )
 
@@ -135,7 +136,7 @@ func TestContractAndRoutesAgree(t *testing.T) {
 	want := []string{
 		"/cb/{secret}/agent-call-status", "/cb/{secret}/call-event", "/cb/{secret}/group-call-event", "/cb/{secret}/notify",
 		"/cb/{secret}/recording", "/openapi.yaml", "/v2/access_token/issue", "/v2/notification/ack", "/v2/notification/lp", "/v2/register_device",
-		"/v2/register_user", "/v2/update_notification_token",
+		"/v2/register_user", "/v2/rooms/{id}/invite", "/v2/update_notification_token",
 	}
 	if !slices.Equal(paths, want) {
 		t.Errorf("paths %v, want %v", paths, want)
@@ -161,6 +162,8 @@ func (w *world) everything(err error) {
 	}
 	w.calls.end = func(context.Context, *bell.Project, planet.CallEvent) error { return err }
 	w.calls.journal = func(context.Context, *bell.Project, call.JournalItem) error { return err }
+	w.rooms.take = func(context.Context, *bell.Project, planet.GroupCallEvent) error { return err }
+	w.rooms.invite = func(context.Context, *bell.Project, room.Request) (room.Invited, error) { return room.Invited{}, err }
 	w.mailbox.wait = func(context.Context, bell.Poll) (*bell.Letter, error) { return nil, err }
 }
 
@@ -178,6 +181,7 @@ func good() []request {
 		{"update_notification_token", "POST", "/v2/update_notification_token", `{"appType":"IOS","notificationType":"fcm","notificationToken":"` + pushToken + `"}`, as(appToken)},
 		{"issue", "GET", "/v2/access_token/issue", "", as(appToken)},
 		{"ack", "POST", "/v2/notification/ack", `{"sid":"` + sid + `","channel":"fcm"}`, as(appToken)},
+		{"invite", "POST", "/v2/rooms/room/invite", `{"userIds":["bob"],"message":"come"}`, as(appToken)},
 		{"notify", "GET", cb("notify") + notifyQuery(), "", nil},
 		{"call-event", "GET", cb("call-event") + "?sid=" + sid + "&type=A&duration=0", "", nil},
 		{"group-call-event", "GET", cb("group-call-event") + "?sid=59db2167e13911ea83a8213945545d1c&svc_id=" + service + "&id=room&sc=S", "", nil},
@@ -239,6 +243,8 @@ func (w *world) panicWith(value any) {
 	w.calls.ring = func(context.Context, *bell.Project, planet.NotifyCallback) (call.RingResult, error) { panic(value) }
 	w.calls.end = func(context.Context, *bell.Project, planet.CallEvent) error { panic(value) }
 	w.calls.journal = func(context.Context, *bell.Project, call.JournalItem) error { panic(value) }
+	w.rooms.take = func(context.Context, *bell.Project, planet.GroupCallEvent) error { panic(value) }
+	w.rooms.invite = func(context.Context, *bell.Project, room.Request) (room.Invited, error) { panic(value) }
 	w.mailbox.wait = func(context.Context, bell.Poll) (*bell.Letter, error) { panic(value) }
 }
 
@@ -293,6 +299,17 @@ func TestRefusals(t *testing.T) {
 		{"receipt with a loud priority", "POST", "/v2/notification/ack", `{"sid":"` + sid + `","priority":"HIGH"}`, as(appToken), 400, "priority: must be"},
 		{"receipt with an odd priority", "POST", "/v2/notification/ack", `{"sid":"` + sid + `","originalPriority":"low"}`, as(appToken), 400, "originalPriority: must be"},
 		{"receipt with a numbered priority", "POST", "/v2/notification/ack", `{"sid":"` + sid + `","priority":1}`, as(appToken), 400, "priority: must be a string"},
+		{"invitation without a token", "POST", "/v2/rooms/room/invite", `{"userIds":["bob"]}`, nil, 401, "Authorization"},
+		{"invitation into no room", "POST", "/v2/rooms/a%2Fb/invite", `{"userIds":["bob"]}`, as(appToken), 400, "room ID has a forbidden character"},
+		{"broken invitation", "POST", "/v2/rooms/room/invite", `{`, as(appToken), 400, "JSON"},
+		{"invitation of nobody", "POST", "/v2/rooms/room/invite", `{"userIds":[]}`, as(appToken), 400, "userIds: must be"},
+		{"invitation of one who is no list", "POST", "/v2/rooms/room/invite", `{"userIds":"bob"}`, as(appToken), 400, "userIds: must be"},
+		{"invitation of 101", "POST", "/v2/rooms/room/invite", `{"userIds":["b"` + strings.Repeat(`,"b"`, 100) + `]}`, as(appToken), 400, "1 to 100"},
+		{"invitation of a strange user", "POST", "/v2/rooms/room/invite", `{"userIds":["bob","a/b"]}`, as(appToken), 400, "userIds: entry 2"},
+		{"invitation with a long message", "POST", "/v2/rooms/room/invite", `{"userIds":["bob"],"message":"` + strings.Repeat("x", 201) + `"}`, as(appToken), 400, "message: must have"},
+		{"invitation with a list of fields", "POST", "/v2/rooms/room/invite", `{"userIds":["bob"],"appFields":["` + pushToken + `"]}`, as(appToken), 400, "appFields: must be"},
+		{"invitation with a field of the protocol", "POST", "/v2/rooms/room/invite", `{"userIds":["bob"],"appFields":{"cc_param":"x"}}`, as(appToken), 400, "appFields: each"},
+		{"invitation with a long field", "POST", "/v2/rooms/room/invite", `{"userIds":["bob"],"appFields":{"app_x":"` + strings.Repeat("x", 257) + `"}}`, as(appToken), 400, "appFields: each"},
 		{"HEAD on a poll", "HEAD", "/v2/notification/lp", "", as(appToken), 405, "GET"},
 	}
 	for _, test := range tests {

@@ -22,6 +22,7 @@ import (
 	"github.com/planetbell/planetbell/internal/bell"
 	"github.com/planetbell/planetbell/internal/call"
 	"github.com/planetbell/planetbell/internal/device"
+	"github.com/planetbell/planetbell/internal/room"
 	"github.com/planetbell/planetbell/planet"
 )
 
@@ -62,6 +63,14 @@ type Calls interface {
 	Journal(ctx context.Context, project *bell.Project, item call.JournalItem) error
 }
 
+// Rooms takes what Planet Cloud says about group calls, and invites people into them.
+type Rooms interface {
+	// Take is for Group Call Events what Calls.End is for Call Events.
+	Take(ctx context.Context, project *bell.Project, e planet.GroupCallEvent) error
+	// Invite tells users' devices that they are wanted in a room.
+	Invite(ctx context.Context, project *bell.Project, r room.Request) (room.Invited, error)
+}
+
 // Mailbox holds calls for devices that ask for them.
 type Mailbox interface {
 	// Wait returns the next call for the poll's device, or nil when none came within its
@@ -82,6 +91,7 @@ type Services struct {
 	Accounts Accounts
 	Devices  Devices
 	Calls    Calls
+	Rooms    Rooms
 	Mailbox  Mailbox
 	Receipts Receipts
 }
@@ -100,6 +110,9 @@ const (
 	// DefaultPerMinute is how many sign-ups, and how many misses (wrong app tokens,
 	// unknown paths, wrong callback secrets), one client address may make in a minute.
 	DefaultPerMinute = 60
+	// DefaultInvitations is how many users one user may invite in a minute: the most that
+	// one request may name, and a few.
+	DefaultInvitations = 120
 )
 
 // Config is how the listener behaves. The zero value is a working one without CORS,
@@ -128,6 +141,9 @@ type Config struct {
 	// (disconnect reason 1512), and LINE's Windows client forgets its user when it is
 	// refused here, so it is far above what people dial.
 	AccessTokensPerMinute int
+	// InvitationsPerMinute is how many users one user may invite into rooms;
+	// DefaultInvitations if 0, no limit if negative.
+	InvitationsPerMinute int
 	// Now is the clock of timestamps and limits; time.Now if nil.
 	Now func() time.Time
 }
@@ -149,6 +165,9 @@ func (c Config) withDefaults() Config {
 	if c.AccessTokensPerMinute == 0 {
 		c.AccessTokensPerMinute = DefaultPerMinute
 	}
+	if c.InvitationsPerMinute == 0 {
+		c.InvitationsPerMinute = DefaultInvitations
+	}
 	if c.Now == nil {
 		c.Now = time.Now
 	}
@@ -165,6 +184,7 @@ type api struct {
 	signUps  *limiter[netip.Addr] // by household
 	misses   *limiter[netip.Addr] // by household
 	tokens   *limiter[bell.Owner]
+	invites  *limiter[bell.Owner]
 }
 
 // New makes the handler of the public listener. Its metrics are registered with
@@ -181,6 +201,7 @@ func New(config Config, services Services, log *slog.Logger, registerer promethe
 		signUps:  newLimiter[netip.Addr](config.SignUpsPerMinute),
 		misses:   newLimiter[netip.Addr](config.MissesPerMinute),
 		tokens:   newLimiter[bell.Owner](config.AccessTokensPerMinute),
+		invites:  newLimiter[bell.Owner](config.InvitationsPerMinute),
 	}
 	for _, origin := range config.WebOrigins {
 		a.origins[normalOrigin(origin)] = true

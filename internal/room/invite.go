@@ -1,11 +1,14 @@
 package room
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"slices"
 	"strconv"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/planetbell/planetbell/internal/bell"
@@ -26,6 +29,8 @@ const (
 	membersTime = 5 * time.Second
 	// participantPage is how many participants are read at once.
 	participantPage = 1000
+	// tellAtOnce is how many users of one request are told at the same time.
+	tellAtOnce = 8
 	// tellTime bounds one invitation.
 	tellTime = 5 * time.Second
 )
@@ -59,8 +64,8 @@ type Invited struct {
 
 // Invite tells the users' devices that they are wanted in a room. The room need not be open:
 // whoever invites may be the first to join. One invitation per user and run counts at a time;
-// another one is made when its deadline has come. It is bell.Unavailable when nobody can be
-// told anything here, and the first error of the store when nobody was.
+// another one is made when its deadline has come. An error says that some were not invited;
+// asked again, it tells nobody twice. It is bell.Unavailable when nobody can be told anything here.
 func (s *Service) Invite(ctx context.Context, project *bell.Project, r Request) (Invited, error) {
 	if s.Teller == nil {
 		return Invited{}, bell.E(bell.Unavailable, "This server does not tell devices of rooms.", nil)
@@ -79,33 +84,42 @@ func (s *Service) Invite(ctx context.Context, project *bell.Project, r Request) 
 	return s.invite(ctx, project, &run, r, users[:min(len(users), MaxInvited)])
 }
 
-// invite asks each of the users. One who cannot be told keeps nobody else from it.
+// invite asks each of the users, some at once. One who cannot be told keeps nobody else from it.
 func (s *Service) invite(ctx context.Context, project *bell.Project, run *bell.RoomRun, r Request, users []planet.UserRef) (Invited, error) {
+	type answer struct {
+		devices int
+		fresh   bool
+		err     error
+	}
+	answers := make([]answer, len(users))
+	var next atomic.Int64
+	var work sync.WaitGroup
+	for range min(tellAtOnce, len(users)) {
+		work.Go(func() {
+			for i := next.Add(1) - 1; i < int64(len(users)); i = next.Add(1) - 1 {
+				a := &answers[i]
+				a.devices, a.fresh, a.err = s.tell(ctx, project, run, r, users[i])
+			}
+		})
+	}
+	work.Wait()
 	var done Invited
 	var failure error
-	for _, user := range users {
-		devices, fresh, err := s.tell(ctx, project, run, r, user)
+	for _, a := range answers {
 		switch {
-		case err != nil:
+		case a.err != nil:
 			s.Metrics.invitations.WithLabelValues(invitedFailed).Inc()
-			failure = errors.Join(failure, err)
-			if ctx.Err() != nil {
-				return done, failure
-			}
-		case !fresh:
-			s.Metrics.invitations.WithLabelValues(invitedAlready).Inc()
-			done.Already++
-		case devices == 0:
-			s.Metrics.invitations.WithLabelValues(invitedNobody).Inc()
-		default:
+			failure = cmp.Or(failure, a.err) // they are all the same
+		case a.devices > 0:
 			s.Metrics.invitations.WithLabelValues(invitedTold).Inc()
 			done.Users++
-			done.Devices += devices
+			done.Devices += a.devices
+		case a.fresh:
+			s.Metrics.invitations.WithLabelValues(invitedNobody).Inc()
+		default:
+			s.Metrics.invitations.WithLabelValues(invitedAlready).Inc()
+			done.Already++
 		}
-	}
-	if failure != nil && done.Users+done.Already > 0 {
-		s.Log.Error("some invitations into a room could not be told", "sid", run.SessionID, "error", failure)
-		failure = nil
 	}
 	return done, failure
 }
@@ -131,7 +145,7 @@ func (s *Service) tell(ctx context.Context, project *bell.Project, run *bell.Roo
 	if err != nil {
 		return 0, false, fmt.Errorf("tell an invitation: %w", err)
 	}
-	return devices, fresh || devices > 0, nil
+	return devices, fresh, nil
 }
 
 // noticeID is the session ID of the notice that tells an invitation: the same for the same one.

@@ -67,8 +67,9 @@ func (a *App) publicHandler() http.Handler {
 		SignUpsPerMinute: a.cfg.Limits.SignUpsPerMinute,
 
 		AccessTokensPerMinute: a.cfg.Limits.AccessTokensPerMinute,
+		InvitationsPerMinute:  a.cfg.Limits.InvitationsPerMinute,
 	}, httpapi.Services{
-		Projects: a.projects, Accounts: a.accounts, Devices: a.devices, Calls: a.calls, Mailbox: a.mailbox,
+		Projects: a.projects, Accounts: a.accounts, Devices: a.devices, Calls: a.calls, Rooms: a.rooms, Mailbox: a.mailbox,
 		Receipts: receipts{a.engine, a.mailbox},
 	}, a.log, a.registry)
 }

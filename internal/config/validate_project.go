@@ -57,6 +57,7 @@ func (c *checker) projects(cfg *Config) {
 	for i := range cfg.Projects {
 		at := fmt.Sprintf("projects[%d]", i)
 		c.project(&cfg.Projects[i], at)
+		c.invitations(&cfg.Projects[i].Invitations, at+".invitations")
 		c.pushes(&cfg.Projects[i], at)
 	}
 	c.distinct(cfg.Projects)

@@ -156,9 +156,9 @@ func (s *Service) change(known *Known, entry bell.JournalEntry, f *fact) Change 
 	c := reduce(*known, f)
 	if !known.RunKnown {
 		c.Run.Project = entry.Project
-		if c.Run.State == bell.RoomOpen && s.Members != nil && s.Members.Invites(entry.Project, c.Run.Room) {
-			c.Run.InviteBy = c.Run.HeardAt.Add(s.InviteFor)
-		}
+	}
+	if news := !known.RunKnown || known.Run.Room.RoomID == ""; news && s.invitesTo(&c.Run) {
+		c.Run.InviteBy = c.Run.HeardAt.Add(s.InviteFor)
 	}
 	if !c.WriteRun {
 		return c
@@ -168,6 +168,11 @@ func (s *Service) change(known *Known, entry bell.JournalEntry, f *fact) Change 
 		c.Events = []bell.Event{newEvent(kind, entry.Environment, &c.Run, f, entry.DedupKey)}
 	}
 	return c
+}
+
+// invitesTo reports whether the members of a room that has started are to be invited.
+func (s *Service) invitesTo(r *bell.RoomRun) bool {
+	return r.State == bell.RoomOpen && s.Members != nil && s.Teller != nil && s.Members.Invites(r.Project, r.Room)
 }
 
 // tells says what the customer's systems are told of a change. A run that is over is not

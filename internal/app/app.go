@@ -140,7 +140,7 @@ func (a *App) buildServices(context.Context) error {
 	a.cleanups.push("record what waits in memory", func(ctx context.Context) error { a.calls.Stop(ctx); return nil })
 	a.calls = call.New(call.Config{
 		Store: a.store, Bells: ring, Projects: projects,
-		RingTime: a.cfg.Calls.RingTime, Safety: a.cfg.Calls.Safety,
+		RingTime: a.cfg.Calls.RingTime, Safety: a.cfg.Calls.Safety, LostAfter: a.cfg.Calls.LostAfter,
 		Log: a.log.With("component", "call"), Metrics: call.NewMetrics(a.registry),
 	})
 	host, err := os.Hostname()
@@ -162,7 +162,7 @@ func (a *App) buildServices(context.Context) error {
 	a.cleanups.push("answer waiting polls", func(context.Context) error { a.mailbox.Close(a.stagger()); return nil })
 	a.senders.mailbox = a.mailbox
 	ring.Engine, ring.mailbox = a.engine, a.mailbox
-	a.rooms = a.newRooms()
+	a.rooms = a.newRooms(ring)
 	a.accounts, err = account.New(account.Config{Store: register{a.store, a.calls}, Projects: projects, SigningKey: a.cfg.AppTokens.SigningKey})
 	if err != nil {
 		return err

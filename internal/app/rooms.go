@@ -11,15 +11,26 @@ import (
 	"time"
 
 	"github.com/planetbell/planetbell/internal/bell"
+	"github.com/planetbell/planetbell/internal/call"
 	"github.com/planetbell/planetbell/internal/config"
 	"github.com/planetbell/planetbell/internal/room"
 	"github.com/planetbell/planetbell/planet"
 )
 
+// teller tells invitations the way in which calls ring.
+type teller struct {
+	*call.Service
+	bells *bells
+}
+
+func (t teller) Withdraw(environment planet.Environment, id planet.SessionID) {
+	t.bells.Withdraw(environment, id)
+}
+
 // newRooms builds the service of group calls.
-func (a *App) newRooms() *room.Service {
+func (a *App) newRooms(ring *bells) *room.Service {
 	c := room.Config{
-		Store: a.store, Keeper: a.calls, Projects: a.projects,
+		Store: a.store, Keeper: a.calls, Teller: teller{a.calls, ring}, Projects: a.projects,
 		ForgetAfter: a.cfg.Rooms.ForgetAfter, InviteFor: a.cfg.Rooms.InviteFor,
 		Log: a.log.With("component", "room"), Metrics: room.NewMetrics(a.registry),
 	}

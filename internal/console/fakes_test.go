@@ -53,6 +53,8 @@ type fake struct {
 	run      func(e planet.Environment, id planet.SessionID) (bell.RoomRun, error)
 	people   func(run *bell.RoomRun, after planet.UserRef, limit int) ([]bell.Participant, error)
 	mint     func(p *bell.Project, userID string) (planet.Secret, error)
+	notices  []bell.Call   // of every call
+	about    []call.Filter // for which they were asked
 	projects []*bell.Project
 }
 
@@ -83,6 +85,13 @@ func (f *fake) ByName(name string) (*bell.Project, bool) {
 type fakeCalls struct{ *fake }
 
 func (f fakeCalls) List(_ context.Context, filter call.Filter, before call.Cursor, limit int) ([]bell.Call, error) {
+	if filter.About != "" && f.notices == nil {
+		return nil, nil
+	}
+	if filter.About != "" {
+		f.about = append(f.about, filter)
+		return f.notices, nil
+	}
 	return f.calls(filter, before, limit)
 }
 

@@ -309,7 +309,7 @@ func TestRefusals(t *testing.T) {
 		{"invitation with a long message", "POST", "/v2/rooms/room/invite", `{"userIds":["bob"],"message":"` + strings.Repeat("x", 201) + `"}`, as(appToken), 400, "message: must have"},
 		{"invitation with a list of fields", "POST", "/v2/rooms/room/invite", `{"userIds":["bob"],"appFields":["` + pushToken + `"]}`, as(appToken), 400, "appFields: must be"},
 		{"invitation with a field of the protocol", "POST", "/v2/rooms/room/invite", `{"userIds":["bob"],"appFields":{"cc_param":"x"}}`, as(appToken), 400, "appFields: each"},
-		{"invitation with a long field", "POST", "/v2/rooms/room/invite", `{"userIds":["bob"],"appFields":{"app_x":"` + strings.Repeat("x", 257) + `"}}`, as(appToken), 400, "appFields: each"},
+		{"invitation with a long field", "POST", "/v2/rooms/room/invite", `{"userIds":["bob"],"appFields":{"app_x":"` + strings.Repeat("x", 2048) + `"}}`, as(appToken), 400, "appFields: each"},
 		{"HEAD on a poll", "HEAD", "/v2/notification/lp", "", as(appToken), 405, "GET"},
 	}
 	for _, test := range tests {

@@ -5,9 +5,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/http"
 	"strconv"
-	"strings"
 
 	"github.com/planetbell/planetbell/internal/bell"
 	"github.com/planetbell/planetbell/internal/room"
@@ -29,15 +29,10 @@ func (a *api) groupCallEvent(ctx context.Context, r *http.Request, project *bell
 	return kept(a.services.Rooms.Take(ctx, project, event))
 }
 
-// Bounds of an invitation's own keys: with them, every push still fits into its provider's
-// 4 KB.
+// The message of an invitation reaches the devices as one of the app's own keys.
 const (
-	maxAppFields  = 8
-	maxAppKey     = 40
-	maxAppValue   = 256
-	maxMessage    = 200
-	messageKey    = "app_message"
-	appFieldStart = "app_"
+	maxMessage = 200 // bytes
+	messageKey = "app_message"
 )
 
 // invited is the data of an answer to an invitation. Users is how many were asked for. Who
@@ -112,28 +107,23 @@ func readAppFields(body object) (map[string]string, error) {
 	if len(message) > maxMessage {
 		return nil, bell.E(bell.Invalid, "message: must have at most "+strconv.Itoa(maxMessage)+" bytes.", nil)
 	}
-	var fields map[string]string
+	fields := map[string]string{}
 	if raw, ok := body["appFields"]; ok {
-		if err := json.Unmarshal(raw, &fields); err != nil || len(fields) > maxAppFields {
-			return nil, bell.E(bell.Invalid, "appFields: must be an object of at most "+strconv.Itoa(maxAppFields)+" texts.", nil)
+		if err := json.Unmarshal(raw, &fields); err != nil {
+			return nil, bell.E(bell.Invalid, "appFields: must be an object of texts.", nil)
 		}
 	}
-	for key, value := range fields {
-		if !validAppKey(key) || len(value) > maxAppValue {
-			return nil, bell.E(bell.Invalid, fmt.Sprintf("appFields: each name must be app_ and at most %d of a-z, 0-9 and _, none that a call has too, and each text at most %d bytes.",
-				maxAppKey-len(appFieldStart), maxAppValue), nil)
-		}
-	}
+	maps.DeleteFunc(fields, func(_, value string) bool { return value == "" })
 	if message != "" {
-		if fields == nil {
+		if fields == nil { // of null
 			fields = map[string]string{}
 		}
 		fields[messageKey] = message
 	}
-	return fields, nil
-}
-
-func validAppKey(key string) bool {
-	rest, ok := strings.CutPrefix(key, appFieldStart)
-	return ok && rest != "" && len(key) <= maxAppKey && strings.Trim(rest, "abcdefghijklmnopqrstuvwxyz0123456789_") == ""
+	sent := planet.AppFields(fields)
+	if len(sent) != len(fields) {
+		return nil, bell.E(bell.Invalid, fmt.Sprintf("appFields: each name must be app_ and some of a-z, 0-9 and _, at most %d bytes, and none that calls have; "+
+			"with message there may be %d of them and %d bytes in all.", planet.MaxAppFieldKey, planet.MaxAppFields, planet.MaxAppFieldSum), nil)
+	}
+	return sent, nil
 }

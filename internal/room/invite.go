@@ -139,7 +139,7 @@ func (s *Service) tell(ctx context.Context, project *bell.Project, run *bell.Roo
 	devices, err = s.Teller.Tell(ctx, bell.Call{
 		Environment: run.Environment, SessionID: i.noticeID(), Project: project.Name, Label: project.EnvironmentLabel,
 		Caller: r.Inviter, CallerName: r.InviterName, Callee: user, Type: planet.AudioCall,
-		State: bell.CallRinging, NotifiedAt: i.At, Deadline: i.Deadline,
+		State: bell.CallNotice, NotifiedAt: i.At, Deadline: i.Deadline,
 		Purpose: bell.PurposeInvitation, About: run.SessionID, Room: r.Room, AppFields: r.AppFields,
 	})
 	if err != nil {

@@ -15,7 +15,7 @@ type RoomState string
 //
 // A run is open from the first event that is heard of it. It is closed for good by LINE
 // Planet's own word (sc=E). When it was closed for another reason, a newer event opens it
-// again: events are lost and late, and the newest one is right (docs/line-planet.md 10).
+// again: events are lost and late, and the newest one is right (docs/line-planet.md 3.3).
 const (
 	RoomOpen   RoomState = "open"
 	RoomClosed RoomState = "closed"

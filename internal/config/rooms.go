@@ -11,7 +11,7 @@ import (
 // Rooms is group calls.
 type Rooms struct {
 	// ForgetAfter is after which silence a room is closed that never ended, because its last
-	// events were lost (docs/line-planet.md 10). Events tell of joins and leaves only, so it has
+	// events were lost (docs/line-planet.md 3.3). Events tell of joins and leaves only, so it has
 	// to be longer than a meeting in which nobody comes or goes. 10 minutes to 30 days.
 	ForgetAfter time.Duration `koanf:"forget_after" default:"24h" min:"10m" max:"720h"`
 	// InviteFor is how long an invitation into a room is good for: no push is tried after it,
@@ -25,7 +25,7 @@ type Invitations struct {
 	// host and those who are in. Members or MembersURL say who they are.
 	OnRoomStart bool `koanf:"on_room_start" default:"false"`
 	// VoIP sends invitations as VoIP pushes too. Only for apps that report a call to CallKit for
-	// each of them: iOS kills those that do not (docs/push-providers.md 1.8).
+	// each of them: iOS kills those that do not (docs/push-providers.md 7.6).
 	VoIP bool `koanf:"voip" default:"false"`
 	// Members are the members of some rooms; users are of the project's service. At most 1,000
 	// are invited into one room.

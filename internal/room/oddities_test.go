@@ -10,7 +10,7 @@ import (
 )
 
 // What third parties have seen, and what the documents say in two ways: docs/line-planet.md
-// 3.3, 3.6, 3.8, 10 and 11. Each test is one of them.
+// 3.3, 3.6 and 11. Each test is one of them.
 
 const base = "sid=59db2167e13911ea83a8213945545d1c&svc_id=planetkit-inhouse&id=1111"
 

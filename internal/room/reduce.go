@@ -12,7 +12,7 @@ import (
 
 // MaxParticipants is how many participants of one run are kept, so that a run cannot fill
 // the database. It is the one thing that depends on the order of arrival: who comes first is
-// kept. LINE's largest live broadcasts have 10,000 viewers (docs/line-planet.md 9).
+// kept. LINE's largest broadcasts have as many viewers.
 const MaxParticipants = 10_000
 
 // State is a run with all its participants.

@@ -22,7 +22,7 @@ const KindGroupCallEvent = "group-call-event"
 
 // Defaults of Config.
 const (
-	// DefaultForgetAfter is after which silence a run is closed: docs/line-planet.md 10.
+	// DefaultForgetAfter is after which silence a run is closed: docs/line-planet.md 3.3.
 	DefaultForgetAfter = 24 * time.Hour
 	// DefaultInviteFor is how long an invitation is good for: as long as a call rings.
 	DefaultInviteFor = time.Minute

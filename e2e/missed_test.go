@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"database/sql"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -116,10 +117,10 @@ func TestTheEventOfAMissedCallOvertakesNotify(t *testing.T) {
 	s.nobodyElse(f, 1)
 }
 
-// A crash between the end of a call and its notice loses nothing, and tells nothing twice.
-func TestAMissedCallIsToldAfterARestart(t *testing.T) {
+// A notice that was on its way when the server stopped goes on with the next one.
+func TestANoticeGoesOnAfterARestart(t *testing.T) {
 	t.Parallel()
-	s := play(t)
+	s := play(t, configured(func(c *config.Config) { c.ShutdownTimeout = 4 * time.Second }))
 	f := s.family("bob")
 	for _, fault := range []string{"fcm", "apns-production"} {
 		if err := s.World.SetFault(fault, sim.Answer{Hang: true}, 0); err != nil {
@@ -135,6 +136,50 @@ func TestAMissedCallIsToldAfterARestart(t *testing.T) {
 	s.start()
 	s.told(f, 1, c.SessionID())
 	s.nobodyElse(f, 1)
+}
+
+// A process that dies between the end of a call and its notice leaves the call marked: the
+// next one tells of it, and of one that was told before nothing.
+func TestACrashBeforeAMissedCallIsTold(t *testing.T) {
+	t.Parallel()
+	s := play(t, configured(func(c *config.Config) { c.Projects[0].MissedCalls.Push = false }))
+	f := s.family("bob")
+	c := s.call("alice", "bob", sim.Plan{})
+	c.Hangup()
+	s.over(c)
+	s.stop()
+	s.mark(c.SessionID())
+	s.Config.Projects[0].MissedCalls.Push = true
+	s.start()
+	s.told(f, 1, c.SessionID())
+
+	s.stop()
+	s.mark(c.SessionID())
+	s.start()
+	s.await("the repeat is noticed", func() bool {
+		return s.metric(`planetbell_notices_total{purpose="missed_call",result="repeated"}`) == 1
+	})
+	if story := s.story(c.SessionID()); len(story.Notices) != 1 || len(story.Notices[0].Deliveries) != 5 {
+		t.Errorf("the notices are %+v", story.Notices)
+	}
+	s.nobodyElse(f, 1)
+}
+
+// mark marks a call as missed in the file of a stopped server.
+func (s *scene) mark(sid planet.SessionID) {
+	s.t.Helper()
+	db, err := sql.Open("sqlite", "file:"+s.Config.Database.Path)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer db.Close()
+	r, err := db.ExecContext(s.ctx, "UPDATE calls SET missed_at = ? WHERE session_id = ?", time.Now().UnixMicro(), string(sid))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if n, _ := r.RowsAffected(); n != 1 {
+		s.t.Fatalf("%d calls were marked", n)
+	}
 }
 
 // A project that does not want it tells nobody.

@@ -47,6 +47,8 @@ type server struct {
 	calls   []bell.Call
 	records map[planet.SessionID]call.Record
 	notices map[planet.SessionID][]bell.Call // by the call that they are about
+	rooms   []bell.RoomRun
+	people  []bell.Participant
 	journal []bell.JournalEntry
 	filter  call.Filter // of the last list of calls
 	asked   []string    // what the services were asked, in short
@@ -145,7 +147,7 @@ func newServer(t testing.TB) *server {
 func (s *server) start() string {
 	h := console.New(
 		console.Config{Token: adminToken, Now: func() time.Time { return noon }},
-		console.Services{Devices: s, Calls: serverCalls{s}, Tokens: s, Projects: s},
+		console.Services{Devices: s, Calls: serverCalls{s}, Rooms: serverRooms{s}, Tokens: s, Projects: s},
 		testlog.New(s.t), prometheus.NewRegistry(),
 	)
 	srv := httptest.NewServer(h)
@@ -171,7 +173,7 @@ func (c command) run(t testing.TB) result {
 	root := &cobra.Command{Use: "planetbell", SilenceUsage: true, SilenceErrors: true}
 	root.PersistentFlags().String("config", "", "the configuration file")
 	admin := &adminFlags{environ: c.environ, now: func() time.Time { return noon }}
-	root.AddCommand(newTokenCommand(admin), newDeviceCommand(admin), newCallCommand(admin))
+	root.AddCommand(newTokenCommand(admin), newDeviceCommand(admin), newCallCommand(admin), newRoomCommand(admin))
 	var stdout, stderr bytes.Buffer
 	root.SetIn(strings.NewReader(c.stdin))
 	root.SetOut(&stdout)

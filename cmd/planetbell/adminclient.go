@@ -99,6 +99,28 @@ func (c *adminClient) Call(ctx context.Context, sid string, query url.Values) (c
 	return story, err
 }
 
+// Rooms returns the page of runs of rooms that query asks for.
+func (c *adminClient) Rooms(ctx context.Context, query url.Values) (console.RoomRunList, error) {
+	list := console.RoomRunList{Runs: []console.RoomRun{}}
+	err := c.do(ctx, http.MethodGet, "/admin/v1/rooms?"+query.Encode(), nil, &list)
+	return list, err
+}
+
+// RoomRuns returns the page of runs of one room that query asks for.
+func (c *adminClient) RoomRuns(ctx context.Context, service, room string, query url.Values) (console.RoomRunList, error) {
+	list := console.RoomRunList{Runs: []console.RoomRun{}}
+	err := c.do(ctx, http.MethodGet, "/admin/v1/rooms/"+url.PathEscape(service)+"/"+url.PathEscape(room)+"?"+query.Encode(), nil, &list)
+	return list, err
+}
+
+// RoomRun returns a run, by its service, room and session ID, and a page of its participants.
+func (c *adminClient) RoomRun(ctx context.Context, which [3]string, query url.Values) (console.RoomRunStory, error) {
+	var story console.RoomRunStory
+	err := c.do(ctx, http.MethodGet, "/admin/v1/rooms/"+url.PathEscape(which[0])+"/"+url.PathEscape(which[1])+
+		"/runs/"+url.PathEscape(which[2])+"?"+query.Encode(), nil, &story)
+	return story, err
+}
+
 // MintAccessToken issues a PlanetKit access token.
 func (c *adminClient) MintAccessToken(ctx context.Context, in console.AccessTokenRequest) (console.AccessToken, error) {
 	var token console.AccessToken

@@ -29,6 +29,7 @@ import (
 	"github.com/planetbell/planetbell/internal/device"
 	"github.com/planetbell/planetbell/internal/policy"
 	"github.com/planetbell/planetbell/internal/push/mailbox"
+	"github.com/planetbell/planetbell/internal/room"
 	"github.com/planetbell/planetbell/internal/store/sqlite"
 	"github.com/planetbell/planetbell/planet"
 )
@@ -53,6 +54,7 @@ type App struct {
 	devices  *device.Service
 	calls    *call.Service
 	policy   *policy.Service
+	rooms    *room.Service
 
 	publicListener, adminListener net.Listener
 	public, admin                 *http.Server
@@ -165,6 +167,7 @@ func (a *App) buildServices(context.Context) error {
 	a.cleanups.push("answer waiting polls", func(context.Context) error { a.mailbox.Close(a.stagger()); return nil })
 	a.senders.mailbox = a.mailbox
 	ring.Engine, ring.mailbox = a.engine, a.mailbox
+	a.rooms = a.newRooms(ring)
 	a.accounts, err = account.New(account.Config{Store: register{a.store, a.calls}, Projects: projects, SigningKey: a.cfg.AppTokens.SigningKey})
 	if err != nil {
 		return err
@@ -207,6 +210,7 @@ func (a *App) Run(ctx context.Context) error {
 	behind.Go(func() error { a.senders.Warm(background); a.senders.Watch(background); return nil })
 	behind.Go(func() error { a.devices.Run(background); return nil })
 	behind.Go(func() error { a.forgetOld(background); return nil })
+	behind.Go(func() error { a.rooms.Run(background); return nil })
 
 	group, serving := errgroup.WithContext(ctx)
 	group.Go(func() error { return a.engine.Run(background, true) })

@@ -67,9 +67,10 @@ func (a *App) publicHandler() http.Handler {
 		SignUpsPerMinute: a.cfg.Limits.SignUpsPerMinute,
 
 		AccessTokensPerMinute: a.cfg.Limits.AccessTokensPerMinute,
+		InvitationsPerMinute:  a.cfg.Limits.InvitationsPerMinute,
 	}, httpapi.Services{
-		Projects: a.projects, Accounts: a.accounts, Devices: a.devices, Calls: a.calls, History: a.calls, Mailbox: a.mailbox,
-		Receipts: receipts{a.engine, a.mailbox}, Rules: a.policy,
+		Projects: a.projects, Accounts: a.accounts, Devices: a.devices, Calls: a.calls, History: a.calls, Rooms: a.rooms,
+		Mailbox: a.mailbox, Receipts: receipts{a.engine, a.mailbox}, Rules: a.policy,
 	}, a.log, a.registry)
 }
 
@@ -84,7 +85,7 @@ func (a *App) adminServer(t *tls.Config) *http.Server {
 		Ready:          a.readiness,
 		Version:        string(a.version),
 	}, console.Services{
-		Devices: a.devices, Calls: a.calls, Tokens: a.accounts, Projects: a.projects,
+		Devices: a.devices, Calls: a.calls, Rooms: a.rooms, Tokens: a.accounts, Projects: a.projects,
 	}, a.log, a.registry)
 	return &http.Server{
 		Handler: handler, TLSConfig: t,

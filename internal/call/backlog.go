@@ -1,6 +1,7 @@
 package call
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 	"slices"
@@ -60,11 +61,13 @@ type session struct {
 }
 
 // item is one thing to be recorded: exactly one of begin, end, entry and outcome is set.
+// An entry may come with write, which keeps it and whatever else its capability makes of it.
 type item struct {
 	key     callKey
 	begin   *beginning
 	end     *ending
 	entry   *bell.JournalEntry
+	write   func(context.Context) error
 	outcome *outcome
 	bytes   int64
 }

@@ -223,7 +223,6 @@ func (s *Service) End(ctx context.Context, project *bell.Project, e planet.CallE
 // The kinds of journal entries.
 const (
 	KindCallEvent       = "call-event"
-	KindGroupCallEvent  = "group-call-event"
 	KindAgentCallStatus = "agent-call-status"
 	KindRecording       = "recording"
 )
@@ -246,6 +245,14 @@ func (s *Service) Journal(ctx context.Context, project *bell.Project, i JournalI
 		return fmt.Errorf("keep a %s callback: %w", i.Kind, err)
 	}
 	return nil
+}
+
+// Keep records a callback of another capability by write, which must keep the entry too, and
+// can be repeated. Trouble with the store is as for End: then the entry and write wait their
+// turn in the same backlog, of each session in the order in which they came, and a repeat of
+// an entry that waits is dropped. A backlog of its own would need all of this again.
+func (s *Service) Keep(ctx context.Context, entry bell.JournalEntry, write func(context.Context) error) error {
+	return s.keep(ctx, &item{key: callKey{entry.Environment, entry.SessionID}, entry: &entry, write: write})
 }
 
 // Show returns everything recorded about a call, or bell.NotFound. environment may be

@@ -292,7 +292,7 @@ func TestEndWithdrawsEvenIfItCannotBeRecorded(t *testing.T) {
 func TestJournal(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		x := newExchange(t, nil)
-		kinds := []string{call.KindGroupCallEvent, call.KindAgentCallStatus, call.KindRecording}
+		kinds := []string{"group-call-event", call.KindAgentCallStatus, call.KindRecording}
 		var want []bell.JournalEntry
 		for _, kind := range kinds {
 			item := call.JournalItem{Kind: kind, SessionID: "s1", DedupKey: kind + "/s1", Params: []planet.RawParam{{Name: "sid", Value: "s1"}}}

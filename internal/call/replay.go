@@ -192,6 +192,8 @@ func (s *Service) write(ctx context.Context, it *item) error {
 		return s.writeBegin(ctx, it.begin)
 	case it.end != nil:
 		return s.store.EndCall(ctx, it.end.call, it.end.entry)
+	case it.write != nil:
+		return it.write(ctx)
 	case it.entry != nil:
 		return s.store.AppendJournal(ctx, *it.entry)
 	default:

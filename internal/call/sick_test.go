@@ -260,7 +260,7 @@ func TestEventsOfASickStore(t *testing.T) {
 				w.store.ail(healthy, f)
 				w.mustRing("s1")
 				pass(10 * time.Second)
-				item := call.JournalItem{Kind: call.KindGroupCallEvent, SessionID: "room", DedupKey: "room/1"}
+				item := call.JournalItem{Kind: "group-call-event", SessionID: "room", DedupKey: "room/1"}
 				for range 3 {
 					if err := errors.Join(w.End(t.Context(), w.acme, event("s1")), w.End(t.Context(), w.acme, event("before")), w.Journal(t.Context(), w.acme, item)); err != nil {
 						t.Error(err)

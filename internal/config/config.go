@@ -28,6 +28,7 @@ type Config struct {
 	Database  Database  `koanf:"database"`
 	AppTokens AppTokens `koanf:"app_tokens"`
 	Calls     Calls     `koanf:"calls"`
+	Rooms     Rooms     `koanf:"rooms"`
 	LongPoll  LongPoll  `koanf:"long_poll"`
 	Devices   Devices   `koanf:"devices"`
 	Callbacks Callbacks `koanf:"callbacks"`
@@ -167,6 +168,8 @@ type Limits struct {
 	// AccessTokensPerMinute is how many PlanetKit access tokens one user may ask for. 1 to
 	// 10,000. Planet Cloud has its own limit (disconnect reason 1512).
 	AccessTokensPerMinute int `koanf:"access_tokens_per_minute" default:"60" min:"1" max:"10000"`
+	// InvitationsPerMinute is how many users one user may invite into rooms. 1 to 10,000.
+	InvitationsPerMinute int `koanf:"invitations_per_minute" default:"120" min:"1" max:"10000"`
 	// LongPolls is how many polls may wait at once in this process. 10 to 1,000,000.
 	LongPolls int `koanf:"long_polls" default:"20000" min:"10" max:"1000000"`
 }
@@ -247,6 +250,9 @@ type Project struct {
 
 	// MissedCalls is what the callee is told of a call that nobody answered.
 	MissedCalls MissedCalls `koanf:"missed_calls"`
+
+	// Invitations is who is asked into the project's rooms.
+	Invitations Invitations `koanf:"invitations"`
 
 	// APNs are Apple's credentials, one per app and key. Empty: no push to iOS.
 	APNs []APNs `koanf:"apns"`

@@ -58,6 +58,7 @@ func (c *checker) projects(cfg *Config) {
 		at := fmt.Sprintf("projects[%d]", i)
 		c.project(&cfg.Projects[i], at)
 		c.policyHook(&cfg.Projects[i].PolicyHook, at+".policy_hook")
+		c.invitations(&cfg.Projects[i].Invitations, at+".invitations")
 		c.pushes(&cfg.Projects[i], at)
 	}
 	c.distinct(cfg.Projects)

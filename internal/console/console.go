@@ -55,6 +55,7 @@ type Projects interface {
 type Services struct {
 	Devices  Devices
 	Calls    Calls
+	Rooms    Rooms
 	Tokens   Tokens
 	Projects Projects
 }

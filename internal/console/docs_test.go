@@ -67,6 +67,8 @@ func TestEveryFieldIsDocumented(t *testing.T) {
 		console.NewDevice{},
 		console.CallList{},
 		console.CallStory{},
+		console.RoomRunList{},
+		console.RoomRunStory{},
 		console.AccessTokenRequest{},
 		console.AccessToken{},
 		console.ProjectList{},

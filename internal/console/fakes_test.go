@@ -20,6 +20,7 @@ import (
 	"github.com/planetbell/planetbell/internal/call"
 	"github.com/planetbell/planetbell/internal/console"
 	"github.com/planetbell/planetbell/internal/device"
+	"github.com/planetbell/planetbell/internal/room"
 	"github.com/planetbell/planetbell/internal/testlog"
 	"github.com/planetbell/planetbell/planet"
 )
@@ -48,6 +49,9 @@ type fake struct {
 	calls    func(f call.Filter, before call.Cursor, limit int) ([]bell.Call, error)
 	show     func(ctx context.Context, e planet.Environment, id planet.SessionID) (call.Record, error)
 	journal  func(id planet.SessionID) ([]bell.JournalEntry, error)
+	rooms    func(f room.Filter, before room.Cursor, limit int) ([]bell.RoomRun, error)
+	run      func(e planet.Environment, id planet.SessionID) (bell.RoomRun, error)
+	people   func(run *bell.RoomRun, after planet.UserRef, limit int) ([]bell.Participant, error)
 	mint     func(p *bell.Project, userID string) (planet.Secret, error)
 	notices  []bell.Call   // of every call
 	about    []call.Filter // for which they were asked
@@ -99,6 +103,21 @@ func (f fakeCalls) JournalOf(_ context.Context, id planet.SessionID) ([]bell.Jou
 	return f.journal(id)
 }
 
+// fakeRooms keeps the List methods apart.
+type fakeRooms struct{ *fake }
+
+func (f fakeRooms) List(_ context.Context, filter room.Filter, before room.Cursor, limit int) ([]bell.RoomRun, error) {
+	return f.rooms(filter, before, limit)
+}
+
+func (f fakeRooms) Show(_ context.Context, e planet.Environment, id planet.SessionID) (bell.RoomRun, error) {
+	return f.run(e, id)
+}
+
+func (f fakeRooms) People(_ context.Context, run *bell.RoomRun, after planet.UserRef, limit int) ([]bell.Participant, error) {
+	return f.people(run, after, limit)
+}
+
 func newFake(t testing.TB) *fake {
 	return &fake{t: t, projects: []*bell.Project{
 		{
@@ -112,7 +131,7 @@ func newFake(t testing.TB) *fake {
 }
 
 func (f *fake) services() console.Services {
-	return console.Services{Devices: f, Calls: fakeCalls{f}, Tokens: f, Projects: f}
+	return console.Services{Devices: f, Calls: fakeCalls{f}, Rooms: fakeRooms{f}, Tokens: f, Projects: f}
 }
 
 func testConfig() console.Config {

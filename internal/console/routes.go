@@ -26,6 +26,9 @@ func (c *console) routes(gatherer prometheus.Gatherer) *http.ServeMux {
 	admin("DELETE /admin/v1/devices/{id}", c.removeDevice)
 	admin("GET /admin/v1/calls", c.listCalls)
 	admin("GET /admin/v1/calls/{sid}", c.showCall)
+	admin("GET /admin/v1/rooms", c.listRooms)
+	admin("GET /admin/v1/rooms/{service}/{room}", c.listRuns)
+	admin("GET /admin/v1/rooms/{service}/{room}/runs/{sid}", c.showRun)
 	admin("POST /admin/v1/access_tokens", c.mintAccessToken)
 
 	admin("GET /debug/info", c.info)

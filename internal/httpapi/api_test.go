@@ -22,6 +22,7 @@ import (
 	"github.com/planetbell/planetbell/internal/call"
 	"github.com/planetbell/planetbell/internal/device"
 	"github.com/planetbell/planetbell/internal/httpapi"
+	"github.com/planetbell/planetbell/internal/room"
 	"github.com/planetbell/planetbell/internal/testlog"
 	"github.com/planetbell/planetbell/planet"
 )
@@ -118,6 +119,19 @@ func (f history) History(ctx context.Context, q call.HistoryQuery) (call.History
 	return f.history(ctx, q)
 }
 
+type rooms struct {
+	take   func(context.Context, *bell.Project, planet.GroupCallEvent) error
+	invite func(context.Context, *bell.Project, room.Request) (room.Invited, error)
+}
+
+func (f rooms) Take(ctx context.Context, p *bell.Project, e planet.GroupCallEvent) error {
+	return f.take(ctx, p, e)
+}
+
+func (f rooms) Invite(ctx context.Context, p *bell.Project, r room.Request) (room.Invited, error) {
+	return f.invite(ctx, p, r)
+}
+
 type mailbox struct {
 	wait func(context.Context, bell.Poll) (*bell.Letter, error)
 }
@@ -136,6 +150,7 @@ type world struct {
 	devices  devices
 	calls    calls
 	history  history
+	rooms    rooms
 	mailbox  mailbox
 	receipts receipts
 	rules    *rules
@@ -203,6 +218,12 @@ func newWorld(t testing.TB) *world {
 	w.history = history{history: func(context.Context, call.HistoryQuery) (call.HistoryPage, error) {
 		return call.HistoryPage{}, nil
 	}}
+	w.rooms = rooms{
+		take: func(context.Context, *bell.Project, planet.GroupCallEvent) error { return nil },
+		invite: func(_ context.Context, _ *bell.Project, r room.Request) (room.Invited, error) {
+			return room.Invited{Users: len(r.Users), Devices: 2 * len(r.Users)}, nil
+		},
+	}
 	w.mailbox = mailbox{wait: func(context.Context, bell.Poll) (*bell.Letter, error) {
 		return letter(func(bool) {}), nil
 	}}
@@ -235,8 +256,8 @@ func (w *world) start() http.Handler {
 		out := io.MultiWriter(testlog.Writer(w.t), &w.log)
 		log := slog.New(slog.NewJSONHandler(out, &slog.HandlerOptions{Level: slog.LevelDebug}))
 		w.handler = httpapi.New(w.config, httpapi.Services{
-			Projects: projects, Accounts: w.accounts, Devices: w.devices, Calls: w.calls, History: w.history, Mailbox: w.mailbox,
-			Receipts: w.receipts, Rules: w.rules,
+			Projects: projects, Accounts: w.accounts, Devices: w.devices, Calls: w.calls, History: w.history, Rooms: w.rooms,
+			Mailbox: w.mailbox, Receipts: w.receipts, Rules: w.rules,
 		}, log, w.registry)
 	})
 	return w.handler

@@ -159,23 +159,6 @@ func (a *api) callEvent(ctx context.Context, r *http.Request, project *bell.Proj
 	return kept(a.services.Calls.End(ctx, project, event))
 }
 
-// groupCallEvent takes a Group Call Event: a room started, changed or ended.
-func (a *api) groupCallEvent(ctx context.Context, r *http.Request, project *bell.Project) (string, error) {
-	event, err := parsed(r, planet.ParseGroupCallEvent)
-	if err != nil {
-		return unreadable(r, err)
-	}
-	e := eventOf(r)
-	e.add(slog.String("sid", string(event.SessionID)))
-	if _, ok := a.services.Projects.Reaching(project.Environment, event.Room.ServiceID); !ok {
-		// Kept all the same: refusing an event can end a call (1313).
-		e.warn("the room's service is not one of this server's")
-	}
-	return kept(a.services.Calls.Journal(ctx, project, call.JournalItem{
-		Kind: call.KindGroupCallEvent, SessionID: event.SessionID, DedupKey: event.DedupKey(), Params: event.Raw,
-	}))
-}
-
 // agentCallStatus takes an Agent Call Status: whether a call that was asked for
 // through the Server API could be set up.
 func (a *api) agentCallStatus(ctx context.Context, r *http.Request, project *bell.Project) (string, error) {

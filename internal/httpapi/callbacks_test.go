@@ -282,8 +282,6 @@ func TestEventsReachCalls(t *testing.T) {
 		kind, query, key string
 		warn             bool
 	}{
-		{"group-call-event", "?sid=59db2167e13911ea83a8213945545d1c&svc_id=" + service + "&id=room&sc=S", "", false},
-		{"group-call-event", "?sid=59db2167e13911ea83a8213945545d1c&svc_id=other&id=room&sc=E&mediaType=V", "", true},
 		{"agent-call-status", "?sid=" + sid + "&result=Success&fail_reason=None", "", false},
 	}
 	for _, test := range tests {

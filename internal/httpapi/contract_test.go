@@ -20,6 +20,7 @@ import (
 	"github.com/planetbell/planetbell/internal/bell"
 	"github.com/planetbell/planetbell/internal/call"
 	"github.com/planetbell/planetbell/internal/device"
+	"github.com/planetbell/planetbell/internal/room"
 	"github.com/planetbell/planetbell/planet"
 )
 
@@ -136,7 +137,7 @@ func TestContractAndRoutesAgree(t *testing.T) {
 		"/cb/{secret}/agent-call-status", "/cb/{secret}/call-event", "/cb/{secret}/group-call-event", "/cb/{secret}/notify",
 		"/cb/{secret}/recording", "/openapi.yaml", "/v2/access_token/issue", "/v2/block_user", "/v2/blocked_users", "/v2/calls",
 		"/v2/do_not_disturb", "/v2/notification/ack", "/v2/notification/lp", "/v2/register_device", "/v2/register_user",
-		"/v2/unblock_user", "/v2/update_notification_token",
+		"/v2/rooms/{id}/invite", "/v2/unblock_user", "/v2/update_notification_token",
 	}
 	if !slices.Equal(paths, want) {
 		t.Errorf("paths %v, want %v", paths, want)
@@ -163,6 +164,8 @@ func (w *world) everything(err error) {
 	}
 	w.calls.end = func(context.Context, *bell.Project, planet.CallEvent) error { return err }
 	w.calls.journal = func(context.Context, *bell.Project, call.JournalItem) error { return err }
+	w.rooms.take = func(context.Context, *bell.Project, planet.GroupCallEvent) error { return err }
+	w.rooms.invite = func(context.Context, *bell.Project, room.Request) (room.Invited, error) { return room.Invited{}, err }
 	w.mailbox.wait = func(context.Context, bell.Poll) (*bell.Letter, error) { return nil, err }
 	w.history.history = func(context.Context, call.HistoryQuery) (call.HistoryPage, error) { return call.HistoryPage{}, err }
 }
@@ -187,6 +190,7 @@ func good() []request {
 		{"blocked_users", "GET", "/v2/blocked_users", "", as(appToken)},
 		{"do_not_disturb", "GET", "/v2/do_not_disturb", "", as(appToken)},
 		{"set do_not_disturb", "POST", "/v2/do_not_disturb", `{"on":true,"until":4000000000000}`, as(appToken)},
+		{"invite", "POST", "/v2/rooms/room/invite", `{"userIds":["bob"],"message":"come"}`, as(appToken)},
 		{"notify", "GET", cb("notify") + notifyQuery(), "", nil},
 		{"call-event", "GET", cb("call-event") + "?sid=" + sid + "&type=A&duration=0", "", nil},
 		{"group-call-event", "GET", cb("group-call-event") + "?sid=59db2167e13911ea83a8213945545d1c&svc_id=" + service + "&id=room&sc=S", "", nil},
@@ -248,6 +252,8 @@ func (w *world) panicWith(value any) {
 	w.calls.ring = func(context.Context, *bell.Project, planet.NotifyCallback) (call.RingResult, error) { panic(value) }
 	w.calls.end = func(context.Context, *bell.Project, planet.CallEvent) error { panic(value) }
 	w.calls.journal = func(context.Context, *bell.Project, call.JournalItem) error { panic(value) }
+	w.rooms.take = func(context.Context, *bell.Project, planet.GroupCallEvent) error { panic(value) }
+	w.rooms.invite = func(context.Context, *bell.Project, room.Request) (room.Invited, error) { panic(value) }
 	w.mailbox.wait = func(context.Context, bell.Poll) (*bell.Letter, error) { panic(value) }
 	w.history.history = func(context.Context, call.HistoryQuery) (call.HistoryPage, error) { panic(value) }
 	w.rules.panics = value
@@ -336,6 +342,17 @@ func TestRefusals(t *testing.T) {
 		{"silence at odd hours", "POST", "/v2/do_not_disturb", `{"on":true,"quietHours":"night"}`, as(appToken), 400, "quietHours: must be an object"},
 		{"silence at no hours", "POST", "/v2/do_not_disturb", `{"on":true,"quietHours":{}}`, as(appToken), 400, "two different times of day"},
 		{"silence nowhere", "POST", "/v2/do_not_disturb", `{"on":true,"quietHours":{"from":"22:00","to":"07:00","timeZone":"Mars/Dune"}}`, as(appToken), 400, "IANA"},
+		{"invitation without a token", "POST", "/v2/rooms/room/invite", `{"userIds":["bob"]}`, nil, 401, "Authorization"},
+		{"invitation into no room", "POST", "/v2/rooms/a%2Fb/invite", `{"userIds":["bob"]}`, as(appToken), 400, "room ID has a forbidden character"},
+		{"broken invitation", "POST", "/v2/rooms/room/invite", `{`, as(appToken), 400, "JSON"},
+		{"invitation of nobody", "POST", "/v2/rooms/room/invite", `{"userIds":[]}`, as(appToken), 400, "userIds: must be"},
+		{"invitation of one who is no list", "POST", "/v2/rooms/room/invite", `{"userIds":"bob"}`, as(appToken), 400, "userIds: must be"},
+		{"invitation of 101", "POST", "/v2/rooms/room/invite", `{"userIds":["b"` + strings.Repeat(`,"b"`, 100) + `]}`, as(appToken), 400, "1 to 100"},
+		{"invitation of a strange user", "POST", "/v2/rooms/room/invite", `{"userIds":["bob","a/b"]}`, as(appToken), 400, "userIds: entry 2"},
+		{"invitation with a long message", "POST", "/v2/rooms/room/invite", `{"userIds":["bob"],"message":"` + strings.Repeat("x", 201) + `"}`, as(appToken), 400, "message: must have"},
+		{"invitation with a list of fields", "POST", "/v2/rooms/room/invite", `{"userIds":["bob"],"appFields":["` + pushToken + `"]}`, as(appToken), 400, "appFields: must be"},
+		{"invitation with a field of the protocol", "POST", "/v2/rooms/room/invite", `{"userIds":["bob"],"appFields":{"cc_param":"x"}}`, as(appToken), 400, "appFields: each"},
+		{"invitation with a long field", "POST", "/v2/rooms/room/invite", `{"userIds":["bob"],"appFields":{"app_x":"` + strings.Repeat("x", 2048) + `"}}`, as(appToken), 400, "appFields: each"},
 		{"HEAD on a poll", "HEAD", "/v2/notification/lp", "", as(appToken), 405, "GET"},
 	}
 	for _, test := range tests {

@@ -23,6 +23,7 @@ import (
 	"github.com/planetbell/planetbell/internal/call"
 	"github.com/planetbell/planetbell/internal/device"
 	"github.com/planetbell/planetbell/internal/policy"
+	"github.com/planetbell/planetbell/internal/room"
 	"github.com/planetbell/planetbell/planet"
 )
 
@@ -69,6 +70,14 @@ type History interface {
 	History(ctx context.Context, q call.HistoryQuery) (call.HistoryPage, error)
 }
 
+// Rooms takes what Planet Cloud says about group calls, and invites people into them.
+type Rooms interface {
+	// Take is for Group Call Events what Calls.End is for Call Events.
+	Take(ctx context.Context, project *bell.Project, e planet.GroupCallEvent) error
+	// Invite tells users' devices that they are wanted in a room.
+	Invite(ctx context.Context, project *bell.Project, r room.Request) (room.Invited, error)
+}
+
 // Mailbox holds calls for devices that ask for them.
 type Mailbox interface {
 	// Wait returns the next call for the poll's device, or nil when none came within its
@@ -100,6 +109,7 @@ type Services struct {
 	Devices  Devices
 	Calls    Calls
 	History  History
+	Rooms    Rooms
 	Mailbox  Mailbox
 	Receipts Receipts
 	Rules    Rules
@@ -119,6 +129,9 @@ const (
 	// DefaultPerMinute is how many sign-ups, and how many misses (wrong app tokens,
 	// unknown paths, wrong callback secrets), one client address may make in a minute.
 	DefaultPerMinute = 60
+	// DefaultInvitations is how many users one user may invite in a minute: the most that
+	// one request may name, and a few.
+	DefaultInvitations = 120
 )
 
 // Config is how the listener behaves. The zero value is a working one without CORS,
@@ -153,6 +166,9 @@ type Config struct {
 	// RulesPerMinute is how often one user may read or change block list and do-not-disturb;
 	// DefaultPerMinute if 0, no limit if negative.
 	RulesPerMinute int
+	// InvitationsPerMinute is how many users one user may invite into rooms;
+	// DefaultInvitations if 0, no limit if negative.
+	InvitationsPerMinute int
 	// Now is the clock of timestamps and limits; time.Now if nil.
 	Now func() time.Time
 }
@@ -180,6 +196,9 @@ func (c Config) withDefaults() Config {
 	if c.RulesPerMinute == 0 {
 		c.RulesPerMinute = DefaultPerMinute
 	}
+	if c.InvitationsPerMinute == 0 {
+		c.InvitationsPerMinute = DefaultInvitations
+	}
 	if c.Now == nil {
 		c.Now = time.Now
 	}
@@ -197,6 +216,7 @@ type api struct {
 	misses   *limiter[netip.Addr] // by household
 	tokens   *limiter[bell.Owner]
 	rules    *limiter[bell.Owner]
+	invites  *limiter[bell.Owner]
 
 	histories *limiter[bell.Owner]
 }
@@ -216,6 +236,7 @@ func New(config Config, services Services, log *slog.Logger, registerer promethe
 		misses:   newLimiter[netip.Addr](config.MissesPerMinute),
 		tokens:   newLimiter[bell.Owner](config.AccessTokensPerMinute),
 		rules:    newLimiter[bell.Owner](config.RulesPerMinute),
+		invites:  newLimiter[bell.Owner](config.InvitationsPerMinute),
 
 		histories: newLimiter[bell.Owner](config.HistoriesPerMinute),
 	}

@@ -31,11 +31,14 @@ func newLimiter[K comparable](perMinute int) *limiter[K] {
 }
 
 // allow reports whether the key may do it once more, and counts it.
-func (l *limiter[K]) allow(key K, now time.Time) bool {
+func (l *limiter[K]) allow(key K, now time.Time) bool { return l.allowN(key, 1, now) }
+
+// allowN is allow for n at once: all of them or none. n above the limit never is.
+func (l *limiter[K]) allowN(key K, n int, now time.Time) bool {
 	if l.perMinute < 0 {
 		return true
 	}
-	return l.bucket(key).AllowN(now, 1)
+	return l.bucket(key).AllowN(now, n)
 }
 
 func (l *limiter[K]) bucket(key K) *rate.Limiter {

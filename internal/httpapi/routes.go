@@ -6,6 +6,7 @@ import (
 
 	"github.com/planetbell/planetbell/internal/bell"
 	"github.com/planetbell/planetbell/internal/call"
+	"github.com/planetbell/planetbell/internal/room"
 )
 
 // handler answers a request, or returns an error before anything was written.
@@ -27,7 +28,7 @@ func (a *api) routes() []route {
 	return []route{
 		{path: "/cb/{secret}/notify", all: a.callback("notify", a.notify)},
 		{path: "/cb/{secret}/call-event", all: a.callback(call.KindCallEvent, a.callEvent)},
-		{path: "/cb/{secret}/group-call-event", all: a.callback(call.KindGroupCallEvent, a.groupCallEvent)},
+		{path: "/cb/{secret}/group-call-event", all: a.callback(room.KindGroupCallEvent, a.groupCallEvent)},
 		{path: "/cb/{secret}/agent-call-status", all: a.callback(call.KindAgentCallStatus, a.agentCallStatus)},
 		{path: "/cb/{secret}/recording", all: a.recordingRoute()},
 
@@ -38,6 +39,7 @@ func (a *api) routes() []route {
 		{path: "/v2/notification/lp", web: true, get: a.longPoll},
 		{path: "/v2/notification/ack", web: true, post: a.authenticated(a.acknowledge)},
 		{path: "/v2/calls", web: true, get: a.authenticated(a.listCalls)},
+		{path: "/v2/rooms/{id}/invite", web: true, post: a.authenticated(a.invite)},
 
 		{path: "/v2/block_user", web: true, post: a.authenticated(a.blockUser)},
 		{path: "/v2/unblock_user", web: true, post: a.authenticated(a.unblockUser)},

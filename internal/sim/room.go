@@ -110,50 +110,73 @@ func (r *Room) leave(ctx context.Context, u planet.UserRef, how planet.Participa
 	return r.send(ctx, status, how, p), nil
 }
 
-// send sends the event with the parameters of docs/line-planet.md 3.3: times in milliseconds
-// and the key "mediaType", as in the documented example.
+// send sends the event as it happened now.
 func (r *Room) send(ctx context.Context, status planet.RoomStatus, what planet.ParticipantStatus, p Participant) Callback {
 	r.mu.Lock()
-	online, setup, end := len(r.online), r.setup.UnixMilli(), int64(0)
-	if !r.end.IsZero() {
-		end = r.end.UnixMilli()
+	e := roomEvent{
+		sid: r.sid, ref: r.ref, host: r.host, media: r.media, status: status, what: what, who: p,
+		online: len(r.online), setup: r.setup, end: r.end, at: r.cloud.clock.Now(),
 	}
 	r.mu.Unlock()
-	if p.UEType == "" {
-		p.UEType = "ANDROID"
+	return r.cloud.send(ctx, r.project, "group-call-event", e.params(), nil)
+}
+
+// roomEvent is one Group Call Event.
+type roomEvent struct {
+	sid            string
+	ref            planet.RoomRef
+	host           planet.UserRef
+	media          planet.CallType
+	status         planet.RoomStatus
+	what           planet.ParticipantStatus
+	who            Participant
+	online         int
+	setup, end, at time.Time
+}
+
+// params are the parameters of docs/line-planet.md 3.3: times in milliseconds and the key
+// "mediaType", as in the documented example.
+func (e *roomEvent) params() []planet.RawParam {
+	end := int64(0)
+	if !e.end.IsZero() {
+		end = e.end.UnixMilli()
+	}
+	ue := e.who.UEType
+	if ue == "" {
+		ue = "ANDROID"
 	}
 	ms := func(v int64) string { return strconv.FormatInt(v, 10) }
 	params := []planet.RawParam{
-		{Name: "sid", Value: r.sid},
-		{Name: "svc_id", Value: r.ref.ServiceID},
-		{Name: "id", Value: r.ref.RoomID},
-		{Name: "user_svc_id", Value: p.User.ServiceID},
-		{Name: "user_id", Value: p.User.UserID},
-		{Name: "host_svc_id", Value: r.host.ServiceID},
-		{Name: "host_id", Value: r.host.UserID},
-		{Name: "sc", Value: string(status)},
-		{Name: "setup_time", Value: ms(setup)},
-		{Name: "start_time", Value: ms(setup)},
+		{Name: "sid", Value: e.sid},
+		{Name: "svc_id", Value: e.ref.ServiceID},
+		{Name: "id", Value: e.ref.RoomID},
+		{Name: "user_svc_id", Value: e.who.User.ServiceID},
+		{Name: "user_id", Value: e.who.User.UserID},
+		{Name: "host_svc_id", Value: e.host.ServiceID},
+		{Name: "host_id", Value: e.host.UserID},
+		{Name: "sc", Value: string(e.status)},
+		{Name: "setup_time", Value: ms(e.setup.UnixMilli())},
+		{Name: "start_time", Value: ms(e.setup.UnixMilli())},
 		{Name: "end_time", Value: ms(end)},
-		{Name: "online", Value: strconv.Itoa(online)},
-		{Name: "mediaType", Value: string(r.media)},
-		{Name: "msc", Value: string(what)},
-		{Name: "ts", Value: ms(r.cloud.clock.Now().UnixMilli())},
-		{Name: "ue_type", Value: p.UEType},
-		{Name: "display_name", Value: p.DisplayName},
+		{Name: "online", Value: strconv.Itoa(e.online)},
+		{Name: "mediaType", Value: string(e.media)},
+		{Name: "msc", Value: string(e.what)},
+		{Name: "ts", Value: ms(e.at.UnixMilli())},
+		{Name: "ue_type", Value: ue},
+		{Name: "display_name", Value: e.who.DisplayName},
 		{Name: "client_address", Value: callerAddress},
 	}
-	if p.AppServerData != "" {
-		params = append(params, planet.RawParam{Name: "stid", Value: p.AppServerData},
-			planet.RawParam{Name: "app_svr_data", Value: p.AppServerData})
+	if e.who.AppServerData != "" {
+		params = append(params, planet.RawParam{Name: "stid", Value: e.who.AppServerData},
+			planet.RawParam{Name: "app_svr_data", Value: e.who.AppServerData})
 	}
-	switch what {
+	switch e.what {
 	case planet.ParticipantDisconnected:
 		params = append(params, leaveParams("1", "NORMAL", "1001", "3")...)
 	case planet.ParticipantTimedOut:
 		params = append(params, leaveParams("218", "SESS_KEEPALIVE_TIMEOUT", "1301", "4")...)
 	}
-	return r.cloud.send(ctx, r.project, "group-call-event", params, nil)
+	return params
 }
 
 // leaveParams are the parameters that only come when somebody leaves.

@@ -13,6 +13,8 @@ type figure struct {
 	perSecond float64
 	answer    quantiles // request to answer
 	push      quantiles // request to push on the wire
+
+	heapBefore, heapAfter uint64 // bytes alive; of room events only
 }
 
 // quantiles are the middle and the slowest hundredth.

@@ -41,7 +41,7 @@ func benchmark() bool {
 	rounds := flag.Int("rounds", 3, "rounds of all measurements, interleaved; medians are printed")
 	devices := flag.Int("devices", 1000, "users with one device each")
 	profile := flag.String("cpuprofile", "", "write a CPU profile of the whole run to this file")
-	only := flag.String("only", "", "run only measurements whose name contains this, and print no table but that of bulkheads")
+	only := flag.String("only", "", "run only measurements whose name contains this, and print no tables but those of bulkheads, polls and room events")
 	poll := flag.String("poll", "", "be the clients that poll this URL, with the app tokens on standard input; for the measurement of polls itself")
 	flag.Parse()
 	if *poll != "" {
@@ -94,6 +94,7 @@ func run(ctx context.Context, s settings) (err error) {
 	if s.only == "" {
 		results.print(os.Stdout)
 	}
+	results.printRooms(os.Stdout)
 	if strings.Contains(pollsName, s.only) {
 		if err := measurePolls(ctx, s); err != nil {
 			return err
@@ -156,6 +157,7 @@ var measurements = []measurement{
 	{callsPerSecond, measureCalls(0)},
 	{barePush, measureBarePush},
 	{calls50ms, measureCalls(50 * time.Millisecond)},
+	{roomsPerSecond, measureRooms},
 }
 
 // Names of measurements.
@@ -169,4 +171,5 @@ const (
 	callsPerSecond = "calls/s, provider at once"
 	calls50ms      = "calls/s, provider 50 ms"
 	bulkheadName   = "bulkhead"
+	roomsPerSecond = "room events"
 )

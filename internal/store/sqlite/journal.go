@@ -25,12 +25,18 @@ func newJournalRow(e bell.JournalEntry) journalRow {
 
 // insert drops a repeat, as the unique index finds it.
 func (r journalRow) insert(l *link) error {
-	_, err := l.exec(`INSERT INTO journal (received_at, project, environment, kind, session_id, dedup_key, params)
+	_, err := r.add(l)
+	return err
+}
+
+// add is insert, and says whether it was no repeat.
+func (r journalRow) add(l *link) (fresh bool, err error) {
+	n, err := l.exec(`INSERT INTO journal (received_at, project, environment, kind, session_id, dedup_key, params)
 		VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`, r...)
 	if err != nil {
-		return fmt.Errorf("keep a callback: %w", err)
+		return false, fmt.Errorf("keep a callback: %w", err)
 	}
-	return nil
+	return n > 0, nil
 }
 
 // AppendJournal implements call.Store.

@@ -15,6 +15,7 @@ type link struct {
 	conn   *sql.Conn
 	stmts  map[string]*sql.Stmt
 	erased bool // the write-ahead log may still hold what was erased
+	rooms  *roomCache
 }
 
 // scanner is a row that can be read: *sql.Row or *sql.Rows.
@@ -33,7 +34,7 @@ func newLink(ctx context.Context, db *sql.DB) (*link, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open a database connection: %w", err)
 	}
-	return &link{conn: conn, stmts: map[string]*sql.Stmt{}}, nil
+	return &link{conn: conn, stmts: map[string]*sql.Stmt{}, rooms: newRoomCache()}, nil
 }
 
 func (l *link) close() error {

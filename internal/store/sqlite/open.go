@@ -25,6 +25,7 @@ import (
 	"github.com/planetbell/planetbell/internal/device"
 	"github.com/planetbell/planetbell/internal/policy"
 	"github.com/planetbell/planetbell/internal/retention"
+	"github.com/planetbell/planetbell/internal/room"
 )
 
 // What the store promises.
@@ -35,6 +36,7 @@ var (
 	_ delivery.Store  = (*Store)(nil)
 	_ policy.Store    = (*Store)(nil)
 	_ retention.Store = (*Store)(nil)
+	_ room.Store      = (*Store)(nil)
 )
 
 //go:embed migrations/*.sql

@@ -243,6 +243,7 @@ func (w *writer) transact(group []*operation, run func([]*operation) error) erro
 		}
 		err = fmt.Errorf("commit: %w", err)
 	}
+	w.link.rolledBack()
 	if _, rollback := w.link.exec("ROLLBACK"); rollback != nil && errors.Is(err, errOneFailed) {
 		return fmt.Errorf("roll back: %w", rollback)
 	}
@@ -276,6 +277,7 @@ func (w *writer) runIsolated(group []*operation) error {
 			return op.err
 		}
 		if op.err != nil {
+			w.link.rolledBack()
 			if _, err := w.link.exec("ROLLBACK TO operation"); err != nil {
 				return fmt.Errorf("roll back an operation: %w", err)
 			}

@@ -1,7 +1,7 @@
 // Package storetest is the suite that every database must pass: it goes through the
-// contracts account.Store, device.Store, call.Store, delivery.Store, policy.Store and
-// retention.Store, sentence by sentence. A store's own tests call [Run] and add only what is
-// peculiar to it.
+// contracts account.Store, device.Store, call.Store, delivery.Store, policy.Store,
+// retention.Store and room.Store, sentence by sentence. A store's own tests call [Run] and
+// add only what is peculiar to it.
 package storetest
 
 import (
@@ -22,6 +22,7 @@ import (
 	"github.com/planetbell/planetbell/internal/device"
 	"github.com/planetbell/planetbell/internal/policy"
 	"github.com/planetbell/planetbell/internal/retention"
+	"github.com/planetbell/planetbell/internal/room"
 	"github.com/planetbell/planetbell/internal/testlog"
 	"github.com/planetbell/planetbell/planet"
 )
@@ -34,6 +35,7 @@ type Store interface {
 	delivery.Store
 	policy.Store
 	retention.Store
+	room.Store
 }
 
 // Run holds a store to the contracts. open makes an empty one and sees to its closing;
@@ -58,6 +60,8 @@ func Run(t *testing.T, open func(t *testing.T) Store) {
 		{"Claims", claimTests},
 		{"Retention", retentionTests},
 		{"Rules", ruleTests},
+		{"Rooms", roomTests},
+		{"RoomLists", roomListTests},
 		{"Properties", propertyTests},
 	} {
 		t.Run(group.name, func(t *testing.T) {

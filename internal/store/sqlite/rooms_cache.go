@@ -1,0 +1,69 @@
+package sqlite
+
+import (
+	"github.com/planetbell/planetbell/internal/bell"
+	"github.com/planetbell/planetbell/internal/room"
+	"github.com/planetbell/planetbell/planet"
+)
+
+// Bounds of roomCache: 10 MB at most.
+const (
+	cachedRuns         = 4096
+	cachedParticipants = 16_384
+)
+
+// roomCache is what the writer has read or written of rooms that are in use, so that an
+// event need not be read back what the last one wrote: that is a third of its work. There is
+// one writer, and it alone changes these rows, through ChangeRun. Whoever deletes some has
+// to forget them here. A rollback empties it.
+type roomCache struct {
+	runs         recent[room.RunKey, cachedRun]
+	participants recent[participantKey, bell.Participant]
+}
+
+type cachedRun struct {
+	id  int64
+	run bell.RoomRun
+}
+
+type participantKey struct {
+	run  int64
+	user planet.UserRef
+}
+
+func newRoomCache() *roomCache {
+	return &roomCache{
+		runs:         recent[room.RunKey, cachedRun]{half: cachedRuns / 2},
+		participants: recent[participantKey, bell.Participant]{half: cachedParticipants / 2},
+	}
+}
+
+// recent keeps a bounded number of values in two generations: when the younger one is full
+// it becomes the older, and what was older and not used since is forgotten.
+type recent[K comparable, V any] struct {
+	half           int
+	younger, older map[K]V
+}
+
+func (r *recent[K, V]) get(key K) (V, bool) {
+	if v, ok := r.younger[key]; ok {
+		return v, true
+	}
+	v, ok := r.older[key]
+	if ok {
+		r.put(key, v)
+	}
+	return v, ok
+}
+
+func (r *recent[K, V]) put(key K, value V) {
+	if r.younger == nil || len(r.younger) >= r.half {
+		if _, ok := r.younger[key]; !ok {
+			r.older, r.younger = r.younger, make(map[K]V)
+		}
+	}
+	r.younger[key] = value
+}
+
+// rolledBack forgets what may not have been written.
+func (l *link) rolledBack() { l.rooms = newRoomCache() }

@@ -1,0 +1,83 @@
+package sqlite
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/planetbell/planetbell/internal/room"
+)
+
+const invitationColumns = `environment, session_id, service_id, room_id, user_service, user_id, at, deadline`
+
+func invitationFields(i *room.Invitation) []any {
+	return []any{
+		&i.Run.Environment, &i.Run.SessionID, &i.Room.ServiceID, &i.Room.RoomID, &i.User.ServiceID, &i.User.UserID,
+		at{&i.At},
+		at{&i.Deadline},
+	}
+}
+
+// Invite implements room.Store.
+func (s *Store) Invite(ctx context.Context, i room.Invitation) (room.Invitation, bool, error) {
+	key := []any{
+		string(i.Run.Environment), string(i.Run.SessionID), i.Room.ServiceID, i.Room.RoomID, i.User.ServiceID, i.User.UserID,
+	}
+	var counts room.Invitation
+	var fresh bool
+	err := s.writer.submit(ctx, "invite a user", func(l *link) error {
+		var earlier room.Invitation
+		_, err := l.one(`SELECT `+invitationColumns+` FROM room_invitations
+			WHERE environment = ? AND session_id = ? AND service_id = ? AND room_id = ? AND user_service = ? AND user_id = ?`,
+			into(invitationFields(&earlier)), key...)
+		if err != nil {
+			return fmt.Errorf("look for an earlier invitation: %w", err)
+		}
+		if earlier.Deadline.After(i.At) {
+			counts, fresh = earlier, false
+			return nil
+		}
+		counts, fresh = i, true
+		_, err = l.exec(`INSERT OR REPLACE INTO room_invitations (`+invitationColumns+`) VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
+			append(key[:len(key):len(key)], micros(i.At), micros(i.Deadline))...)
+		if err != nil {
+			return fmt.Errorf("keep an invitation: %w", err)
+		}
+		return nil
+	})
+	if err != nil {
+		return room.Invitation{}, false, err
+	}
+	return counts, fresh, nil
+}
+
+// InvitationsOf implements room.Store.
+func (s *Store) InvitationsOf(ctx context.Context, run room.RunKey, now time.Time, limit int) (found []room.Invitation, err error) {
+	err = s.readers.read(ctx, func(l *link) error {
+		return l.each(`SELECT `+invitationColumns+` FROM room_invitations
+			WHERE session_id = ? AND environment = ? AND deadline > ? ORDER BY user_id LIMIT ?`, func(row scanner) error {
+			var i room.Invitation
+			err := row.Scan(invitationFields(&i)...)
+			found = append(found, i)
+			return err
+		}, string(run.SessionID), string(run.Environment), micros(now), max(limit, 0))
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list the invitations to %s: %w", run.SessionID, err)
+	}
+	return found, nil
+}
+
+// PruneInvitations implements room.Store.
+func (s *Store) PruneInvitations(ctx context.Context, before time.Time, limit int) (int, error) {
+	var pruned int64
+	err := s.writer.submit(ctx, "forget old invitations", func(l *link) (err error) {
+		pruned, err = l.exec(`DELETE FROM room_invitations WHERE rowid IN (
+			SELECT rowid FROM room_invitations WHERE deadline < ? LIMIT ?)`, micros(before), max(limit, 0))
+		return err
+	})
+	if err != nil {
+		return 0, err
+	}
+	return int(pruned), nil
+}

@@ -1,0 +1,113 @@
+package sqlite
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/planetbell/planetbell/internal/bell"
+	"github.com/planetbell/planetbell/internal/room"
+	"github.com/planetbell/planetbell/planet"
+)
+
+// roomStatements runs every statement about rooms, for the test that explains them.
+func roomStatements(ctx context.Context, s *Store) error {
+	ref, user := planet.RoomRef{ServiceID: "s", RoomID: "r"}, planet.UserRef{ServiceID: "s", UserID: "u"}
+	write := func(room.Known) room.Change {
+		return room.Change{
+			Run: bell.RoomRun{SessionID: "1", Room: ref, State: bell.RoomOpen}, WriteRun: true,
+			Participant: bell.Participant{User: user}, WriteParticipant: true,
+		}
+	}
+	key := room.RunKey{Environment: "e", SessionID: "1"}
+	cursor := room.Cursor{HeardAt: time.Unix(1, 0), SessionID: "1"}
+	entry := bell.JournalEntry{Kind: room.KindGroupCallEvent}
+	return errors.Join(
+		failed(s.ChangeRun(ctx, room.Touched{RunKey: key, User: user}, entry, write)),
+		failed(s.ChangeRun(ctx, room.Touched{RunKey: key, User: user}, entry, write)),
+		failed(s.ChangeRun(ctx, room.Touched{RunKey: room.RunKey{Environment: "e"}, Room: ref, User: user}, entry, write)),
+		failed(s.Runs(ctx, room.Filter{}, cursor, 1)),
+		failed(s.Runs(ctx, room.Filter{Open: true}, cursor, 1)),
+		failed(s.Runs(ctx, room.Filter{Environment: "e", ServiceID: "s", RoomID: "r"}, cursor, 1)),
+		failed(s.Runs(ctx, room.Filter{Environment: "e", User: user}, cursor, 1)),
+		failed(s.Run(ctx, "e", "1")), failed(s.Run(ctx, "", "1")),
+		failed(s.Participants(ctx, key, user, 1)),
+		failed(s.SilentRuns(ctx, time.Unix(1, 0), 1)), failed(s.RunsToInvite(ctx, 1)),
+		failedTwice(s.Invite(ctx, room.Invitation{Run: key, Room: ref, User: user})),
+		failed(s.InvitationsOf(ctx, key, time.Unix(1, 0), 1)), failed(s.PruneInvitations(ctx, time.Unix(1, 0), 1)),
+	)
+}
+
+func failedTwice[A, B any](_ A, _ B, err error) error { return err }
+
+// BenchmarkRoomEvent is one event in the middle of a run: a participant of 200 comes or
+// changes media.
+func BenchmarkRoomEvent(b *testing.B) {
+	s := newStore(b)
+	service := room.New(room.Config{Store: s, Keeper: straight{}})
+	project := &bell.Project{Name: "demo", Environment: planet.Evaluation}
+	start := time.Now()
+	concurrently(b, func(n int64) error {
+		online := 200
+		return service.Take(context.Background(), project, planet.GroupCallEvent{
+			SessionID: planet.SessionID(fmt.Sprintf("%032x", n%50)), Room: planet.RoomRef{ServiceID: "s", RoomID: fmt.Sprint(n % 50)},
+			Participant: planet.UserRef{ServiceID: "s", UserID: fmt.Sprint(n / 50 % 200)}, Host: planet.UserRef{ServiceID: "s", UserID: "0"},
+			Status: planet.RoomChanged, ParticipantStatus: planet.ParticipantConnected, Online: &online,
+			Time: start.Add(time.Duration(n) * time.Millisecond), MediaType: planet.AudioCall, UEType: "IOS",
+			Raw: []planet.RawParam{{Name: "sid", Value: "59db2167e13911ea83a8213945545d1c"}, {Name: "svc_id", Value: "planetkit-inhouse"}, {Name: "ts", Value: "1599463610820"}},
+		})
+	})
+}
+
+// straight is a backlog of a healthy store.
+type straight struct{}
+
+func (straight) Keep(ctx context.Context, _ bell.JournalEntry, write func(context.Context) error) error {
+	return write(ctx)
+}
+
+// What was rolled back must not come back from memory: not the operation's that failed, nor,
+// when the group is run again, what others wrote before it.
+func TestARollbackEmptiesTheRoomCache(t *testing.T) {
+	s := newStore(t)
+	key := room.RunKey{Environment: "e", SessionID: "1"}
+	change := room.Change{Run: bell.RoomRun{SessionID: "1", State: bell.RoomOpen, Participants: 7}, WriteRun: true}
+	failure := errors.New("of its own")
+	err := s.writer.submit(t.Context(), "fail", func(l *link) error {
+		if err := writeRun(l, 0, &room.Known{}, room.Touched{RunKey: key}, &change); err != nil {
+			return err
+		}
+		return failure
+	})
+	if !errors.Is(err, failure) {
+		t.Fatalf("the write failed with %v", err)
+	}
+	_, err = s.ChangeRun(t.Context(), room.Touched{RunKey: key}, bell.JournalEntry{}, func(known room.Known) room.Change {
+		if known.RunKnown {
+			t.Errorf("a run that was rolled back is known: %+v", known.Run)
+		}
+		return room.Change{}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// The cache is bounded, and keeps what is used.
+func TestRecent(t *testing.T) {
+	r := recent[int, int]{half: 10}
+	for i := range 1000 {
+		r.put(i, i)
+		if v, ok := r.get(0); !ok || v != 0 {
+			t.Fatalf("after %d others, what is used all the time is forgotten", i)
+		}
+		if n := len(r.younger) + len(r.older); n > 20 {
+			t.Fatalf("%d are kept, want 20 at most", n)
+		}
+	}
+	if _, ok := r.get(5); ok {
+		t.Error("what is long unused is kept")
+	}
+}

@@ -35,4 +35,5 @@ const (
 	EventReceived   EventKind = "received"   // a phone got a call
 	EventReceipt    EventKind = "receipt"    // the server took a phone's receipt
 	EventTrouble    EventKind = "trouble"    // a phone could not do what it wanted
+	EventServerAPI  EventKind = "server-api" // the app server asked for something, and got it
 )

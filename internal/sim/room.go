@@ -29,6 +29,8 @@ type Room struct {
 	host    planet.UserRef
 	media   planet.CallType
 
+	messages *ring[ControlMessage]
+
 	mu     sync.Mutex
 	setup  time.Time
 	end    time.Time
@@ -47,7 +49,11 @@ func (c *Cloud) OpenRoom(ctx context.Context, ref planet.RoomRef, host Participa
 	r := &Room{
 		cloud: c, project: p, ref: ref, sid: randomHex(16), host: host.User, media: media,
 		setup: c.clock.Now(), online: map[planet.UserRef]Participant{host.User: host},
+		messages: newRing[ControlMessage](maxControlMessages),
 	}
+	c.mu.Lock()
+	c.rooms[ref] = r
+	c.mu.Unlock()
 	return r, r.send(ctx, planet.RoomStarted, planet.ParticipantConnected, host), nil
 }
 
@@ -89,6 +95,7 @@ func (r *Room) End(ctx context.Context) Callback {
 	clear(r.online)
 	r.end = r.cloud.clock.Now()
 	r.mu.Unlock()
+	r.cloud.forgetRoom(r)
 	return r.send(ctx, planet.RoomEnded, planet.ParticipantDisconnected, Participant{User: r.host})
 }
 
@@ -96,29 +103,52 @@ var errNotInRoom = errors.New("the user is not in the room")
 
 func (r *Room) leave(ctx context.Context, u planet.UserRef, how planet.ParticipantStatus) (Callback, error) {
 	r.mu.Lock()
-	p, ok := r.online[u]
+	p, status, ok := r.remove(u)
+	r.mu.Unlock()
 	if !ok {
-		r.mu.Unlock()
 		return Callback{}, errNotInRoom
 	}
+	if status == planet.RoomEnded {
+		r.cloud.forgetRoom(r)
+	}
+	return r.send(ctx, status, how, p), nil
+}
+
+// remove takes a user out of the room, and says what the room comes to by it. The caller
+// holds mu.
+func (r *Room) remove(u planet.UserRef) (p Participant, status planet.RoomStatus, ok bool) {
+	if p, ok = r.online[u]; !ok {
+		return p, "", false
+	}
 	delete(r.online, u)
-	status := planet.RoomChanged
+	status = planet.RoomChanged
 	if len(r.online) == 0 {
 		status, r.end = planet.RoomEnded, r.cloud.clock.Now()
 	}
-	r.mu.Unlock()
-	return r.send(ctx, status, how, p), nil
+	return p, status, true
 }
 
 // send sends the event with the parameters of docs/line-planet.md 3.3: times in milliseconds
 // and the key "mediaType", as in the documented example.
 func (r *Room) send(ctx context.Context, status planet.RoomStatus, what planet.ParticipantStatus, p Participant) Callback {
 	r.mu.Lock()
-	online, setup, end := len(r.online), r.setup.UnixMilli(), int64(0)
+	params := r.params(status, what, p)
+	r.mu.Unlock()
+	switch what {
+	case planet.ParticipantDisconnected:
+		params = append(params, leaveParams("1", "NORMAL", "1001", "3")...)
+	case planet.ParticipantTimedOut:
+		params = append(params, leaveParams("218", "SESS_KEEPALIVE_TIMEOUT", "1301", "4")...)
+	}
+	return r.cloud.send(ctx, r.project, "group-call-event", params, nil)
+}
+
+// params are the parameters that every event has. The caller holds mu.
+func (r *Room) params(status planet.RoomStatus, what planet.ParticipantStatus, p Participant) []planet.RawParam {
+	setup, end := r.setup.UnixMilli(), int64(0)
 	if !r.end.IsZero() {
 		end = r.end.UnixMilli()
 	}
-	r.mu.Unlock()
 	if p.UEType == "" {
 		p.UEType = "ANDROID"
 	}
@@ -135,7 +165,7 @@ func (r *Room) send(ctx context.Context, status planet.RoomStatus, what planet.P
 		{Name: "setup_time", Value: ms(setup)},
 		{Name: "start_time", Value: ms(setup)},
 		{Name: "end_time", Value: ms(end)},
-		{Name: "online", Value: strconv.Itoa(online)},
+		{Name: "online", Value: strconv.Itoa(len(r.online))},
 		{Name: "mediaType", Value: string(r.media)},
 		{Name: "msc", Value: string(what)},
 		{Name: "ts", Value: ms(r.cloud.clock.Now().UnixMilli())},
@@ -147,13 +177,7 @@ func (r *Room) send(ctx context.Context, status planet.RoomStatus, what planet.P
 		params = append(params, planet.RawParam{Name: "stid", Value: p.AppServerData},
 			planet.RawParam{Name: "app_svr_data", Value: p.AppServerData})
 	}
-	switch what {
-	case planet.ParticipantDisconnected:
-		params = append(params, leaveParams("1", "NORMAL", "1001", "3")...)
-	case planet.ParticipantTimedOut:
-		params = append(params, leaveParams("218", "SESS_KEEPALIVE_TIMEOUT", "1301", "4")...)
-	}
-	return r.cloud.send(ctx, r.project, "group-call-event", params, nil)
+	return params
 }
 
 // leaveParams are the parameters that only come when somebody leaves.

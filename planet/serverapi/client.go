@@ -65,8 +65,8 @@ func NewLimiter(perSecond int) *rate.Limiter {
 type Client struct {
 	base      string // without a slash at its end
 	serviceID string
-	auth      *planet.Secret // the Authorization header; a pointer is not followed by fmt
-	hidden    *strings.Replacer
+	auth      *planet.Secret      // the Authorization header; a pointer is not followed by fmt
+	hide      func(string) string // takes the secret out of a text; fmt does not look into it
 	limiter   *rate.Limiter
 	timeout   time.Duration
 	http      *http.Client
@@ -90,7 +90,7 @@ func New(c Config) (*Client, error) {
 	}
 	auth := planet.Secret(basic(c.APIKey, c.APISecret))
 	client := &Client{
-		base: base, serviceID: c.ServiceID, auth: &auth, hidden: hiding(c.APISecret, auth),
+		base: base, serviceID: c.ServiceID, auth: &auth, hide: hiding(c.APISecret, auth),
 		limiter: c.Limiter, timeout: c.Timeout, owned: c.Transport == nil,
 		http: &http.Client{
 			Transport: c.Transport,

@@ -3,6 +3,7 @@ package serverapi
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net/http"
@@ -126,9 +127,11 @@ var statusKinds = map[int]statusKind{
 // failure says what a try came to that did not succeed.
 func (c *Client) failure(r request, got answer, err error) *Error {
 	if err != nil {
+		// A server that is not trusted gets nothing, now and later.
+		_, untrusted := errors.AsType[*tls.CertificateVerificationError](err)
 		return &Error{
 			Operation: r.operation, Kind: ErrNoAnswer, Status: got.status, cause: err,
-			Retryable: true, MaybeExecuted: !unsent(err),
+			Retryable: !untrusted, MaybeExecuted: !untrusted && !unsent(err),
 		}
 	}
 	row, known := statusKinds[got.status]
@@ -140,10 +143,10 @@ func (c *Client) failure(r request, got answer, err error) *Error {
 		row.kind = ErrRoomNotFound
 	}
 	// Hidden first: what is cut off would not be found any more.
-	code, message := parseProblem([]byte(c.hidden.Replace(string(got.body))))
+	code, message := parseProblem([]byte(c.hide(string(got.body))))
 	return &Error{
 		Operation: r.operation, Kind: row.kind, Status: got.status, Reason: row.reason,
-		Code: c.hidden.Replace(code), Message: c.hidden.Replace(message), Retryable: row.retryable, RetryAfter: got.retryAfter,
+		Code: c.hide(code), Message: c.hide(message), Retryable: row.retryable, RetryAfter: got.retryAfter,
 		MaybeExecuted: got.status >= 500 && got.status != http.StatusServiceUnavailable,
 	}
 }

@@ -172,11 +172,11 @@ func basic(key string, secret planet.Secret) string {
 }
 
 // hiding returns what takes the secret out of a text that an answer brought.
-func hiding(secret, auth planet.Secret) *strings.Replacer {
+func hiding(secret, auth planet.Secret) func(string) string {
 	return strings.NewReplacer(
 		secret.Reveal(), secret.String(),
 		strings.TrimPrefix(auth.Reveal(), "Basic "), auth.String(),
-	)
+	).Replace
 }
 
 func loopback(host string) bool {

@@ -34,6 +34,8 @@ func commands() []*cobra.Command {
 		newTokenCommand(admin),
 		newDeviceCommand(admin),
 		newCallCommand(admin),
+		newRoomCommand(admin),
+		newAgentCommand(admin),
 		newVersion(),
 	}
 }

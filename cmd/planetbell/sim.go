@@ -101,6 +101,7 @@ func (s *simulator) run(cmd *cobra.Command) (err error) {
 		return err
 	}
 	out.line("The simulator is up; it is told what to do at %s", world.Settings().ControlURL)
+	out.line("LINE Planet's Server API is pretended at %s", world.Settings().ServerAPIURL)
 	out.line("Now start the server in another terminal:")
 	out.line("")
 	out.line("  %s serve --config %s", program(), file)

@@ -70,7 +70,6 @@ type Client struct {
 	limiter   *rate.Limiter
 	timeout   time.Duration
 	http      *http.Client
-	owned     bool // the transport is ours to close
 }
 
 // New returns a client, or says what is wrong with the configuration. It sends nothing.
@@ -91,7 +90,7 @@ func New(c Config) (*Client, error) {
 	auth := planet.Secret(basic(c.APIKey, c.APISecret))
 	client := &Client{
 		base: base, serviceID: c.ServiceID, auth: &auth, hide: hiding(c.APISecret, auth),
-		limiter: c.Limiter, timeout: c.Timeout, owned: c.Transport == nil,
+		limiter: c.Limiter, timeout: c.Timeout,
 		http: &http.Client{
 			Transport: c.Transport,
 			// A redirect would carry the credential elsewhere, or turn a POST into a GET.
@@ -104,19 +103,15 @@ func New(c Config) (*Client, error) {
 	if client.timeout == 0 {
 		client.timeout = DefaultTimeout
 	}
-	if client.owned {
+	if c.Transport == nil {
 		client.http.Transport = http.DefaultTransport.(*http.Transport).Clone()
 	}
 	return client, nil
 }
 
-// Close closes idle connections. Only the client's own transport is touched; requests under
-// way go on.
-func (c *Client) Close() {
-	if c.owned {
-		c.http.CloseIdleConnections()
-	}
-}
+// Close closes the idle connections of the transport. Requests under way go on, and the client
+// can still be used.
+func (c *Client) Close() { c.http.CloseIdleConnections() }
 
 // CheckBaseURL returns nil if text can be a [Config.BaseURL].
 func CheckBaseURL(text string) error {

@@ -61,7 +61,7 @@ func TestWire(t *testing.T) {
 	if _, err := c.MakeAgentCall(t.Context(), call); err != nil {
 		t.Error(err)
 	}
-	// docs/line-planet.md 12: key, colon, and the secret as the text that it is.
+	// Key, colon, and the secret as the text that it is.
 	auth := []string{"Basic " + base64.StdEncoding.EncodeToString([]byte(apiKey+":"+secret.Reveal()))}
 	agent := http.Header{"Authorization": auth, "Accept": {"application/json"}, "Content-Type": {"application/json"}}
 	want := []sent{

@@ -131,6 +131,9 @@ type JournalEntry struct {
 	SessionID   planet.SessionID
 	DedupKey    string // a repeat with the same key is not stored again
 	Params      []planet.RawParam
+	// Agent is what an Agent Call Status says: it is recorded with the entry, for the call that
+	// the session is or will be. nil for every other kind.
+	Agent *AgentStatus
 }
 
 // Notification is what the call's devices must get. now becomes its send time.

@@ -70,6 +70,15 @@ func storyView(record *call.Record, journal []bell.JournalEntry, now time.Time) 
 		Deliveries: make([]Delivery, 0, len(record.Deliveries)),
 		Journal:    make([]JournalEntry, 0, len(journal)),
 	}
+	if a := record.Agent; !a.ReceivedAt.IsZero() {
+		story.Agent = &Agent{
+			ReceivedAt: utc(a.ReceivedAt), AgentType: a.AgentType, MediaSourceType: a.MediaSourceType,
+			Result: "failed", FailReason: a.FailReason,
+		}
+		if a.Success {
+			story.Agent.Result = "success"
+		}
+	}
 	for i := range record.Deliveries {
 		story.Deliveries = append(story.Deliveries, deliveryView(&record.Deliveries[i], now))
 	}

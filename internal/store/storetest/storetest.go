@@ -46,6 +46,7 @@ func Run(t *testing.T, open func(t *testing.T) Store) {
 		{"Calls", callTests},
 		{"CallLists", callListTests},
 		{"Journal", journalTests},
+		{"Agents", agentTests},
 		{"Deliveries", deliveryTests},
 		{"Receipts", receiptTests},
 		{"Claims", claimTests},

@@ -18,7 +18,7 @@ func tell(s *console.CallStory, now time.Time) string {
 	c := &s.Call
 	kind := cmp.Or(c.Type, "unknown type")
 	line(&b, "Call %s: %s, %s, project %s", c.SID, kind, c.Environment, c.Project)
-	if c.State == "" { // nothing came but its Agent Call Status
+	if c.State == "" && s.Agent != nil { // nothing came but its Agent Call Status
 		tellAgent(&b, s, now)
 		line(&b, "Neither Notify nor Call Event came, so no device was rung.")
 		tellJournal(&b, s)

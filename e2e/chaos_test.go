@@ -195,7 +195,8 @@ func (c *chaos) trouble() {
 		c.calls.Go(func() { c.lockDatabase(time.Duration(200+rand.IntN(2500)) * time.Millisecond) })
 		return
 	}
-	target := sim.FaultTargets()[c.random.IntN(len(sim.FaultTargets()))]
+	targets := slices.DeleteFunc(sim.FaultTargets(), func(t string) bool { return t == "server-api" }) // nobody asks it here
+	target := targets[c.random.IntN(len(targets))]
 	kinds := sim.FaultKinds()
 	kind := kinds[c.random.IntN(len(kinds))]
 	f := sim.Fault{Kind: kind.Kind, For: time.Duration(200+c.random.IntN(4000)) * time.Millisecond}

@@ -173,7 +173,8 @@ func (c command) run(t testing.TB) result {
 	root := &cobra.Command{Use: "planetbell", SilenceUsage: true, SilenceErrors: true}
 	root.PersistentFlags().String("config", "", "the configuration file")
 	admin := &adminFlags{environ: c.environ, now: func() time.Time { return noon }}
-	root.AddCommand(newTokenCommand(admin), newDeviceCommand(admin), newCallCommand(admin), newRoomCommand(admin))
+	root.AddCommand(newTokenCommand(admin), newDeviceCommand(admin), newCallCommand(admin),
+		newRoomCommand(admin), newAgentCommand(admin))
 	var stdout, stderr bytes.Buffer
 	root.SetIn(strings.NewReader(c.stdin))
 	root.SetOut(&stdout)

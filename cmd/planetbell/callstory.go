@@ -23,7 +23,14 @@ func tell(s *console.CallStory, now time.Time, lang planet.Language) string {
 	}
 	kind := cmp.Or(c.Type, "unknown type")
 	line(&b, "Call %s: %s, %s, project %s", c.SID, kind, c.Environment, c.Project)
+	if c.State == "" && s.Agent != nil { // nothing came but its Agent Call Status
+		tellAgent(&b, s, now)
+		line(&b, "Neither Notify nor Call Event came, so no device was rung.")
+		tellJournal(&b, s)
+		return b.String()
+	}
 	line(&b, "%s called %s.", userName(c.Caller), userName(c.Callee))
+	tellAgent(&b, s, now)
 	b.WriteByte('\n')
 	tellBeginning(&b, s, now)
 	for i := range s.Deliveries {
@@ -61,6 +68,19 @@ func tellBeginning(b *strings.Builder, s *console.CallStory, now time.Time) {
 			within = ", with no attempt later than " + length(c.Deadline.Sub(c.NotifiedAt)) + " after it"
 		}
 		line(b, "%s to ring%s:", counted(len(s.Deliveries), "device"), within)
+	}
+}
+
+// tellAgent tells what LINE Planet said about a call that was asked for through its Server
+// API.
+func tellAgent(b *strings.Builder, s *console.CallStory, now time.Time) {
+	switch a := s.Agent; {
+	case a == nil:
+	case a.Result == "success":
+		line(b, "It was asked for through the Server API (%s), and LINE Planet set it up.", cmp.Or(a.AgentType, "unknown agent"))
+	default:
+		line(b, "It was asked for through the Server API (%s), and LINE Planet could not set it up, it said %s: %s.",
+			cmp.Or(a.AgentType, "unknown agent"), moment(now, a.ReceivedAt), cmp.Or(a.FailReason, "no reason"))
 	}
 }
 

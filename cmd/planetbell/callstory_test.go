@@ -210,3 +210,31 @@ func TestACallThatNothingIsKnownOf(t *testing.T) {
 		}
 	}
 }
+
+func TestTellAgent(t *testing.T) {
+	failed := &console.Agent{ReceivedAt: noon.Add(-time.Minute), AgentType: "AUDIO_CALLER", Result: "failed", FailReason: "Invalid peerId"}
+	call := console.Call{SID: sid, State: bell.CallRinging, NotifiedAt: noon, Project: "main", Environment: planet.Evaluation}
+	for _, test := range []struct {
+		story     console.CallStory
+		has, lack string
+	}{
+		{console.CallStory{Call: call}, "Notify came", "Server API"},
+		{
+			console.CallStory{Call: call, Agent: &console.Agent{ReceivedAt: noon, AgentType: "AUDIO_CALLER", Result: "success"}},
+			"\nIt was asked for through the Server API (AUDIO_CALLER), and LINE Planet set it up.\n", "Neither",
+		},
+		{
+			console.CallStory{Call: call, Agent: failed},
+			"and LINE Planet could not set it up, it said 1 min ago (2026-09-01 11:59:00 UTC): Invalid peerId.\n", "Neither",
+		},
+		{
+			console.CallStory{Call: console.Call{SID: sid, Project: "main"}, Agent: failed, Journal: []console.JournalEntry{{Kind: "agent-call-status"}}},
+			"Invalid peerId.\nNeither Notify nor Call Event came, so no device was rung.\n\nCallbacks kept", "It ended",
+		},
+	} {
+		got := tell(&test.story, noon, planet.English)
+		if !strings.Contains(got, test.has) || strings.Contains(got, test.lack) {
+			t.Errorf("the story is\n%s\nwant %q and not %q", got, test.has, test.lack)
+		}
+	}
+}

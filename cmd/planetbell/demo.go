@@ -261,6 +261,7 @@ func (d *demo) welcome() {
 	d.out.line("  server      %s", s.App.PublicURL())
 	d.out.line("  admin API   %s", s.App.AdminURL())
 	d.out.line("  simulator   %s", s.World.Settings().ControlURL)
+	d.out.line("  Server API  %s", s.World.Settings().ServerAPIURL)
 	d.out.line("")
 }
 

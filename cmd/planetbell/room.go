@@ -18,12 +18,15 @@ import (
 func newRoomCommand(admin *adminFlags) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "room",
-		Short: "List group calls, and show who was in one",
+		Short: "List group calls, show who was in one, remove users, send a message",
 		Args:  noArgs,
 		RunE:  showHelp,
 	}
-	admin.add(cmd)
-	cmd.AddCommand(newRoomListCommand(admin), newRoomShowCommand(admin))
+	asked := []*cobra.Command{newRoomListCommand(admin), newRoomShowCommand(admin)} // of the server
+	for _, c := range asked {
+		admin.add(c)
+	}
+	cmd.AddCommand(append(asked, newRoomKickCommand(admin), newRoomMessageCommand(admin))...)
 	return cmd
 }
 

@@ -35,6 +35,7 @@ func commands() []*cobra.Command {
 		newDeviceCommand(admin),
 		newCallCommand(admin),
 		newRoomCommand(admin),
+		newAgentCommand(admin),
 		newVersion(),
 	}
 }

@@ -44,6 +44,7 @@ func TestScripts(t *testing.T) {
 		RequireUniqueNames:  true,
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"exits":     exits,
+			"line":      startLine,
 			"nosecrets": func(ts *testscript.TestScript, _ bool, _ []string) { noSecrets(t, ts) },
 			"mode":      mode,
 			"secrets":   secrets,

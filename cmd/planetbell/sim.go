@@ -101,6 +101,7 @@ func (s *simulator) run(cmd *cobra.Command) (err error) {
 		return err
 	}
 	out.line("The simulator is up; it is told what to do at %s", world.Settings().ControlURL)
+	out.line("LINE Planet's Server API is pretended at %s", world.Settings().ServerAPIURL)
 	out.line("Now start the server in another terminal:")
 	out.line("")
 	out.line("  %s serve --config %s", program(), file)
@@ -118,7 +119,7 @@ func (s *simulator) run(cmd *cobra.Command) (err error) {
 		}
 		out.line("  %-18s %s", r.Name, reachedBy(r))
 	}
-	s.whatToDo(out, world.Settings().ControlURL, requests)
+	s.whatToDo(out, world.Settings().ControlURL, file, requests)
 	w := watcher{out: out}
 	w.apart.Store(true)
 	for e := range world.Events(ctx) { // until Ctrl-C ends ctx
@@ -128,7 +129,7 @@ func (s *simulator) run(cmd *cobra.Command) (err error) {
 }
 
 // whatToDo prints lines to copy. Without phones the first of them adds one.
-func (s *simulator) whatToDo(out printer, control string, phones []sim.PhoneRequest) {
+func (s *simulator) whatToDo(out printer, control, file string, phones []sim.PhoneRequest) {
 	callee := "bob"
 	out.line("")
 	if len(phones) == 0 {
@@ -137,6 +138,8 @@ func (s *simulator) whatToDo(out printer, control string, phones []sim.PhoneRequ
 		callee = phones[0].UserID
 	}
 	out.line("Place a call:      curl -s %s/calls -d '{\"from\":\"alice\",\"to\":\"%s\",\"plan\":\"answered\",\"after\":\"2s\"}'", control, callee)
+	out.line("Open a room:       curl -s %s/rooms -d '{\"room\":\"lounge\",\"users\":[\"alice\",\"bob\"]}'", control)
+	out.line("Empty it:          %s room kick --config %s lounge alice bob", program(), file)
 	out.line("Break something:   curl -s %s/faults -d '{\"target\":\"fcm\",\"kind\":\"unavailable\",\"count\":3}'", control)
 	out.line("Repair it:         curl -s -X DELETE %s/faults", control)
 	out.line("")

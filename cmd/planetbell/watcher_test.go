@@ -56,11 +56,12 @@ func TestWatcher(t *testing.T) {
 // The lines to copy work as they are: the callee has a phone.
 func TestSimSaysWhatToDo(t *testing.T) {
 	for want, phones := range map[string][]sim.PhoneRequest{
-		`/phones -d '{"kind":"ios","user":"bob"}'`: nil,
-		`"to":"erin","plan":"answered"`:            {{UserID: "erin"}},
+		`/phones -d '{"kind":"ios","user":"bob"}'`:                nil,
+		"room kick --config sim/planetbell.yaml lounge alice bob": nil,
+		`"to":"erin","plan":"answered"`:                           {{UserID: "erin"}},
 	} {
 		var b bytes.Buffer
-		(&simulator{}).whatToDo(printer{w: &b}, "http://127.0.0.1:8082", phones)
+		(&simulator{}).whatToDo(printer{w: &b}, "http://127.0.0.1:8082", "sim/planetbell.yaml", phones)
 		if !bytes.Contains(b.Bytes(), []byte(want)) {
 			t.Errorf("%s is not in\n%s", want, &b)
 		}

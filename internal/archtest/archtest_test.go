@@ -143,8 +143,11 @@ func TestPlanetStandsAlone(t *testing.T) {
 			continue
 		}
 		for _, imported := range p.Imports {
+			// The client of the Server API paces its requests, and callers hand it the pacer that
+			// their clients share: a type that Go programs know, not one of ours.
+			paces := from == "planet/serverapi" && imported == "golang.org/x/time/rate"
 			if strings.Contains(strings.SplitN(imported, "/", 2)[0], ".") &&
-				!strings.HasPrefix(imported, module+"planet") && imported != "github.com/golang-jwt/jwt/v5" {
+				!strings.HasPrefix(imported, module+"planet") && imported != "github.com/golang-jwt/jwt/v5" && !paces {
 				t.Errorf("%s imports %s: planet has the standard library and the JWT library only", from, imported)
 			}
 		}

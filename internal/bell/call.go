@@ -140,4 +140,7 @@ type JournalEntry struct {
 	SessionID   planet.SessionID
 	DedupKey    string // a repeat with the same key is not stored again
 	Params      []planet.RawParam
+	// Agent is what an Agent Call Status says: it is recorded with the entry, for the call that
+	// the session is or will be. nil for every other kind.
+	Agent *AgentStatus
 }

@@ -233,13 +233,16 @@ type JournalItem struct {
 	SessionID planet.SessionID
 	DedupKey  string
 	Params    []planet.RawParam
+	// Agent is what an Agent Call Status says, without time and project; nil for every other
+	// kind. It is recorded with the call, whichever comes first.
+	Agent *bell.AgentStatus
 }
 
 // Journal keeps a callback. A repeat is dropped. Trouble with the store is as for End.
 func (s *Service) Journal(ctx context.Context, project *bell.Project, i JournalItem) error {
 	err := s.keep(ctx, &item{key: callKey{project.Environment, i.SessionID}, entry: &bell.JournalEntry{
 		ReceivedAt: s.now(), Project: project.Name, Environment: project.Environment,
-		Kind: i.Kind, SessionID: i.SessionID, DedupKey: i.DedupKey, Params: i.Params,
+		Kind: i.Kind, SessionID: i.SessionID, DedupKey: i.DedupKey, Params: i.Params, Agent: i.Agent,
 	}})
 	if err != nil {
 		return fmt.Errorf("keep a %s callback: %w", i.Kind, err)

@@ -296,6 +296,9 @@ func TestJournal(t *testing.T) {
 		var want []bell.JournalEntry
 		for _, kind := range kinds {
 			item := call.JournalItem{Kind: kind, SessionID: "s1", DedupKey: kind + "/s1", Params: []planet.RawParam{{Name: "sid", Value: "s1"}}}
+			if kind == call.KindAgentCallStatus {
+				item.Agent = &bell.AgentStatus{AgentType: "AUDIO_CALLER", Success: true}
+			}
 			for range 2 { // a repeat is dropped
 				if err := x.Journal(t.Context(), x.acme, item); err != nil {
 					t.Fatal(err)
@@ -303,7 +306,7 @@ func TestJournal(t *testing.T) {
 			}
 			want = append(want, bell.JournalEntry{
 				ReceivedAt: time.Now(), Project: "acme", Environment: planet.Evaluation, Kind: kind,
-				SessionID: "s1", DedupKey: item.DedupKey, Params: item.Params,
+				SessionID: "s1", DedupKey: item.DedupKey, Params: item.Params, Agent: item.Agent,
 			})
 		}
 		got, err := x.JournalOf(t.Context(), "s1")

@@ -42,7 +42,10 @@ type Store interface {
 	EndCall(ctx context.Context, c bell.Call, entry bell.JournalEntry) error
 
 	// AppendJournal keeps a callback. A second entry with the same project, kind and
-	// DedupKey is dropped silently; an entry without a DedupKey is never a repeat.
+	// DedupKey is dropped silently; an entry without a DedupKey is never a repeat. An entry with
+	// Agent set also records that, for environment and session ID: the newest that says
+	// something else than the one before counts. It does not make the session known to
+	// BeginCall and EndCall.
 	AppendJournal(ctx context.Context, entry bell.JournalEntry) error
 
 	// Missed returns calls that are marked as missed, the longest marked first, at most limit.
@@ -58,7 +61,8 @@ type Store interface {
 	LoseCalls(ctx context.Context, before time.Time, limit int, events func(bell.Call) []bell.Event) (int, error)
 
 	// Call returns everything recorded about a call, or bell.NotFound. environment
-	// may be empty: then the newest call with that session ID is meant.
+	// may be empty: then the newest call with that session ID is meant. Of a session of which
+	// only the Agent Call Status is known, the record has that, and a Call without a state.
 	Call(ctx context.Context, environment planet.Environment, id planet.SessionID) (Record, error)
 
 	// Calls returns calls, newest first, at most limit, older than the cursor.
@@ -89,6 +93,8 @@ const (
 type Record struct {
 	Call       bell.Call // CCParam is always empty here
 	Deliveries []DeliveryRecord
+	// Agent is zero unless the call was asked for through the Server API.
+	Agent bell.AgentStatus
 }
 
 // DeliveryRecord is a delivery with its device, as far as it still exists, and its

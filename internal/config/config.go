@@ -222,6 +222,9 @@ type Project struct {
 	APIKey string `koanf:"api_key"`
 	// APISecret belongs to APIKey: 64 lower-case hexadecimal characters, used as text.
 	APISecret planet.Secret `koanf:"api_secret"`
+	// ServerAPIURL is where planetbell room and planetbell agent reach LINE Planet's Server API
+	// (docs/line-planet.md 7.1); https, or http on this machine. Empty: the environment's.
+	ServerAPIURL string `koanf:"server_api_url"`
 	// ClientKey is what the apps send as apiKey in register_user. It is in every copy of
 	// the app, so it proves nothing; better not LINE's API key. At least 8 characters.
 	ClientKey planet.Secret `koanf:"client_key"`

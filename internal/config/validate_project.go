@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/planetbell/planetbell/planet"
+	"github.com/planetbell/planetbell/planet/serverapi"
 )
 
 // What `planetbell init` writes when it is given no LINE credentials. A server with
@@ -75,6 +76,11 @@ func (c *checker) project(p *Project, at string) {
 		c.wrong(at+".api_key", err.Error()+".")
 	}
 	c.apiSecret(p.APISecret, at+".api_secret")
+	if p.ServerAPIURL != "" {
+		if err := serverapi.CheckBaseURL(p.ServerAPIURL); err != nil {
+			c.wrong(at+".server_api_url", err.Error()+".")
+		}
+	}
 	if keys := p.Placeholders(); len(keys) > 0 {
 		c.warn(at, "placeholders stand in "+strings.Join(keys, ", ")+": the server starts and takes callbacks, but LINE Planet will refuse its access tokens. Put in the values from the LINE Planet Console.")
 	}

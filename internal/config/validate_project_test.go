@@ -31,6 +31,11 @@ func TestProject(t *testing.T) {
 			name: "secret in capitals", replace: []string{secret, secret[:60] + "ABCD"},
 			errors: []string{"projects[0].api_secret: contains upper-case letters; LINE Planet's secret is lower-case hexadecimal and is used as text."},
 		},
+		{
+			name: "address of the Server API", replace: []string{"name: main", "name: main\n    server_api_url: http://proxy.example"},
+			errors: []string{"projects[0].server_api_url: the base URL of the Server API is http; the API secret travels only over https, or within this machine."},
+		},
+		{name: "address of the Server API on this machine", replace: []string{"name: main", "name: main\n    server_api_url: http://127.0.0.1:8099"}},
 		{name: "short client key", replace: []string{clientKey, "short"}, errors: []string{"projects[0].client_key: 5 characters, want 8 to 256 printable ASCII characters without spaces."}},
 		{
 			name: "client key that is the API key", replace: []string{clientKey, "my-api-key"},
@@ -90,7 +95,7 @@ func TestProjectsThatCannotBeToldApart(t *testing.T) {
 			"projects[2].service_id: the service ID is empty; give 1 to 64 characters.",
 		}},
 		{name: "entries that are no section", yaml: "  - main\n", errors: []string{
-			"projects[1]: is one value, want the keys name, environment, environment_label, service_id, api_key, api_secret, api_secret_file, client_key, client_key_file, callback_secret, callback_secret_file, shared_user_ids, unknown_callee, app_token_lifetime, issued_at_skew, call_rules, caller_names, policy_hook, missed_calls, invitations, apns, fcm.",
+			"projects[1]: is one value, want the keys name, environment, environment_label, service_id, api_key, api_secret, api_secret_file, server_api_url, client_key, client_key_file, callback_secret, callback_secret_file, shared_user_ids, unknown_callee, app_token_lifetime, issued_at_skew, call_rules, caller_names, policy_hook, missed_calls, invitations, apns, fcm.",
 		}},
 	})
 }

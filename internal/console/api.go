@@ -127,9 +127,20 @@ type CallStory struct {
 	Call       Call           `json:"call"`
 	Release    Release        `json:"release"`
 	Deliveries []Delivery     `json:"deliveries"`
-	Journal    []JournalEntry `json:"journal"` // the callbacks that came, oldest first
+	Agent      *Agent         `json:"agent,omitempty"` // absent unless asked for through the Server API
+	Journal    []JournalEntry `json:"journal"`         // the callbacks that came, oldest first
 	// Notices are what users' devices were told about it, newest first.
 	Notices []Notice `json:"notices,omitempty"`
+}
+
+// Agent is what LINE Planet said about the set-up of a call that was asked for through its
+// Server API.
+type Agent struct {
+	ReceivedAt      time.Time `json:"received_at"`
+	AgentType       string    `json:"agent_type,omitempty"`
+	MediaSourceType string    `json:"media_source_type,omitempty"`
+	Result          string    `json:"result"`                // success or failed
+	FailReason      string    `json:"fail_reason,omitempty"` // LINE Planet's words
 }
 
 // Notice is what a user's devices were told beside a call.

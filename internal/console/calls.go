@@ -99,6 +99,15 @@ func storyView(record *call.Record, journal []bell.JournalEntry, now time.Time) 
 	if record.Call.State == bell.CallEnded {
 		story.Release.Explanation = explanationView(&record.Call.Release)
 	}
+	if a := record.Agent; !a.ReceivedAt.IsZero() {
+		story.Agent = &Agent{
+			ReceivedAt: utc(a.ReceivedAt), AgentType: a.AgentType, MediaSourceType: a.MediaSourceType,
+			Result: "failed", FailReason: a.FailReason,
+		}
+		if a.Success {
+			story.Agent.Result = "success"
+		}
+	}
 	for i := range record.Deliveries {
 		story.Deliveries = append(story.Deliveries, deliveryView(&record.Deliveries[i], now))
 	}

@@ -250,3 +250,32 @@ func TestReleaseInWords(t *testing.T) {
 		})
 	}
 }
+
+// What LINE Planet said about a call that was asked for through its Server API.
+func TestAgentInTheStory(t *testing.T) {
+	at := time.Date(2026, 9, 1, 12, 0, 0, 0, time.UTC)
+	for _, test := range []struct {
+		status bell.AgentStatus
+		want   *console.Agent
+	}{
+		{bell.AgentStatus{}, nil},
+		{
+			bell.AgentStatus{ReceivedAt: at, Project: "main", AgentType: "AUDIO_CALLER", MediaSourceType: "STORED_SOURCE", Success: true},
+			&console.Agent{ReceivedAt: at, AgentType: "AUDIO_CALLER", MediaSourceType: "STORED_SOURCE", Result: "success"},
+		},
+		{
+			bell.AgentStatus{ReceivedAt: at, FailReason: "Invalid peerId"},
+			&console.Agent{ReceivedAt: at, Result: "failed", FailReason: "Invalid peerId"},
+		},
+	} {
+		f := newFake(t)
+		f.show = func(context.Context, planet.Environment, planet.SessionID) (call.Record, error) {
+			return call.Record{Call: bell.Call{SessionID: "abc"}, Agent: test.status}, nil
+		}
+		f.journal = func(planet.SessionID) ([]bell.JournalEntry, error) { return nil, nil }
+		story := decode[console.CallStory](t, ask(t, newHandler(t, f, testConfig()), "GET", "/admin/v1/calls/abc", ""))
+		if diff := cmp.Diff(test.want, story.Agent); diff != "" {
+			t.Errorf("(-want +got):\n%s", diff)
+		}
+	}
+}

@@ -169,6 +169,10 @@ func (a *api) agentCallStatus(ctx context.Context, r *http.Request, project *bel
 	eventOf(r).add(slog.String("sid", string(status.SessionID)))
 	return kept(a.services.Calls.Journal(ctx, project, call.JournalItem{
 		Kind: call.KindAgentCallStatus, SessionID: status.SessionID, DedupKey: status.DedupKey(), Params: status.Raw,
+		Agent: &bell.AgentStatus{
+			AgentType: status.AgentType, MediaSourceType: status.MediaSourceType,
+			Success: status.Success, FailReason: status.FailReason,
+		},
 	}))
 }
 

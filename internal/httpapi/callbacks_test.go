@@ -300,6 +300,26 @@ func TestEventsReachCalls(t *testing.T) {
 	}
 }
 
+// The result is read without regard to case (docs/line-planet.md 3.4).
+func TestAgentCallStatus(t *testing.T) {
+	for query, want := range map[string]bell.AgentStatus{
+		"&result=Success&fail_reason=None&agent_type=AUDIO_CALLER&media_source_type=STORED_SOURCE": {
+			AgentType: "AUDIO_CALLER", MediaSourceType: "STORED_SOURCE", Success: true,
+		},
+		"&result=SUCCESS": {Success: true},
+		"&result=FAIL&fail_reason=Invalid%20peerId": {FailReason: "Invalid peerId"},
+		"&result=Fail&fail_reason=None":             {},
+		"":                                          {},
+	} {
+		w := newWorld(t)
+		got := w.kept()
+		w.do("GET", cb("agent-call-status")+"?sid="+strings.ToUpper(sid)+query, "").want(t, http.StatusOK)
+		if len(*got) != 1 || (*got)[0].Agent == nil || *(*got)[0].Agent != want || (*got)[0].SessionID != sid {
+			t.Errorf("%q: kept %+v, want %+v", query, *got, want)
+		}
+	}
+}
+
 // TestUnreadableEventsAreTaken: a refused event can end a call.
 func TestUnreadableEventsAreTaken(t *testing.T) {
 	for _, kind := range []string{"call-event", "group-call-event", "agent-call-status"} {

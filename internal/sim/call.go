@@ -105,6 +105,9 @@ func (c *Call) run(ctx context.Context) {
 	defer close(c.done)
 	plan := c.request.Plan
 	c.event(EventPlaced, 0, fmt.Sprintf("%s calls %s (%s)", c.request.Caller, c.request.Callee, plan.Kind))
+	if c.request.before != nil {
+		c.request.before(ctx, c.SessionID())
+	}
 	var notifying sync.WaitGroup
 	rel := releaseOf(PlanBusy, false)
 	if plan.Kind != PlanBusy {

@@ -87,6 +87,7 @@ type Cloud struct {
 	order    []string         // cc_params, oldest first, to forget the oldest
 	talking  map[planet.UserRef]int
 	active   int
+	rooms    map[planet.RoomRef]*Room // in which a call runs
 }
 
 // NewCloud returns a cloud without projects. Close it.
@@ -105,6 +106,7 @@ func NewCloud(o CloudOptions) *Cloud {
 		o: o, clock: orSystem(o.Clock), client: o.Client, ctx: ctx, cancel: cancel,
 		ended: newRing[CallReport](o.Recent), rand: rand.New(rand.NewPCG(o.Seed, o.Seed)),
 		projects: map[string]Project{}, calls: map[string]*Call{}, talking: map[planet.UserRef]int{},
+		rooms: map[planet.RoomRef]*Room{},
 	}
 	if c.client == nil {
 		c.own = true
@@ -145,6 +147,8 @@ type CallRequest struct {
 	AppServerData  string          // sent as app_svr_data and as stid
 	AccessToken    planet.Secret   // the caller's; "" is not checked
 	Plan           Plan
+
+	before func(context.Context, planet.SessionID) // runs before Notify; may be nil
 }
 
 // Place makes a call and returns at once.

@@ -20,6 +20,8 @@ import (
 //	GET    /state     phones and counters
 //	POST   /phones    {"kind":"ios","user":"bob","name":"...","sandbox":true,"acknowledges":true,"notices":true}
 //	POST   /behavior  {"phone":"bob's ios","kind":"ignore","after":"1s"}
+//	POST   /rooms     {"room":"lounge","users":["alice","bob"]}; they join, the first opens it
+//	GET    /rooms     who is in a group call, and what messages it got
 //	POST   /faults    {"target":"fcm","kind":"unavailable","count":3}; see docs/cli.md
 //	GET    /faults    what goes wrong now, and how often each kind struck
 //	DELETE /faults    ends all faults; ?target= and ?kind= end some
@@ -36,6 +38,8 @@ func (w *World) startControl(addr string) error {
 	mux.HandleFunc("GET /state", w.serveState)
 	mux.HandleFunc("POST /phones", w.postPhone)
 	mux.HandleFunc("POST /behavior", w.postBehavior)
+	mux.HandleFunc("POST /rooms", w.postRoom)
+	mux.HandleFunc("GET /rooms", w.getRooms)
 	mux.HandleFunc("POST /faults", w.postFault)
 	mux.HandleFunc("GET /faults", w.getFaults)
 	mux.HandleFunc("DELETE /faults", w.deleteFaults)

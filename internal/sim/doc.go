@@ -1,5 +1,5 @@
 // Package sim pretends to be everything around planetbell, on loopback: Planet
-// Cloud, Apple's and Google's push services, and the phones of LINE's official demo
+// Cloud with its Server API, Apple's and Google's push services, and the phones of LINE's official demo
 // apps. It rejects what the real ones reject, so it is a judge and not a helper: it
 // speaks every wire format itself and shares no code with our senders and handlers.
 //
@@ -11,6 +11,7 @@
 //   - [NewFCM] is FCM HTTP v1 and Google's OAuth token endpoint (docs/push-providers.md 6.2).
 //   - [NewCloud] is Planet Cloud: it places calls, rings through the Notify callback,
 //     checks that cc_param came through unchanged, and reports the end of the call.
+//   - [NewServerAPI] is LINE Planet's Server API: what an app server asks the cloud to do.
 //   - [NewPhone] is one client of one user: it registers with the request sequence of
 //     the official app, and decodes answers with that app's strictness (package
 //     internal/sim/clients).
@@ -28,7 +29,7 @@
 // size with counters beside them, so that memory stays bounded. Time comes from a
 // [Clock]; [ManualClock] is for tests.
 //
-// What goes wrong is scripted by a [Fault], added to the [Faults] of a push service, any
+// What goes wrong is scripted by a [Fault], added to the [Faults] of a service, any
 // number at once, each for a count or a share of what it strikes, or for a time. There are
 // two sorts of kinds; docs/cli.md has them in a table, and [FaultKinds] lists them.
 //

@@ -36,4 +36,5 @@ const (
 	EventNotice     EventKind = "notice"     // a phone was told something that is no call
 	EventReceipt    EventKind = "receipt"    // the server took a phone's receipt
 	EventTrouble    EventKind = "trouble"    // a phone could not do what it wanted
+	EventServerAPI  EventKind = "server-api" // the app server asked for something, and got it
 )

@@ -118,9 +118,10 @@ type Fault struct {
 type provider string
 
 const (
-	providerAPNs  provider = "apns"
-	providerFCM   provider = "fcm"
-	providerOAuth provider = "oauth"
+	providerAPNs      provider = "apns"
+	providerFCM       provider = "fcm"
+	providerOAuth     provider = "oauth"
+	providerServerAPI provider = "server-api"
 )
 
 // faultSpec is what there is to know of a kind.
@@ -141,7 +142,7 @@ var faultSpecs = []faultSpec{
 	{kind: FaultServerError, fields: answerFields, means: "500, in the service's words"},
 	{kind: FaultUnavailable, fields: answerFields, means: "503, in the service's words"},
 	{kind: FaultTooMany, fields: answerFields, means: "429, in the service's words"},
-	{kind: FaultUnauthorized, fields: "delay", providers: []provider{providerAPNs, providerFCM}, means: "FCM: 401; APNs: 403 ExpiredProviderToken"},
+	{kind: FaultUnauthorized, fields: "delay", providers: []provider{providerAPNs, providerFCM, providerServerAPI}, means: "401; APNs: 403 ExpiredProviderToken"},
 	{kind: FaultHTML, fields: "delay deliver status retry_after retry_date", means: "a page of a middlebox, 502 unless status says otherwise"},
 	{kind: FaultShutdown, fields: "delay deliver", providers: []provider{providerAPNs}, means: "503 Shutdown, with a GOAWAY before it"},
 	{kind: FaultGoAwayRefuse, fields: "delay reason", means: "GOAWAY with a last stream below the request's: nothing was done"},

@@ -12,18 +12,18 @@ import (
 // statusFault is what a kind of fault answers.
 type statusFault struct {
 	status int
-	words  map[provider]string // APNs' reason, FCM's errorCode, OAuth's error
+	words  map[provider]string // APNs' reason, FCM's errorCode, OAuth's error, the Server API's reason
 }
 
 var statusFaults = map[FaultKind]statusFault{
 	FaultServerError: {http.StatusInternalServerError, map[provider]string{
-		providerAPNs: "InternalServerError", providerFCM: "INTERNAL", providerOAuth: "internal_failure",
+		providerAPNs: "InternalServerError", providerFCM: "INTERNAL", providerOAuth: "internal_failure", providerServerAPI: "INTERNAL_SERVER_ERROR",
 	}},
 	FaultUnavailable: {http.StatusServiceUnavailable, map[provider]string{
-		providerAPNs: "ServiceUnavailable", providerFCM: "UNAVAILABLE", providerOAuth: "temporarily_unavailable",
+		providerAPNs: "ServiceUnavailable", providerFCM: "UNAVAILABLE", providerOAuth: "temporarily_unavailable", providerServerAPI: "SERVICE_UNAVAILABLE",
 	}},
 	FaultTooMany: {http.StatusTooManyRequests, map[provider]string{
-		providerAPNs: "TooManyRequests", providerFCM: "QUOTA_EXCEEDED", providerOAuth: "rate_limit_exceeded",
+		providerAPNs: "TooManyRequests", providerFCM: "QUOTA_EXCEEDED", providerOAuth: "rate_limit_exceeded", providerServerAPI: "TOO_MANY_REQUEST",
 	}},
 	FaultShutdown: {http.StatusServiceUnavailable, map[provider]string{providerAPNs: "Shutdown"}},
 	FaultRevoked:  {http.StatusBadRequest, map[provider]string{providerOAuth: "invalid_grant"}},

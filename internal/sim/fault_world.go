@@ -7,7 +7,9 @@ import (
 )
 
 // FaultTargets returns what [World.AddFault] can make misbehave.
-func FaultTargets() []string { return []string{"apns-sandbox", "apns-production", "fcm", "oauth"} }
+func FaultTargets() []string {
+	return []string{"apns-sandbox", "apns-production", "fcm", "oauth", "server-api"}
+}
 
 // Faults returns the faults of a target; the error lists the targets.
 func (w *World) Faults(target string) (*Faults, error) {
@@ -20,6 +22,8 @@ func (w *World) Faults(target string) (*Faults, error) {
 		return w.FCM.Faults(), nil
 	case "oauth":
 		return w.FCM.TokenFaults(), nil
+	case "server-api":
+		return w.API.Faults(), nil
 	}
 	return nil, fmt.Errorf("the target %q is none of %s", target, strings.Join(slices.Sorted(slices.Values(FaultTargets())), ", "))
 }

@@ -29,6 +29,8 @@ type Room struct {
 	host    planet.UserRef
 	media   planet.CallType
 
+	messages *ring[ControlMessage]
+
 	mu     sync.Mutex
 	setup  time.Time
 	end    time.Time
@@ -47,7 +49,11 @@ func (c *Cloud) OpenRoom(ctx context.Context, ref planet.RoomRef, host Participa
 	r := &Room{
 		cloud: c, project: p, ref: ref, sid: randomHex(16), host: host.User, media: media,
 		setup: c.clock.Now(), online: map[planet.UserRef]Participant{host.User: host},
+		messages: newRing[ControlMessage](maxControlMessages),
 	}
+	c.mu.Lock()
+	c.rooms[ref] = r
+	c.mu.Unlock()
 	return r, r.send(ctx, planet.RoomStarted, planet.ParticipantConnected, host), nil
 }
 
@@ -89,6 +95,7 @@ func (r *Room) End(ctx context.Context) Callback {
 	clear(r.online)
 	r.end = r.cloud.clock.Now()
 	r.mu.Unlock()
+	r.cloud.forgetRoom(r)
 	return r.send(ctx, planet.RoomEnded, planet.ParticipantDisconnected, Participant{User: r.host})
 }
 
@@ -96,29 +103,45 @@ var errNotInRoom = errors.New("the user is not in the room")
 
 func (r *Room) leave(ctx context.Context, u planet.UserRef, how planet.ParticipantStatus) (Callback, error) {
 	r.mu.Lock()
-	p, ok := r.online[u]
+	p, status, ok := r.remove(u)
+	r.mu.Unlock()
 	if !ok {
-		r.mu.Unlock()
 		return Callback{}, errNotInRoom
 	}
+	if status == planet.RoomEnded {
+		r.cloud.forgetRoom(r)
+	}
+	return r.send(ctx, status, how, p), nil
+}
+
+// remove takes a user out of the room, and says what the room comes to by it. The caller
+// holds mu.
+func (r *Room) remove(u planet.UserRef) (p Participant, status planet.RoomStatus, ok bool) {
+	if p, ok = r.online[u]; !ok {
+		return p, "", false
+	}
 	delete(r.online, u)
-	status := planet.RoomChanged
+	status = planet.RoomChanged
 	if len(r.online) == 0 {
 		status, r.end = planet.RoomEnded, r.cloud.clock.Now()
 	}
-	r.mu.Unlock()
-	return r.send(ctx, status, how, p), nil
+	return p, status, true
 }
 
 // send sends the event as it happened now.
 func (r *Room) send(ctx context.Context, status planet.RoomStatus, what planet.ParticipantStatus, p Participant) Callback {
 	r.mu.Lock()
-	e := roomEvent{
+	e := r.event(status, what, p)
+	r.mu.Unlock()
+	return r.cloud.send(ctx, r.project, "group-call-event", e.params(), nil)
+}
+
+// event is an event of now. The caller holds mu.
+func (r *Room) event(status planet.RoomStatus, what planet.ParticipantStatus, p Participant) roomEvent {
+	return roomEvent{
 		sid: r.sid, ref: r.ref, host: r.host, media: r.media, status: status, what: what, who: p,
 		online: len(r.online), setup: r.setup, end: r.end, at: r.cloud.clock.Now(),
 	}
-	r.mu.Unlock()
-	return r.cloud.send(ctx, r.project, "group-call-event", e.params(), nil)
 }
 
 // roomEvent is one Group Call Event.
@@ -132,6 +155,7 @@ type roomEvent struct {
 	who            Participant
 	online         int
 	setup, end, at time.Time
+	why            []planet.RawParam // why somebody left; nil: as LINE Planet says it usually
 }
 
 // params are the parameters of docs/line-planet.md 3.3: times in milliseconds and the key
@@ -170,10 +194,12 @@ func (e *roomEvent) params() []planet.RawParam {
 		params = append(params, planet.RawParam{Name: "stid", Value: e.who.AppServerData},
 			planet.RawParam{Name: "app_svr_data", Value: e.who.AppServerData})
 	}
-	switch e.what {
-	case planet.ParticipantDisconnected:
+	switch {
+	case e.why != nil:
+		params = append(params, e.why...)
+	case e.what == planet.ParticipantDisconnected:
 		params = append(params, leaveParams("1", "NORMAL", "1001", "3")...)
-	case planet.ParticipantTimedOut:
+	case e.what == planet.ParticipantTimedOut:
 		params = append(params, leaveParams("218", "SESS_KEEPALIVE_TIMEOUT", "1301", "4")...)
 	}
 	return params

@@ -52,6 +52,7 @@ type Settings struct {
 	ServiceAccountFile string `json:"service_account_file"`  // its token_uri points at the fake
 	FCMURL             string `json:"fcm_url"`               //
 	FCMProject         string `json:"fcm_project"`           //
+	ServerAPIURL       string `json:"server_api_url"`        // of the pretend LINE Planet Server API
 	ControlURL         string `json:"control_url,omitempty"` //
 }
 
@@ -72,6 +73,7 @@ type World struct {
 	Production *APNs
 	FCM        *FCM
 	Cloud      *Cloud
+	API        *ServerAPI
 
 	o        WorldOptions
 	settings Settings
@@ -113,6 +115,7 @@ func NewWorld(o WorldOptions) (*World, error) {
 		Client: w.client, Clock: o.Clock, RingTime: o.RingTime, DetectBusy: true, Recent: o.Recent, Seed: o.Seed,
 		DuplicateShare: o.DuplicateShare, ReorderShare: o.ReorderShare, OnEvent: w.hub.publish,
 	})
+	w.API = NewServerAPI(ServerAPIOptions{Cloud: w.Cloud, CA: w.CA, Seed: o.Seed, Recent: o.Recent})
 	if err := w.start(); err != nil {
 		return nil, errors.Join(err, w.Close())
 	}
@@ -121,7 +124,7 @@ func NewWorld(o WorldOptions) (*World, error) {
 
 // start starts all servers and writes the files.
 func (w *World) start() error {
-	for _, s := range []interface{ Start() error }{w.Sandbox, w.Production, w.FCM} {
+	for _, s := range []interface{ Start() error }{w.Sandbox, w.Production, w.FCM, w.API} {
 		if err := s.Start(); err != nil {
 			return err
 		}
@@ -177,6 +180,7 @@ func (w *World) writeFiles() error {
 		APNsSandboxURL: w.Sandbox.URL(), APNsProductionURL: w.Production.URL(),
 		ServiceAccountFile: filepath.Join(w.o.Dir, "service-account.json"),
 		FCMURL:             w.FCM.URL(), FCMProject: w.FCM.ProjectID(), ControlURL: w.control.l.url(),
+		ServerAPIURL: w.API.URL(),
 	}
 	if err := w.CA.WriteFile(w.settings.CAFile); err != nil {
 		return err
@@ -301,7 +305,7 @@ func (w *World) Recent() []Event { return w.hub.recent.all() }
 // Close switches the phones off, ends all calls and servers, and waits for everything.
 // The files stay.
 func (w *World) Close() error {
-	err := w.control.l.close()
+	err := errors.Join(w.control.l.close(), w.API.Close())
 	w.Cloud.Close() // first, so that no phone waits for a call
 	for _, p := range w.Phones() {
 		p.Close()

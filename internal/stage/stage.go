@@ -128,7 +128,7 @@ func configure(o Options, w sim.Settings) (config.Config, error) {
 	}
 	p := config.DefaultProject()
 	p.Name, p.Environment, p.ServiceID = "demo", planet.Evaluation, "demo-service"
-	p.APIKey = "demo-api-key"
+	p.APIKey, p.ServerAPIURL = "demo-api-key", w.ServerAPIURL
 	p.APISecret = planet.Secret(secret("api-secret", 64))
 	p.ClientKey = planet.Secret(secret("client-key", 32))
 	p.CallbackSecret = planet.Secret(secret("callback-secret", 40))

@@ -279,8 +279,12 @@ func readRecord(l *link, environment planet.Environment, id planet.SessionID) (r
 	var key int64
 	found, err := l.one(`SELECT c.id, `+callColumns+` FROM calls c `+where.clause()+` ORDER BY c.at DESC LIMIT 1`,
 		into(append([]any{&key}, callFields(&record.Call)...)), where.args...)
-	if err := must(found, err, "There is no such call."); err != nil {
+	if err != nil {
 		return call.Record{}, err
+	}
+	asked, err := readAgent(l, &record, environment, id, found)
+	if err := must(found || asked, err, "There is no such call."); err != nil || !found {
+		return record, err
 	}
 	if record.Deliveries, err = readDeliveries(l, key); err != nil {
 		return call.Record{}, fmt.Errorf("read the deliveries of call %s: %w", id, err)

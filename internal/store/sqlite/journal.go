@@ -41,8 +41,13 @@ func (r journalRow) add(l *link) (fresh bool, err error) {
 
 // AppendJournal implements call.Store.
 func (s *Store) AppendJournal(ctx context.Context, entry bell.JournalEntry) error {
-	row := newJournalRow(entry)
-	return s.writer.submit(ctx, "keep a callback", row.insert)
+	row, agent := newJournalRow(entry), newAgentRow(&entry)
+	return s.writer.submit(ctx, "keep a callback", func(l *link) error {
+		if err := row.insert(l); err != nil {
+			return err
+		}
+		return agent.insert(l)
+	})
 }
 
 // Journal implements call.Store. Notify's parameters are kept with the call, which saves

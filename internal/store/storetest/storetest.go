@@ -55,6 +55,7 @@ func Run(t *testing.T, open func(t *testing.T) Store) {
 		{"CallFilters", filterTests},
 		{"History", historyTests},
 		{"Journal", journalTests},
+		{"Agents", agentTests},
 		{"Deliveries", deliveryTests},
 		{"Receipts", receiptTests},
 		{"Claims", claimTests},

@@ -22,6 +22,7 @@ type Project struct {
 	UnknownCallee404 bool          // answer 404 to Notify when the callee has no device
 	AppTokenLifetime time.Duration // of the token that register_user gives out
 	IssuedAtSkew     time.Duration // subtracted from iat of PlanetKit access tokens
+	Events           EventSet      // that some endpoint of the customer's wants to be told; no other is made
 }
 
 // Reaches reports whether the project's callbacks may name serviceID's users. A

@@ -24,6 +24,7 @@ const (
 	itemSize     = 600
 	deliverySize = 300
 	outcomeSize  = 700
+	eventSize    = 250
 )
 
 // backlog holds what was taken while the store could not: callbacks that were answered
@@ -361,7 +362,11 @@ func sizeOf(it *item) int64 {
 }
 
 func callSize(c *bell.Call) int {
-	return len(c.CCParam) + len(c.AppServerData) + len(c.STID) + len(c.Caller.UserID) + len(c.Callee.UserID)
+	n := len(c.CCParam) + len(c.AppServerData) + len(c.STID) + len(c.Caller.UserID) + len(c.Callee.UserID)
+	for i := range c.Events {
+		n += eventSize + len(c.Events[i].Data)
+	}
+	return n
 }
 
 func paramSize(params []planet.RawParam) int {

@@ -190,6 +190,7 @@ func (s *Service) End(ctx context.Context, project *bell.Project, e planet.CallE
 	if c.EndedAt.IsZero() {
 		c.EndedAt = now
 	}
+	c.Events = bell.EndedEvents(&c, project.Events)
 	entry := bell.JournalEntry{
 		ReceivedAt: now, Project: project.Name, Environment: project.Environment,
 		Kind: KindCallEvent, SessionID: e.SessionID, DedupKey: e.DedupKey(), Params: e.Raw,

@@ -22,6 +22,10 @@ const (
 	EventRoomEnded      EventType = "room.ended"      // a group call is over
 	EventDeviceRemoved  EventType = "device.removed"  // a device, or its push token, was forgotten
 	EventDeliveryFailed EventType = "delivery.failed" // a device could not be rung
+
+	// EventTest is sent when an operator asks for it, to every endpoint of a project,
+	// whatever types it wants. It is not among EventTypes.
+	EventTest EventType = "planetbell.test"
 )
 
 // EventTypes are all types, in the order in which they are explained.

@@ -83,6 +83,11 @@ type eventDevice struct {
 	Reason      string             `json:"reason,omitempty"` // the push provider's
 }
 
+type eventTest struct {
+	Project     string             `json:"project"`
+	Environment planet.Environment `json:"environment"`
+}
+
 // Removal is why a device, or its push token, was forgotten.
 type Removal string
 
@@ -176,6 +181,15 @@ func DeviceRemovedEvent(d *Device, why Removal, now time.Time) Event {
 		ID:      EventID(EventDeviceRemoved, d.ID, string(why), strconv.FormatInt(now.UnixMicro(), 10)),
 		Type:    EventDeviceRemoved,
 		Project: d.Project, Subject: "device/" + d.ID, At: now, Data: encode(data),
+	}
+}
+
+// TestEvent is what an operator sends to see whether events arrive.
+func TestEvent(p *Project, now time.Time) Event {
+	id := NewID()
+	return Event{
+		ID: EventID(EventTest, id), Type: EventTest, Project: p.Name, Subject: "test/" + id, At: now,
+		Data: encode(eventTest{Project: p.Name, Environment: p.Environment}),
 	}
 }
 

@@ -22,7 +22,7 @@ func (s *Store) BeginCall(ctx context.Context, c bell.Call, deliveries []bell.De
 		string(bell.CallRinging), micros(c.NotifiedAt), micros(c.Deadline), params, c.CCParam.Reveal(),
 	}
 	batches := deliveryBatches(deliveries)
-	events := newEventRows(c.Events)
+	events := append(newEventRows(c.Events), newEventRows(s.failedEvents(&c, deliveries))...)
 	var found call.BeginResult
 	err := s.writer.submit(ctx, "begin a call", func(l *link) error {
 		result, err := l.result(`INSERT INTO calls (environment, session_id, at, project, label,

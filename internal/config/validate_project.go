@@ -58,6 +58,7 @@ func (c *checker) projects(cfg *Config) {
 		at := fmt.Sprintf("projects[%d]", i)
 		c.project(&cfg.Projects[i], at)
 		c.pushes(&cfg.Projects[i], at)
+		c.events(&cfg.Projects[i], &cfg.Webhooks, at)
 	}
 	c.distinct(cfg.Projects)
 }

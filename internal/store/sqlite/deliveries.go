@@ -13,6 +13,9 @@ import (
 // be hundreds of thousands, and calls that come in must not wait for all of them.
 const expireBatch = 2000
 
+// expireToldBatch is the same when the customer's systems want to be told of each.
+const expireToldBatch = 200
+
 // mayMove says whether a delivery takes the state that it is bound to: those that are open
 // take any, and accepted, once known, also replaces what was recorded without knowing it.
 const mayMove = `(state IN ('pending', 'sending') OR (? = 'accepted' AND state IN ('failed', 'expired', 'withdrawn')))`
@@ -173,15 +176,19 @@ func (s *Store) RecordReceipt(ctx context.Context, r bell.Receipt) (delivery.Rec
 // ExpireDeliveries implements delivery.Store. It works in batches, each one
 // transaction: repeating it or stopping in between does no harm.
 func (s *Store) ExpireDeliveries(ctx context.Context, now time.Time) (int, error) {
-	total, err := s.inBatches(ctx, "expire deliveries", func(l *link) (int64, error) {
-		overdue, err := s.overdue(l, now)
+	batch := expireBatch
+	if s.told() {
+		batch = expireToldBatch
+	}
+	total, err := s.inBatches(ctx, "expire deliveries", batch, func(l *link) (int64, error) {
+		overdue, err := s.overdue(l, now, batch)
 		if err != nil {
 			return 0, err
 		}
 		n, err := l.exec(`UPDATE deliveries
 			SET state = 'expired', lease_owner = '', lease_until = 0, updated_at = ?1,
 				reason = iif(reason <> '', reason, iif(channel = 'longpoll', 'not_polled', 'deadline'))
-			WHERE id IN (`+overdueDeliveries+`)`, micros(now), expireBatch)
+			WHERE id IN (`+overdueDeliveries+`)`, micros(now), batch)
 		for _, id := range overdue {
 			if err == nil {
 				err = s.tellFailed(l, id)
@@ -192,7 +199,7 @@ func (s *Store) ExpireDeliveries(ctx context.Context, now time.Time) (int, error
 	if err != nil {
 		return total, err
 	}
-	_, err = s.inBatches(ctx, "erase what is over", func(l *link) (int64, error) {
+	_, err = s.inBatches(ctx, "erase what is over", expireBatch, func(l *link) (int64, error) {
 		return l.exec(`UPDATE calls SET cc_param = ''
 			WHERE id IN (SELECT id FROM calls WHERE cc_param <> '' AND deadline <= ?1 LIMIT ?2)`, micros(now), expireBatch)
 	})
@@ -202,7 +209,7 @@ func (s *Store) ExpireDeliveries(ctx context.Context, now time.Time) (int, error
 const overdueDeliveries = `SELECT id FROM deliveries WHERE state IN ('pending', 'sending') AND deadline <= ?1 LIMIT ?2`
 
 // overdue are the deliveries that the next batch expires, if anybody wants to be told.
-func (s *Store) overdue(l *link, now time.Time) ([]string, error) {
+func (s *Store) overdue(l *link, now time.Time, limit int) ([]string, error) {
 	if !s.told() {
 		return nil, nil
 	}
@@ -212,11 +219,11 @@ func (s *Store) overdue(l *link, now time.Time) ([]string, error) {
 		err := row.Scan(&id)
 		ids = append(ids, id)
 		return err
-	}, micros(now), expireBatch)
+	}, micros(now), limit)
 	return ids, err
 }
 
-func (s *Store) inBatches(ctx context.Context, what string, run func(*link) (int64, error)) (int, error) {
+func (s *Store) inBatches(ctx context.Context, what string, batch int, run func(*link) (int64, error)) (int, error) {
 	total := 0
 	for {
 		var n int64
@@ -229,7 +236,7 @@ func (s *Store) inBatches(ctx context.Context, what string, run func(*link) (int
 			return total, fmt.Errorf("%s: %w", what, err)
 		}
 		total += int(n)
-		if n < expireBatch {
+		if n < int64(batch) {
 			return total, nil
 		}
 	}

@@ -19,7 +19,7 @@ var layers = []struct {
 }{
 	{"protocol", []string{"planet"}},
 	{"domain", []string{"internal/bell"}},
-	{"capabilities", []string{"internal/account", "internal/device", "internal/call", "internal/room", "internal/delivery"}},
+	{"capabilities", []string{"internal/account", "internal/device", "internal/call", "internal/room", "internal/delivery", "internal/webhook"}},
 	{"adapters and edges", []string{"internal/push", "internal/store", "internal/bus", "internal/httpapi", "internal/console"}},
 	{"app", []string{"internal/app"}},
 	{"stage", []string{"internal/stage"}},

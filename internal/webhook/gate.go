@@ -88,28 +88,29 @@ func (g *gate) end() {
 	g.inFlight--
 }
 
-// route is where a try goes, in order: each only if the one before failed.
-func (g *gate) route(e *Endpoint, failed int, now time.Time) []planet.Secret {
-	if e.Fallback == "" {
-		return []planet.Secret{e.URL}
-	}
+// route is where a try goes, in order: each only if the one before failed. probe says that it
+// is to find out whether an endpoint that is down is back.
+func (g *gate) route(e *Endpoint, failed int, now time.Time) (to []planet.Secret, probe bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	switch down := g.failures >= failuresToClose; {
+	down := g.failures >= failuresToClose
+	switch {
+	case e.Fallback == "":
+		return []planet.Secret{e.URL}, down
 	case g.gone, now.Before(g.until), down && now.Before(g.probeAt):
-		return []planet.Secret{e.Fallback}
+		return []planet.Secret{e.Fallback}, false
 	case down:
-		g.probeAt = now.Add(g.pause) // one probe, however many tries begin
-		return []planet.Secret{e.URL, e.Fallback}
+		g.probeAt = now.Add(postTimeout) // one probe, however many tries begin
+		return []planet.Secret{e.URL, e.Fallback}, true
 	case failed >= fallbackAfter:
-		return []planet.Secret{e.URL, e.Fallback}
+		return []planet.Secret{e.URL, e.Fallback}, false
 	}
-	return []planet.Secret{e.URL}
+	return []planet.Secret{e.URL}, false
 }
 
 // learn notes what the endpoint's own URL answered. It reports whether the endpoint is down
 // now and was not, or is back.
-func (g *gate) learn(a answer, now time.Time) (fell, rose bool) {
+func (g *gate) learn(a answer, probe bool, now time.Time) (fell, rose bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	down := g.failures >= failuresToClose
@@ -121,12 +122,12 @@ func (g *gate) learn(a answer, now time.Time) (fell, rose bool) {
 	if until := now.Add(min(a.wait, maxPause)); a.wait > 0 && until.After(g.until) {
 		g.until = until
 	}
-	// Tries that began together fail together; the pause grows by probes only.
-	if g.failures >= failuresToClose && !now.Before(g.probeAt) {
+	fell = !down && g.failures >= failuresToClose
+	if fell || probe { // what began together fails together, and says nothing new
 		g.pause = min(max(2*g.pause, minProbePause), maxProbePause)
 		g.probeAt = now.Add(g.pause)
 	}
-	return !down && g.failures >= failuresToClose, false
+	return fell, false
 }
 
 // setGone notes whether the endpoint wants nothing more, and reports whether that is new.

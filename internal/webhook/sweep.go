@@ -15,13 +15,12 @@ const maxPasses = 40
 // sweep keeps the bounds and the gauges.
 func (w *Worker) sweep(ctx context.Context) {
 	limit := rate.NewLimiter(2, 1)
-	ticker := time.NewTicker(lookEvery)
+	ticker := time.NewTicker(pollsPerLook * w.Poll)
 	defer ticker.Stop()
-	for swept := w.Now(); ; {
+	for looks := 1; ; looks++ {
 		w.refreshGone(ctx)
 		w.look(ctx)
-		if w.Now().Sub(swept) >= sweepEvery {
-			swept = w.Now()
+		if looks%looksPerSweep == 0 {
 			for range maxPasses {
 				if w.pass(ctx) < sweepBatch || limit.Wait(ctx) != nil {
 					break

@@ -53,7 +53,8 @@ func (w *Worker) try(ctx context.Context, l *line, t *Telling) (a answer) {
 		return answer{reason: reasonData}
 	}
 	id := messageID(t.Event.ID)
-	for _, to := range l.gate.route(l.Endpoint, t.Attempts, w.Now()) {
+	route, probe := l.gate.route(l.Endpoint, t.Attempts, w.Now())
+	for _, to := range route {
 		a = w.poster.post(ctx, l.Endpoint, to, id, body)
 		if a.reason == reasonStopped {
 			return a
@@ -62,7 +63,7 @@ func (w *Worker) try(ctx context.Context, l *line, t *Telling) (a answer) {
 			w.Metrics.tried(l.id, "fallback_url", a)
 		} else {
 			w.Metrics.tried(l.id, "url", a)
-			w.learn(ctx, l, a)
+			w.learn(ctx, l, a, probe)
 		}
 		if a.ok() {
 			return a
@@ -72,12 +73,12 @@ func (w *Worker) try(ctx context.Context, l *line, t *Telling) (a answer) {
 }
 
 // learn notes how the endpoint's own URL does, and tells when that changes.
-func (w *Worker) learn(ctx context.Context, l *line, a answer) {
+func (w *Worker) learn(ctx context.Context, l *line, a answer, probe bool) {
 	if a.reason == reasonGone {
 		w.disable(ctx, l)
 		return
 	}
-	switch fell, rose := l.gate.learn(a, w.Now()); {
+	switch fell, rose := l.gate.learn(a, probe, w.Now()); {
 	case fell:
 		w.Log.Warn("an endpoint does not take events; they wait and are tried again, for three days. Look at the receiver",
 			"endpoint", l.id, "host", l.Host(), "reason", a.reason, "status", a.status)

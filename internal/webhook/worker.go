@@ -19,13 +19,14 @@ const (
 	DefaultKeep        = 72 * time.Hour
 	DefaultMaxOpen     = 200_000
 	DefaultMaxDead     = 50_000
+	DefaultPoll        = 250 * time.Millisecond
 )
 
 const (
-	spreadEvery = 250 * time.Millisecond // how late a new event is seen, at most
-	claimEvery  = time.Second            // how late one that is due again is seen, at most
-	lookEvery   = 15 * time.Second       // how old the gauges are, at most
-	sweepEvery  = time.Minute
+	// What is done seldom, counted in Polls: the gauges are at most 15 seconds old, and every
+	// minute the bounds are kept.
+	pollsPerLook  = 60
+	looksPerSweep = 4
 	// spreadBatch and sweepBatch bound one transaction, because calls wait for it.
 	spreadBatch = 100
 	sweepBatch  = 250
@@ -50,6 +51,7 @@ type Config struct {
 	Owner     string            // of leases; another one for each process
 	Alone     bool              // no other process uses the store: leases of others are nobody's
 
+	Poll        time.Duration    // how late a new event is seen, at most; all else that is done in turns follows from it; DefaultPoll if 0
 	Concurrency int              // tries at once for each endpoint; DefaultConcurrency if 0
 	Keep        time.Duration    // of what was told; DefaultKeep if 0
 	MaxOpen     int              // DefaultMaxOpen if 0
@@ -88,6 +90,9 @@ func (l *line) nudge() {
 
 // New makes a Worker.
 func New(c Config) *Worker {
+	if c.Poll == 0 {
+		c.Poll = DefaultPoll
+	}
 	if c.Concurrency == 0 {
 		c.Concurrency = DefaultConcurrency
 	}
@@ -183,9 +188,9 @@ func (w *Worker) store(ctx context.Context, ask func(context.Context) error) err
 
 // spread gives new events to the endpoints that want them.
 func (w *Worker) spread(ctx context.Context) {
-	every := spreadEvery
+	every := w.Poll
 	if len(w.lines) == 0 {
-		every = sweepEvery
+		every = pollsPerLook * w.Poll
 	}
 	limit := rate.NewLimiter(storePerSecond, 1)
 	ticker := time.NewTicker(every)
@@ -218,7 +223,7 @@ func (w *Worker) spread(ctx context.Context) {
 
 // serve tells one endpoint what is due.
 func (w *Worker) serve(ctx, requests context.Context, l *line, tries *sync.WaitGroup) {
-	ticker := time.NewTicker(claimEvery)
+	ticker := time.NewTicker(4 * w.Poll)
 	defer ticker.Stop()
 	for {
 		if room := l.gate.room(w.Now()); room > 0 {

@@ -1,5 +1,5 @@
 // Package storetest is the suite that every database must pass: it goes through the
-// contracts account.Store, device.Store, call.Store and delivery.Store, sentence by
+// contracts account.Store, device.Store, call.Store, delivery.Store and webhook.Store, sentence by
 // sentence. A store's own tests call [Run] and add only what is peculiar to it.
 package storetest
 
@@ -20,6 +20,7 @@ import (
 	"github.com/planetbell/planetbell/internal/delivery"
 	"github.com/planetbell/planetbell/internal/device"
 	"github.com/planetbell/planetbell/internal/testlog"
+	"github.com/planetbell/planetbell/internal/webhook"
 	"github.com/planetbell/planetbell/planet"
 )
 
@@ -29,10 +30,11 @@ type Store interface {
 	device.Store
 	call.Store
 	delivery.Store
+	webhook.Store
 }
 
 // Run holds a store to the contracts. open makes an empty one and sees to its closing;
-// it is called once for each test.
+// it is called once for each test. All events are wanted from it.
 func Run(t *testing.T, open func(t *testing.T) Store) {
 	t.Helper()
 	for _, group := range []struct {
@@ -49,6 +51,7 @@ func Run(t *testing.T, open func(t *testing.T) Store) {
 		{"Deliveries", deliveryTests},
 		{"Receipts", receiptTests},
 		{"Claims", claimTests},
+		{"Webhooks", webhookTests},
 		{"Properties", propertyTests},
 	} {
 		t.Run(group.name, func(t *testing.T) {

@@ -33,7 +33,7 @@ CREATE TABLE tellings (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX tellings_due ON tellings (endpoint, due, seq) WHERE state = 'waiting';
 CREATE INDEX tellings_subject ON tellings (endpoint, subject, seq) WHERE state IN ('waiting', 'behind');
-CREATE INDEX tellings_open ON tellings (since, seq, endpoint) WHERE state IN ('waiting', 'behind');
+CREATE INDEX tellings_open ON tellings (since, seq, endpoint, state) WHERE state IN ('waiting', 'behind');
 CREATE INDEX tellings_leased ON tellings (lease_owner) WHERE lease_owner <> '';
 CREATE INDEX tellings_final ON tellings (state, updated_at, seq, endpoint) WHERE state IN ('told', 'dead');
 

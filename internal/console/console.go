@@ -57,6 +57,7 @@ type Services struct {
 	Calls    Calls
 	Tokens   Tokens
 	Projects Projects
+	Events   Events
 }
 
 // Config is what a console is made of. Its zero value works, and lets nobody in.

@@ -50,6 +50,7 @@ type fake struct {
 	journal  func(id planet.SessionID) ([]bell.JournalEntry, error)
 	mint     func(p *bell.Project, userID string) (planet.Secret, error)
 	projects []*bell.Project
+	events   console.Events
 }
 
 func (f *fake) List(_ context.Context, filter device.Filter, after string, limit int) ([]bell.Device, error) {
@@ -103,7 +104,7 @@ func newFake(t testing.TB) *fake {
 }
 
 func (f *fake) services() console.Services {
-	return console.Services{Devices: f, Calls: fakeCalls{f}, Tokens: f, Projects: f}
+	return console.Services{Devices: f, Calls: fakeCalls{f}, Tokens: f, Projects: f, Events: f.events}
 }
 
 func testConfig() console.Config {

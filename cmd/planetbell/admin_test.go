@@ -139,7 +139,7 @@ func newServer(t testing.TB) *server {
 func (s *server) start() string {
 	h := console.New(
 		console.Config{Token: adminToken, Now: func() time.Time { return noon }},
-		console.Services{Devices: s, Calls: serverCalls{s}, Tokens: s, Projects: s},
+		console.Services{Devices: s, Calls: serverCalls{s}, Tokens: s, Projects: s, Events: serverEvents{s}},
 		testlog.New(s.t), prometheus.NewRegistry(),
 	)
 	srv := httptest.NewServer(h)
@@ -165,7 +165,7 @@ func (c command) run(t testing.TB) result {
 	root := &cobra.Command{Use: "planetbell", SilenceUsage: true, SilenceErrors: true}
 	root.PersistentFlags().String("config", "", "the configuration file")
 	admin := &adminFlags{environ: c.environ, now: func() time.Time { return noon }}
-	root.AddCommand(newTokenCommand(admin), newDeviceCommand(admin), newCallCommand(admin))
+	root.AddCommand(newTokenCommand(admin), newDeviceCommand(admin), newCallCommand(admin), newEventCommand(admin))
 	var stdout, stderr bytes.Buffer
 	root.SetIn(strings.NewReader(c.stdin))
 	root.SetOut(&stdout)

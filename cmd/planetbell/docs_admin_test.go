@@ -18,7 +18,7 @@ func TestEveryAdminCommandAndFlagIsDocumented(t *testing.T) {
 	document := string(text)
 	admin := &adminFlags{now: time.Now}
 	commands, flags := 0, 0
-	for _, group := range []*cobra.Command{newTokenCommand(admin), newDeviceCommand(admin), newCallCommand(admin)} {
+	for _, group := range []*cobra.Command{newTokenCommand(admin), newDeviceCommand(admin), newCallCommand(admin), newEventCommand(admin)} {
 		group.PersistentFlags().VisitAll(func(f *pflag.Flag) {
 			if !strings.Contains(document, "`--"+f.Name) {
 				t.Errorf("docs/cli.md does not have --%s", f.Name)
@@ -39,7 +39,7 @@ func TestEveryAdminCommandAndFlagIsDocumented(t *testing.T) {
 			})
 		}
 	}
-	if commands != 6 || flags < 15 {
+	if commands != 12 || flags < 15 {
 		t.Errorf("looked at %d commands and %d flags", commands, flags)
 	}
 }

@@ -34,6 +34,7 @@ func commands() []*cobra.Command {
 		newTokenCommand(admin),
 		newDeviceCommand(admin),
 		newCallCommand(admin),
+		newEventCommand(admin),
 		newVersion(),
 	}
 }

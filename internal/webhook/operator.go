@@ -12,7 +12,7 @@ import (
 const replayBatch = 250
 
 // maxReplay bounds how many events one request replays.
-const maxReplay = 20_000
+const maxReplay = 5_000
 
 // Status is how one endpoint does.
 type Status struct {

@@ -93,7 +93,7 @@ type Removal string
 
 // The reasons of a removal.
 const (
-	RemovedOnRequest Removal = "removed"         // its app unregistered it, or an operator removed it
+	RemovedOnRequest Removal = "removed"         // an operator removed it
 	RemovedReplaced  Removal = "replaced"        // the same installation registered anew
 	RemovedMoved     Removal = "token_moved"     // another device registered its push token
 	RemovedDead      Removal = "token_dead"      // its push provider says that the token is gone
@@ -135,15 +135,19 @@ func EndedEvents(c *Call, wanted EventSet) []Event {
 	if c.Purpose != PurposeCall {
 		return nil
 	}
+	over := utc(c.EndedAt)
+	if over.IsZero() {
+		over = c.Deadline // of a call that is lost, or whose end is no time, nothing later is known
+	}
 	if wanted.Has(EventCallEnded) {
-		events = append(events, eventOf(c, EventCallEnded, c.EndedAt, eventEnded{
+		events = append(events, eventOf(c, EventCallEnded, over, eventEnded{
 			eventCall: callOf(c), State: c.State, Outcome: c.Outcome,
 			NotifiedAt: utc(c.NotifiedAt), StartedAt: utc(c.StartedAt), EndedAt: utc(c.EndedAt), DurationMS: c.Duration.Milliseconds(),
 			Release: eventRelease{EndedBy: EndedBy(&c.Release), UserCode: c.Release.UserCode, Reasons: ReleaseReasons(&c.Release)},
 		}))
 	}
 	if wanted.Has(EventCallMissed) && unanswered(c.Outcome) {
-		events = append(events, eventOf(c, EventCallMissed, c.EndedAt, eventMissed{
+		events = append(events, eventOf(c, EventCallMissed, over, eventMissed{
 			eventCall: callOf(c), Outcome: c.Outcome, EndedAt: utc(c.EndedAt),
 		}))
 	}
@@ -151,7 +155,7 @@ func EndedEvents(c *Call, wanted EventSet) []Event {
 }
 
 // unanswered outcomes are those in which the callee did not get to answer
-// (docs/line-planet.md 4.6).
+// (docs/line-planet.md 4).
 func unanswered(o planet.Outcome) bool {
 	return o == planet.OutcomeMissed || o == planet.OutcomeCanceled || o == planet.OutcomePushFailed
 }

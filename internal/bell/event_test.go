@@ -4,6 +4,8 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"maps"
+	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -63,6 +65,15 @@ func fieldsOf(t *testing.T, data []byte) string {
 	var fields map[string]any
 	if err := json.Unmarshal(data, &fields); err != nil {
 		t.Fatal(err)
+	}
+	document, err := os.ReadFile("../../docs/events.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name := range fields {
+		if !strings.Contains(string(document), "`"+name+"`") {
+			t.Errorf("docs/events.md does not have %s", name)
+		}
 	}
 	return strings.Join(slices.Sorted(maps.Keys(fields)), " ")
 }
@@ -219,4 +230,21 @@ func FuzzParseSigningKey(f *testing.F) {
 			t.Errorf("%q was taken for %d bytes", text, len(raw))
 		}
 	})
+}
+
+func TestEveryTypeIsDocumented(t *testing.T) {
+	document, err := os.ReadFile("../../docs/events.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, kind := range append(EventTypes(), EventTest) {
+		if !regexp.MustCompile(`(?m)^### .*\b` + regexp.QuoteMeta(string(kind)) + `\b`).Match(document) {
+			t.Errorf("docs/events.md does not explain %s", kind)
+		}
+	}
+	for _, why := range []Removal{RemovedOnRequest, RemovedReplaced, RemovedMoved, RemovedDead, RemovedUnseen, RemovedTakenOver} {
+		if !strings.Contains(string(document), "| `"+string(why)+"` |") {
+			t.Errorf("docs/events.md does not explain %s", why)
+		}
+	}
 }

@@ -20,7 +20,9 @@ type fakeEvents struct {
 	fail  error
 }
 
-func (f *fakeEvents) ask(format string, args ...any) { f.asked = append(f.asked, fmt.Sprintf(format, args...)) }
+func (f *fakeEvents) ask(format string, args ...any) {
+	f.asked = append(f.asked, fmt.Sprintf(format, args...))
+}
 
 func (f *fakeEvents) List(_ context.Context, filter webhook.Filter, before webhook.Cursor, limit int) ([]webhook.Telling, error) {
 	f.ask("list %s %s %d %s %d", filter.Endpoint, filter.State, before.Seq, before.Endpoint, limit)

@@ -140,11 +140,15 @@ func EndedEvents(c *Call, wanted EventSet) []Event {
 		over = c.Deadline // of a call that is lost, or whose end is no time, nothing later is known
 	}
 	if wanted.Has(EventCallEnded) {
-		events = append(events, eventOf(c, EventCallEnded, over, eventEnded{
+		ended := eventOf(c, EventCallEnded, over, eventEnded{
 			eventCall: callOf(c), State: c.State, Outcome: c.Outcome,
 			NotifiedAt: utc(c.NotifiedAt), StartedAt: utc(c.StartedAt), EndedAt: utc(c.EndedAt), DurationMS: c.Duration.Milliseconds(),
 			Release: eventRelease{EndedBy: EndedBy(&c.Release), UserCode: c.Release.UserCode, Reasons: ReleaseReasons(&c.Release)},
-		}))
+		})
+		if c.State == CallLost { // its Call Event may come after all, and is told too
+			ended.ID = EventID(EventCallEnded, string(c.Environment), string(c.SessionID), string(CallLost))
+		}
+		events = append(events, ended)
 	}
 	if wanted.Has(EventCallMissed) && unanswered(c.Outcome) {
 		events = append(events, eventOf(c, EventCallMissed, over, eventMissed{

@@ -126,6 +126,12 @@ func TestWhichCallsAreMissed(t *testing.T) {
 	if got := EndedEvents(&c, Events(EventCallEnded)); len(got) != 1 || got[0].Type != EventCallEnded {
 		t.Errorf("events of which one is wanted: %+v", got)
 	}
+	ended := EndedEvents(&c, Events(EventCallEnded))[0]
+	c.State, c.EndedAt, c.Outcome, c.Release = CallLost, time.Time{}, "", planet.Release{}
+	lost := EndedEvents(&c, Events(EventTypes()...))
+	if len(lost) != 1 || lost[0].ID == ended.ID || !lost[0].At.Equal(c.Deadline) || !strings.Contains(string(lost[0].Data), `"state":"lost"`) {
+		t.Errorf("a lost call makes %+v", lost)
+	}
 	c.Purpose = PurposeMissedCall
 	if got := EndedEvents(&c, Events(EventTypes()...)); got != nil {
 		t.Errorf("a notice makes events of a call: %+v", got)

@@ -175,7 +175,8 @@ type Webhooks struct {
 	// AllowPrivate are addresses or CIDR ranges that endpoints may have although they are not
 	// public, such as 10.0.0.0/8 or 127.0.0.1. Empty: public addresses only.
 	AllowPrivate []netip.Prefix `koanf:"allow_private"`
-	// Concurrency is how many events may be on their way to one endpoint at once. 1 to 256.
+	// Concurrency is how many events may be on their way to one endpoint at once; in a second
+	// at most 20 times as many are. 1 to 256.
 	Concurrency int `koanf:"concurrency" default:"16" min:"1" max:"256"`
 	// Keep is how long events are kept that were told, to be replayed. 1 hour to 30 days.
 	Keep time.Duration `koanf:"keep" default:"72h" min:"1h" max:"720h"`

@@ -370,7 +370,7 @@ func TestRetention(t *testing.T) {
 		if got := w.listed(""); len(got) != 0 {
 			t.Errorf("%d events are kept", len(got))
 		}
-		w.change = func(c *webhook.Config) { c.Endpoints, c.Poll = nil, time.Minute }
+		w.change = func(c *webhook.Config) { c.Endpoints, c.Poll = nil, time.Second }
 		w.set(host, hangs)
 		w.rings(2)
 		pass(5 * time.Minute)

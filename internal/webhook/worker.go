@@ -27,6 +27,9 @@ const (
 	// minute the bounds are kept.
 	pollsPerLook  = 60
 	looksPerSweep = 4
+	// idlePolls is by how much all is done more seldom while there is no endpoint: then there
+	// is only what an earlier configuration left.
+	idlePolls = 60
 	// spreadBatch and sweepBatch bound one transaction, because calls wait for it.
 	spreadBatch = 100
 	sweepBatch  = 250
@@ -92,6 +95,9 @@ func (l *line) nudge() {
 func New(c Config) *Worker {
 	if c.Poll == 0 {
 		c.Poll = DefaultPoll
+	}
+	if len(c.Endpoints) == 0 {
+		c.Poll *= idlePolls
 	}
 	if c.Concurrency == 0 {
 		c.Concurrency = DefaultConcurrency
@@ -188,12 +194,8 @@ func (w *Worker) store(ctx context.Context, ask func(context.Context) error) err
 
 // spread gives new events to the endpoints that want them.
 func (w *Worker) spread(ctx context.Context) {
-	every := w.Poll
-	if len(w.lines) == 0 {
-		every = pollsPerLook * w.Poll
-	}
 	limit := rate.NewLimiter(storePerSecond, 1)
-	ticker := time.NewTicker(every)
+	ticker := time.NewTicker(w.Poll)
 	defer ticker.Stop()
 	for {
 		n := 0
@@ -263,8 +265,8 @@ func (w *Worker) claim(ctx context.Context, l *line, room int) []Telling {
 
 // note tells of a store in trouble, but not all the time.
 func (w *Worker) note(err error) {
-	if err == nil || errors.Is(err, context.Canceled) {
-		return // all is well, or we stop
+	if err == nil || errors.Is(err, context.Canceled) || len(w.lines) == 0 {
+		return // all is well, or we stop, or nobody waits for events
 	}
 	w.troubles.Do(func() {
 		w.Log.Error("the database does not take part in telling events; they wait until it does", "error", err)

@@ -28,7 +28,7 @@ type Telling struct {
 	State     State
 	Attempts  int       // tries that failed, or the last one too if it is Told
 	Due       time.Time // of one that waits: not before; while it is leased, when the lease ends
-	Since     time.Time // since when it is open
+	Since     time.Time // since when it is open, or, if others were before it, since its turn came
 	UpdatedAt time.Time
 	Reason    string // of the last failure: one word; empty when there was none
 	Status    int    // HTTP status of the last answer; 0 when there was none
@@ -61,7 +61,7 @@ type Result struct {
 type Bounds struct {
 	Now     time.Time
 	Open    int           // how many may be open; the oldest are given up
-	OpenFor time.Duration // for how long one may be open; then it is given up
+	OpenFor time.Duration // for how long one may wait once its turn has come; then it is given up
 	Dead    int           // how many dead ones are kept; the oldest are dropped
 	DeadFor time.Duration // for how long a dead one is kept
 	Keep    time.Duration // for how long a told one is kept
@@ -70,7 +70,7 @@ type Bounds struct {
 
 // Swept says what a pass did.
 type Swept struct {
-	GivenUp int // open too long
+	GivenUp int // waited too long
 	Crowded int // given up because too many were open
 	Dropped int // dead ones that were dropped because too many, or too old
 	Deleted int // told ones that had been kept long enough
@@ -79,7 +79,7 @@ type Swept struct {
 // Backlog is what waits for one endpoint.
 type Backlog struct {
 	Open   int
-	Oldest time.Time // since when the oldest is open
+	Oldest time.Time // the oldest Since
 }
 
 // Filter selects tellings; empty fields match everything. Open is both open states.

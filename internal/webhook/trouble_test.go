@@ -21,7 +21,7 @@ func TestScheduleAndDeadLetters(t *testing.T) {
 		w.set(host, status(http.StatusInternalServerError))
 		w.rings(1)
 		w.missed(1)
-		pass(80 * time.Hour)
+		pass(83*time.Hour + 40*time.Minute)
 		tries, _ := w.seen()
 		want := []time.Duration{
 			0, 5 * time.Second, 5 * time.Minute, 30 * time.Minute, 2 * time.Hour, 5 * time.Hour,

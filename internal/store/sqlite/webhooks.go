@@ -96,9 +96,10 @@ func place(l *link, endpoint, subject string) (webhook.State, error) {
 	return webhook.Waiting, err
 }
 
-// advance lets the next telling of a subject go on, once the one before it is final.
+// advance lets the next telling of a subject go on, once the one before it is final. Its time
+// begins then.
 func advance(l *link, endpoint, subject string, now int64) error {
-	_, err := l.exec(`UPDATE tellings SET state = 'waiting', due = ?1 WHERE endpoint = ?2 AND state = 'behind' AND seq =
+	_, err := l.exec(`UPDATE tellings SET state = 'waiting', due = ?1, since = ?1 WHERE endpoint = ?2 AND state = 'behind' AND seq =
 		(SELECT seq FROM tellings INDEXED BY tellings_subject WHERE endpoint = ?2 AND subject = ?3
 			AND state IN ('waiting', 'behind') ORDER BY seq LIMIT 1)`, now, endpoint, subject)
 	if err != nil {

@@ -51,10 +51,10 @@ func (s *Store) SweepTellings(ctx context.Context, b webhook.Bounds) (webhook.Sw
 	err = s.writer.submit(ctx, "sweep events", func(l *link) error {
 		var did webhook.Swept
 		var err error
-		if did.GivenUp, err = giveUpTellings(l, b, b.Now.Add(-b.OpenFor), b.Limit, "too_old"); err != nil {
+		if did.GivenUp, err = giveUpTellings(l, b, `state = 'waiting' AND since <= ?`, b.Now.Add(-b.OpenFor), b.Limit, "too_old"); err != nil {
 			return err
 		}
-		if did.Crowded, err = giveUpTellings(l, b, b.Now, min(b.Limit, open-b.Open-did.GivenUp), "too_many"); err != nil {
+		if did.Crowded, err = giveUpTellings(l, b, `since <= ?`, b.Now, min(b.Limit, open-b.Open-did.GivenUp), "too_many"); err != nil {
 			return err
 		}
 		if did.Dropped, err = deleteTellings(l, "dead", b.Now.Add(-b.DeadFor), b.Limit); err != nil {
@@ -75,14 +75,14 @@ func (s *Store) SweepTellings(ctx context.Context, b webhook.Bounds) (webhook.Sw
 	return swept, nil
 }
 
-// giveUpTellings ends the oldest that are open since that time or longer, apart from what is
-// just being told.
-func giveUpTellings(l *link, b webhook.Bounds, since time.Time, limit int, reason string) (int, error) {
+// giveUpTellings ends the oldest open ones that which, a constant text, selects by since, apart
+// from what is just being told.
+func giveUpTellings(l *link, b webhook.Bounds, which string, since time.Time, limit int, reason string) (int, error) {
 	if limit <= 0 {
 		return 0, nil
 	}
 	keys, err := tellingKeys(l, `SELECT seq, endpoint, subject FROM tellings INDEXED BY tellings_open
-		WHERE state IN ('waiting', 'behind') AND since <= ? AND (lease_owner = '' OR due <= ?) ORDER BY since, seq LIMIT ?`,
+		WHERE state IN ('waiting', 'behind') AND `+which+` AND (lease_owner = '' OR due <= ?) ORDER BY since, seq LIMIT ?`,
 		micros(since), micros(b.Now), limit)
 	if err != nil {
 		return 0, err

@@ -18,7 +18,9 @@ func TestEveryAdminCommandAndFlagIsDocumented(t *testing.T) {
 	document := string(text)
 	admin := &adminFlags{now: time.Now}
 	commands, flags := 0, 0
-	for _, group := range []*cobra.Command{newTokenCommand(admin), newDeviceCommand(admin), newCallCommand(admin), newRoomCommand(admin), newAgentCommand(admin)} {
+	for _, group := range []*cobra.Command{
+		newTokenCommand(admin), newDeviceCommand(admin), newCallCommand(admin), newRoomCommand(admin), newAgentCommand(admin), newEventCommand(admin),
+	} {
 		group.PersistentFlags().VisitAll(func(f *pflag.Flag) {
 			if !strings.Contains(document, "`--"+f.Name) {
 				t.Errorf("docs/cli.md does not have --%s", f.Name)
@@ -39,7 +41,7 @@ func TestEveryAdminCommandAndFlagIsDocumented(t *testing.T) {
 			})
 		}
 	}
-	if commands != 11 || flags < 15 {
+	if commands != 17 || flags < 15 {
 		t.Errorf("looked at %d commands and %d flags", commands, flags)
 	}
 }

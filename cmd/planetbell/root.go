@@ -36,6 +36,7 @@ func commands() []*cobra.Command {
 		newCallCommand(admin),
 		newRoomCommand(admin),
 		newAgentCommand(admin),
+		newEventCommand(admin),
 		newVersion(),
 	}
 }

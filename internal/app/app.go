@@ -31,6 +31,7 @@ import (
 	"github.com/planetbell/planetbell/internal/push/mailbox"
 	"github.com/planetbell/planetbell/internal/room"
 	"github.com/planetbell/planetbell/internal/store/sqlite"
+	"github.com/planetbell/planetbell/internal/webhook"
 	"github.com/planetbell/planetbell/planet"
 )
 
@@ -55,6 +56,8 @@ type App struct {
 	calls    *call.Service
 	policy   *policy.Service
 	rooms    *room.Service
+	webhooks *webhook.Worker
+	owner    string // of leases: another one for each process
 
 	publicListener, adminListener net.Listener
 	public, admin                 *http.Server
@@ -66,7 +69,7 @@ type App struct {
 func New(ctx context.Context, cfg config.Config, log *slog.Logger, version Version) (*App, error) {
 	a := &App{cfg: cfg, log: log, version: version, registry: prometheus.NewRegistry()}
 	a.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	for _, step := range []func(context.Context) error{a.openStore, a.openSenders, a.buildServices, a.listen} {
+	for _, step := range []func(context.Context) error{a.openStore, a.openSenders, a.buildServices, a.buildWebhooks, a.listen} {
 		if err := step(ctx); err != nil {
 			stop, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), cfg.ShutdownTimeout, errShutdown)
 			defer cancel()
@@ -101,7 +104,7 @@ func (a *App) openStore(ctx context.Context) error {
 	if err := os.MkdirAll(filepath.Dir(a.cfg.Database.Path), 0o700); err != nil {
 		return databaseError("make the folder of the database", err)
 	}
-	store, err := sqlite.Open(ctx, sqlite.Config{Path: a.cfg.Database.Path, Log: a.log.With("component", "sqlite"), Registry: a.registry})
+	store, err := sqlite.Open(ctx, sqlite.Config{Path: a.cfg.Database.Path, Log: a.log.With("component", "sqlite"), Registry: a.registry, Events: wants(&a.cfg)})
 	if err != nil {
 		return databaseError("open the database", err)
 	}
@@ -145,19 +148,20 @@ func (a *App) buildServices(context.Context) error {
 	a.cleanups.push("record what waits in memory", func(ctx context.Context) error { a.calls.Stop(ctx); return nil })
 	a.calls = call.New(call.Config{
 		Store: a.store, Bells: ring, Projects: projects, Policy: a.callPolicy(),
-		RingTime: a.cfg.Calls.RingTime, Safety: a.cfg.Calls.Safety, LostAfter: a.cfg.Calls.LostAfter,
+		RingTime: a.cfg.Calls.RingTime, Safety: a.cfg.Calls.Safety, LostAfter: a.cfg.Calls.LostAfter, LostEvents: a.lostEvents,
 		Log: a.log.With("component", "call"), Metrics: call.NewMetrics(a.registry),
 	})
 	host, err := os.Hostname()
 	if err != nil {
 		host = "node"
 	}
+	a.owner = host + "-" + bell.NewID()
 	a.devices = device.New(device.Config{
 		Store: registry{a.store, a.calls}, Log: a.log.With("component", "device"), Metrics: device.NewMetrics(a.registry),
 		ForgetUnseen: a.cfg.Devices.ForgetUnseenAfter,
 	})
 	a.engine = delivery.New(delivery.Config{
-		Store: ledger{a.store, a.calls}, Router: a.senders, Registry: a.devices, Owner: host + "-" + bell.NewID(), Log: a.log.With("component", "delivery"),
+		Store: ledger{a.store, a.calls}, Router: a.senders, Registry: a.devices, Owner: a.owner, Log: a.log.With("component", "delivery"),
 		Metrics: delivery.NewMetrics(a.registry), MaxInFlight: a.cfg.Limits.DeliveriesInFlight,
 	})
 	a.cleanups.push("finish or give back deliveries", func(ctx context.Context) error { a.engine.Stop(ctx); return nil })
@@ -211,6 +215,7 @@ func (a *App) Run(ctx context.Context) error {
 	behind.Go(func() error { a.devices.Run(background); return nil })
 	behind.Go(func() error { a.forgetOld(background); return nil })
 	behind.Go(func() error { a.rooms.Run(background); return nil })
+	behind.Go(func() error { a.webhooks.Run(background); return nil })
 
 	group, serving := errgroup.WithContext(ctx)
 	group.Go(func() error { return a.engine.Run(background, true) })

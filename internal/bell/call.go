@@ -1,6 +1,7 @@
 package bell
 
 import (
+	"slices"
 	"time"
 
 	"github.com/planetbell/planetbell/planet"
@@ -58,6 +59,15 @@ type Call struct {
 	// BeginCall when the call is new, with EndCall when it had not ended.
 	Events []Event
 }
+
+// MissedOutcomes are those of calls that the callee could not answer in time. A callee who
+// was in a call (busy) knows of it from the device, and who declined has seen it.
+func MissedOutcomes() []planet.Outcome {
+	return []planet.Outcome{planet.OutcomeMissed, planet.OutcomeCanceled, planet.OutcomePushFailed}
+}
+
+// Missed reports whether o is one of [MissedOutcomes].
+func Missed(o planet.Outcome) bool { return slices.Contains(MissedOutcomes(), o) }
 
 // CalleeOwner is whose devices ring: the callee in the environment of the project
 // that was called.

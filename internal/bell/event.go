@@ -1,6 +1,12 @@
 package bell
 
-import "time"
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"slices"
+	"strings"
+	"time"
+)
 
 // EventType is what an outgoing event tells.
 type EventType string
@@ -16,6 +22,10 @@ const (
 	EventRoomEnded      EventType = "room.ended"      // a group call is over
 	EventDeviceRemoved  EventType = "device.removed"  // a device, or its push token, was forgotten
 	EventDeliveryFailed EventType = "delivery.failed" // a device could not be rung
+
+	// EventTest is sent when an operator asks for it, to every endpoint of a project,
+	// whatever types it wants. It is not among EventTypes.
+	EventTest EventType = "planetbell.test"
 )
 
 // EventTypes are all types, in the order in which they are explained.
@@ -40,4 +50,31 @@ type Event struct {
 	Subject string
 	At      time.Time // when it happened
 	Data    []byte    // a JSON object; no cc_param, push token or secret in it
+}
+
+// EventSet is a set of event types. The zero value is the empty set.
+type EventSet uint32
+
+// Events makes a set. Types that are not among EventTypes are left out.
+func Events(types ...EventType) EventSet {
+	var set EventSet
+	for i, t := range EventTypes() {
+		if slices.Contains(types, t) {
+			set |= 1 << i
+		}
+	}
+	return set
+}
+
+// Has reports whether t is in the set.
+func (s EventSet) Has(t EventType) bool { return s != 0 && s&Events(t) != 0 }
+
+// Union is the set of what is in either.
+func (s EventSet) Union(other EventSet) EventSet { return s | other }
+
+// EventID makes an event's ID of what happened, so that it is the same whenever the same is
+// recorded again. Standard Webhooks signs the ID between dots, so it holds none.
+func EventID(t EventType, parts ...string) string {
+	sum := sha256.Sum256([]byte(string(t) + "\x00" + strings.Join(parts, "\x00")))
+	return "evt_" + hex.EncodeToString(sum[:16])
 }

@@ -24,6 +24,7 @@ type Project struct {
 	IssuedAtSkew     time.Duration // subtracted from iat of PlanetKit access tokens
 	TellMissedCalls  bool          // to the callee's devices that can show a notification
 	VoIPInvitations  bool          // the project's apps report a call to CallKit for a VoIP push without cc_param
+	Events           EventSet      // that some endpoint of the customer's wants to be told; no other is made
 }
 
 // Reaches reports whether the project's callbacks may name serviceID's users. A

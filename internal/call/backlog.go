@@ -25,6 +25,7 @@ const (
 	itemSize     = 600
 	deliverySize = 300
 	outcomeSize  = 700
+	eventSize    = 250
 )
 
 // backlog holds what was taken while the store could not: callbacks that were answered
@@ -364,11 +365,14 @@ func sizeOf(it *item) int64 {
 }
 
 func callSize(c *bell.Call) int {
-	n := len(c.CallerName)
+	n := len(c.CallerName) + len(c.CCParam) + len(c.AppServerData) + len(c.STID) + len(c.Caller.UserID) + len(c.Callee.UserID)
 	for key, value := range c.AppFields {
 		n += len(key) + len(value) + 32
 	}
-	return n + len(c.CCParam) + len(c.AppServerData) + len(c.STID) + len(c.Caller.UserID) + len(c.Callee.UserID)
+	for i := range c.Events {
+		n += eventSize + len(c.Events[i].Data)
+	}
+	return n
 }
 
 func paramSize(params []planet.RawParam) int {

@@ -36,12 +36,6 @@ type HistoryPage struct {
 	Next  Cursor
 }
 
-// MissedOutcomes are those of calls that the callee could not answer in time. A callee who
-// was in a call (busy) knows of it from the device.
-func MissedOutcomes() []planet.Outcome {
-	return []planet.Outcome{planet.OutcomeMissed, planet.OutcomeCanceled, planet.OutcomePushFailed}
-}
-
 // History returns a page of a user's own calls. Its errors are those of Store.History.
 func (s *Service) History(ctx context.Context, q HistoryQuery) (HistoryPage, error) {
 	limit := q.Limit

@@ -8,7 +8,6 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/planetbell/planetbell/internal/bell"
-	"github.com/planetbell/planetbell/planet"
 )
 
 const (
@@ -23,19 +22,13 @@ const (
 	missedKept = 24 * time.Hour
 )
 
-// missed outcomes are those in which the callee did not get to answer. A busy callee knows,
-// and who declined has seen it.
-func missed(o planet.Outcome) bool {
-	return o == planet.OutcomeMissed || o == planet.OutcomeCanceled || o == planet.OutcomePushFailed
-}
-
 // mark says that the callee of a call that ends is to be told that it was missed. The mark is
 // written with the end, so that no crash comes between the two.
 func (s *Service) mark(c *bell.Call, project *bell.Project, now time.Time) {
 	if callee, ok := s.projects.Reaching(c.Environment, c.Callee.ServiceID); ok {
 		project = callee
 	}
-	if project.TellMissedCalls && missed(c.Outcome) {
+	if project.TellMissedCalls && bell.Missed(c.Outcome) {
 		c.MissedAt = now
 	}
 }
@@ -103,7 +96,7 @@ func (s *Service) sweepMissed(ctx context.Context) error {
 func (s *Service) tellOf(ctx context.Context, c *bell.Call) (done bool, err error) {
 	project, ok := s.projects.Reaching(c.Environment, c.Callee.ServiceID)
 	now := s.now()
-	if !ok || !project.TellMissedCalls || now.Sub(c.MissedAt) > missedKept || !c.NotifiedAt.IsZero() && now.Sub(c.NotifiedAt) > missedKept {
+	if !ok || !project.TellMissedCalls || c.Suppressed != "" || now.Sub(c.MissedAt) > missedKept || !c.NotifiedAt.IsZero() && now.Sub(c.NotifiedAt) > missedKept {
 		return true, nil
 	}
 	at := c.NotifiedAt

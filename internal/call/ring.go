@@ -77,6 +77,9 @@ func (s *Service) Ring(ctx context.Context, project *bell.Project, n planet.Noti
 		}
 		return RingResult{}, err
 	}
+	if project.Events.Has(bell.EventCallRinging) {
+		c.Events = []bell.Event{bell.RingingEvent(&c, len(rings)-refused(rings))}
+	}
 	result, err := s.record(ctx, &c, rings, n.Raw)
 	if err != nil || result.Repeated {
 		s.bells.Dismiss(rings)

@@ -17,7 +17,7 @@ type Config struct {
 	// DataDir is the folder for everything the server writes. It is made at start.
 	DataDir string `koanf:"data_dir" default:"data" path:"yes"`
 	// CAFile holds further PEM certificates that are trusted when the server connects to
-	// push providers, beside the system's. Empty: the system's only.
+	// push providers and to endpoints of events, beside the system's. Empty: the system's only.
 	CAFile string `koanf:"ca_file" path:"yes"`
 	// ShutdownTimeout bounds a graceful stop: waiting polls are answered, running
 	// attempts finished, and the database closed within it. 1 second to 5 minutes.
@@ -34,6 +34,7 @@ type Config struct {
 	Callbacks Callbacks `koanf:"callbacks"`
 	Limits    Limits    `koanf:"limits"`
 	Retention Retention `koanf:"retention"`
+	Webhooks  Webhooks  `koanf:"webhooks"`
 	Log       Log       `koanf:"log"`
 
 	// Projects are the LINE Planet projects that this process serves; at least one.
@@ -186,6 +187,26 @@ type Retention struct {
 	Journal time.Duration `koanf:"journal" default:"720h" min:"0s" max:"87600h"`
 }
 
+// Webhooks is how events are told to the endpoints in projects[].events (docs/events.md).
+type Webhooks struct {
+	// AllowHTTP lets endpoints have http:// addresses. Events are signed, but anybody on the
+	// way could read them.
+	AllowHTTP bool `koanf:"allow_http" default:"false"`
+	// AllowPrivate are addresses or CIDR ranges that endpoints may have although they are not
+	// public, such as 10.0.0.0/8 or 127.0.0.1. Empty: public addresses only.
+	AllowPrivate []netip.Prefix `koanf:"allow_private"`
+	// Concurrency is how many events may be on their way to one endpoint at once; in a second
+	// at most 20 times as many are. 1 to 256.
+	Concurrency int `koanf:"concurrency" default:"16" min:"1" max:"256"`
+	// Keep is how long events are kept that were told, to be replayed. 1 hour to 30 days.
+	Keep time.Duration `koanf:"keep" default:"72h" min:"1h" max:"720h"`
+	// MaxWaiting is how many events may wait in all. Past it the oldest are given up. 1,000 to
+	// 10,000,000.
+	MaxWaiting int `koanf:"max_waiting" default:"200000" min:"1000" max:"10000000"`
+	// MaxDead is how many events that were given up are kept, to be replayed. 100 to 10,000,000.
+	MaxDead int `koanf:"max_dead" default:"50000" min:"100" max:"10000000"`
+}
+
 // Log is the server's own log, written to standard error.
 type Log struct {
 	// Level is the least important level that is written.
@@ -261,6 +282,27 @@ type Project struct {
 	APNs []APNs `koanf:"apns"`
 	// FCM is Firebase's credential. Empty: no push to Android.
 	FCM FCM `koanf:"fcm"`
+
+	// Events are the endpoints of the customer's own systems that are told what happens
+	// (docs/events.md). Empty: nobody is told, and no event is made.
+	Events []Endpoint `koanf:"events"`
+}
+
+// Endpoint is one place that is told a project's events, by signed HTTP POST.
+type Endpoint struct {
+	// Name is the operator's short name for it, unique within the project: 1 to 32 of a-z,
+	// 0-9, hyphen. What waits for an endpoint waits under its name, whatever its URL.
+	Name string `koanf:"name" default:"main"`
+	// URL is told by POST. Secret, because it may hold one; logs show its host only.
+	URL planet.Secret `koanf:"url"`
+	// FallbackURL is told instead while URL does not take events. Secret, as URL.
+	FallbackURL planet.Secret `koanf:"fallback_url"`
+	// Secret signs: whsec_ and 24 to 64 bytes in base64, made by "planetbell event secret".
+	Secret planet.Secret `koanf:"secret"`
+	// PreviousSecret signs too, while the receiver changes from one to the other.
+	PreviousSecret planet.Secret `koanf:"previous_secret"`
+	// Types are what it wants to be told. Empty: everything.
+	Types []bell.EventType `koanf:"types" oneof:"call.ringing call.ended call.missed room.started room.changed room.ended device.removed delivery.failed"`
 }
 
 // MissedCalls is what becomes of a call that ended as missed, canceled or push_failed.

@@ -36,9 +36,26 @@ func (p *Project) Domain() *bell.Project {
 		Name: p.Name, Environment: p.Environment, ServiceID: p.ServiceID,
 		APIKey: p.APIKey, APISecret: p.APISecret, ClientKey: p.ClientKey, CallbackSecret: p.CallbackSecret,
 		EnvironmentLabel: label, SharedUserIDs: p.SharedUserIDs, UnknownCallee404: p.UnknownCallee == Refuse,
-		AppTokenLifetime: p.AppTokenLifetime, IssuedAtSkew: p.IssuedAtSkew,
+		AppTokenLifetime: p.AppTokenLifetime, IssuedAtSkew: p.IssuedAtSkew, Events: p.wanted(),
 		TellMissedCalls: p.MissedCalls.Push, VoIPInvitations: p.Invitations.VoIP,
 	}
+}
+
+// wanted is what any of the project's endpoints wants to be told.
+func (p *Project) wanted() bell.EventSet {
+	var all bell.EventSet
+	for i := range p.Events {
+		all = all.Union(p.Events[i].Wanted())
+	}
+	return all
+}
+
+// Wanted is what the endpoint wants to be told: Types, or everything.
+func (e *Endpoint) Wanted() bell.EventSet {
+	if len(e.Types) == 0 {
+		return bell.Events(bell.EventTypes()...)
+	}
+	return bell.Events(e.Types...)
 }
 
 // ExternalURL returns how the server is seen from outside, without a trailing slash:

@@ -65,6 +65,7 @@ func TestWhatIsPrintedCanBeReadBack(t *testing.T) {
 	text := first.YAML()
 	for _, secret := range []planet.Secret{
 		c.Admin.Token, c.AppTokens.SigningKey, p.APISecret, p.ClientKey, p.CallbackSecret, p.Invitations.MembersToken, p.APNs[0].Key, p.APNs[2].P12Password, p.FCM.ServiceAccount,
+		p.Events[0].URL, p.Events[0].Secret,
 	} {
 		quoted, err := json.Marshal(secret.Reveal())
 		if err != nil {

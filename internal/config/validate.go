@@ -243,11 +243,11 @@ func (c *checker) private(path, name string) {
 }
 
 // same lists the earlier projects with the same value, for every project but the first.
-func same[K comparable](projects []Project, of func(*Project) K, report func(index, first int)) {
+func same[T any, K comparable](list []T, of func(*T) K, report func(index, first int)) {
 	seen := map[K]int{}
 	var empty K
-	for i := range projects {
-		value := of(&projects[i])
+	for i := range list {
+		value := of(&list[i])
 		if first, ok := seen[value]; ok && value != empty {
 			report(i, first)
 			continue

@@ -61,6 +61,7 @@ func (c *checker) projects(cfg *Config) {
 		c.policyHook(&cfg.Projects[i].PolicyHook, at+".policy_hook")
 		c.invitations(&cfg.Projects[i].Invitations, at+".invitations")
 		c.pushes(&cfg.Projects[i], at)
+		c.events(&cfg.Projects[i], &cfg.Webhooks, at)
 	}
 	c.distinct(cfg.Projects)
 }

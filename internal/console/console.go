@@ -58,6 +58,7 @@ type Services struct {
 	Rooms    Rooms
 	Tokens   Tokens
 	Projects Projects
+	Events   Events
 }
 
 // Config is what a console is made of. Its zero value works, and lets nobody in.

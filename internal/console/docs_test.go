@@ -73,6 +73,12 @@ func TestEveryFieldIsDocumented(t *testing.T) {
 		console.AccessToken{},
 		console.ProjectList{},
 		console.Problem{},
+		console.EventList{},
+		console.EventEndpointList{},
+		console.EndpointRequest{},
+		console.Replayed{},
+		console.TestEventRequest{},
+		console.TestEvent{},
 	} {
 		check(reflect.TypeOf(v))
 	}

@@ -56,6 +56,7 @@ type fake struct {
 	notices  []bell.Call   // of every call
 	about    []call.Filter // for which they were asked
 	projects []*bell.Project
+	events   console.Events
 }
 
 func (f *fake) List(_ context.Context, filter device.Filter, after string, limit int) ([]bell.Device, error) {
@@ -131,7 +132,7 @@ func newFake(t testing.TB) *fake {
 }
 
 func (f *fake) services() console.Services {
-	return console.Services{Devices: f, Calls: fakeCalls{f}, Rooms: fakeRooms{f}, Tokens: f, Projects: f}
+	return console.Services{Devices: f, Calls: fakeCalls{f}, Rooms: fakeRooms{f}, Tokens: f, Projects: f, Events: f.events}
 }
 
 func testConfig() console.Config {

@@ -30,6 +30,12 @@ func (c *console) routes(gatherer prometheus.Gatherer) *http.ServeMux {
 	admin("GET /admin/v1/rooms/{service}/{room}", c.listRuns)
 	admin("GET /admin/v1/rooms/{service}/{room}/runs/{sid}", c.showRun)
 	admin("POST /admin/v1/access_tokens", c.mintAccessToken)
+	admin("GET /admin/v1/events", c.listEvents)
+	admin("GET /admin/v1/events/endpoints", c.listEndpoints)
+	admin("POST /admin/v1/events/{id}/replay", c.replayEvent)
+	admin("POST /admin/v1/events/replay", c.replayEvents)
+	admin("POST /admin/v1/events/enable", c.enableEndpoint)
+	admin("POST /admin/v1/events/test", c.testEvent)
 
 	admin("GET /debug/info", c.info)
 	debug("GET /debug/pprof/", pprof.Index)

@@ -178,8 +178,8 @@ func TestHistoryQueries(t *testing.T) {
 		"?outcome=push_failed":   func(q *call.HistoryQuery) { q.Outcomes = []planet.Outcome{planet.OutcomePushFailed} },
 		"?since=1700000000123":   func(q *call.HistoryQuery) { q.Since = time.UnixMilli(1_700_000_000_123) },
 		"?missed=0":              func(*call.HistoryQuery) {},
-		"?missed=1":              func(q *call.HistoryQuery) { q.Direction, q.Outcomes = call.Incoming, call.MissedOutcomes() },
-		"?missed=1&direction=in": func(q *call.HistoryQuery) { q.Direction, q.Outcomes = call.Incoming, call.MissedOutcomes() },
+		"?missed=1":              func(q *call.HistoryQuery) { q.Direction, q.Outcomes = call.Incoming, bell.MissedOutcomes() },
+		"?missed=1&direction=in": func(q *call.HistoryQuery) { q.Direction, q.Outcomes = call.Incoming, bell.MissedOutcomes() },
 	} {
 		w := newWorld(t)
 		var asked call.HistoryQuery

@@ -27,7 +27,7 @@ func (s *Store) BeginCall(ctx context.Context, c bell.Call, deliveries []bell.De
 		string(c.Purpose), string(c.About), micros(c.AboutAt), c.Room.ServiceID, c.Room.RoomID, c.CallerName, encodeFields(c.AppFields),
 	}
 	batches := deliveryBatches(deliveries)
-	events := newEventRows(c.Events)
+	events := append(newEventRows(c.Events), newEventRows(s.failedEvents(&c, deliveries))...)
 	var found call.BeginResult
 	err := s.writer.submit(ctx, "begin a call", func(l *link) error {
 		result, err := l.result(`INSERT INTO calls (environment, session_id, at, project, label,

@@ -13,6 +13,9 @@ import (
 // be hundreds of thousands, and calls that come in must not wait for all of them.
 const expireBatch = 2000
 
+// expireToldBatch is the same when the customer's systems want to be told of each.
+const expireToldBatch = 200
+
 // mayMove says whether a delivery takes the state that it is bound to: those that are open
 // take any, and accepted, once known, also replaces what was recorded without knowing it.
 const mayMove = `(state IN ('pending', 'sending') OR (? = 'accepted' AND state IN ('failed', 'expired', 'withdrawn')))`
@@ -24,6 +27,7 @@ func (s *Store) RecordAttempt(ctx context.Context, d bell.Delivery, a bell.Attem
 	update := []any{
 		d.Attempts, micros(d.UpdatedAt), string(d.State), d.Reason, d.LeaseOwner, micros(d.LeaseUntil), d.ID, string(d.State),
 	}
+	failed := hasFailed(d.State)
 	var insert []any
 	if a.Number != 0 {
 		o := a.Outcome
@@ -35,6 +39,9 @@ func (s *Store) RecordAttempt(ctx context.Context, d bell.Delivery, a bell.Attem
 	return s.writer.submit(ctx, "record an attempt", func(l *link) error {
 		n, err := l.exec(`UPDATE deliveries SET attempts = ?, updated_at = ?, state = ?, reason = ?,
 			lease_owner = ?, lease_until = ? WHERE id = ? AND `+mayMove, update...)
+		if err == nil && n > 0 && failed {
+			err = s.tellFailed(l, d.ID)
+		}
 		if err == nil && n == 0 {
 			n, err = l.exec(`UPDATE deliveries SET attempts = max(attempts, ?), updated_at = max(updated_at, ?) WHERE id = ?`,
 				update[0], update[1], d.ID)
@@ -170,24 +177,59 @@ func (s *Store) RecordReceipt(ctx context.Context, r bell.Receipt) (delivery.Rec
 // ExpireDeliveries implements delivery.Store. It works in batches, each one
 // transaction: repeating it or stopping in between does no harm.
 func (s *Store) ExpireDeliveries(ctx context.Context, now time.Time) (int, error) {
-	total, err := s.inBatches(ctx, "expire deliveries", `UPDATE deliveries
-		SET state = 'expired', lease_owner = '', lease_until = 0, updated_at = ?1,
-			reason = iif(reason <> '', reason, iif(channel = 'longpoll', 'not_polled', 'deadline'))
-		WHERE id IN (SELECT id FROM deliveries WHERE state IN ('pending', 'sending') AND deadline <= ?1 LIMIT ?2)`, now)
+	batch := expireBatch
+	if s.told() {
+		batch = expireToldBatch
+	}
+	total, err := s.inBatches(ctx, "expire deliveries", batch, func(l *link) (int64, error) {
+		overdue, err := s.overdue(l, now, batch)
+		if err != nil {
+			return 0, err
+		}
+		n, err := l.exec(`UPDATE deliveries
+			SET state = 'expired', lease_owner = '', lease_until = 0, updated_at = ?1,
+				reason = iif(reason <> '', reason, iif(channel = 'longpoll', 'not_polled', 'deadline'))
+			WHERE id IN (`+overdueDeliveries+`)`, micros(now), batch)
+		for _, id := range overdue {
+			if err == nil {
+				err = s.tellFailed(l, id)
+			}
+		}
+		return n, err
+	})
 	if err != nil {
 		return total, err
 	}
-	_, err = s.inBatches(ctx, "erase what is over", `UPDATE calls SET cc_param = ''
-		WHERE id IN (SELECT id FROM calls WHERE cc_param <> '' AND deadline <= ?1 LIMIT ?2)`, now)
+	_, err = s.inBatches(ctx, "erase what is over", expireBatch, func(l *link) (int64, error) {
+		return l.exec(`UPDATE calls SET cc_param = ''
+			WHERE id IN (SELECT id FROM calls WHERE cc_param <> '' AND deadline <= ?1 LIMIT ?2)`, micros(now), expireBatch)
+	})
 	return total, err
 }
 
-func (s *Store) inBatches(ctx context.Context, what, query string, now time.Time) (int, error) {
+const overdueDeliveries = `SELECT id FROM deliveries WHERE state IN ('pending', 'sending') AND deadline <= ?1 LIMIT ?2`
+
+// overdue are the deliveries that the next batch expires, if anybody wants to be told.
+func (s *Store) overdue(l *link, now time.Time, limit int) ([]string, error) {
+	if !s.told() {
+		return nil, nil
+	}
+	var ids []string
+	err := l.each(overdueDeliveries, func(row scanner) error {
+		var id string
+		err := row.Scan(&id)
+		ids = append(ids, id)
+		return err
+	}, micros(now), limit)
+	return ids, err
+}
+
+func (s *Store) inBatches(ctx context.Context, what string, batch int, run func(*link) (int64, error)) (int, error) {
 	total := 0
 	for {
 		var n int64
 		err := s.writer.submit(ctx, what, func(l *link) (err error) {
-			n, err = l.exec(query, micros(now), expireBatch)
+			n, err = run(l)
 			l.erased = l.erased || n > 0
 			return err
 		})
@@ -195,7 +237,7 @@ func (s *Store) inBatches(ctx context.Context, what, query string, now time.Time
 			return total, fmt.Errorf("%s: %w", what, err)
 		}
 		total += int(n)
-		if n < expireBatch {
+		if n < int64(batch) {
 			return total, nil
 		}
 	}

@@ -42,12 +42,15 @@ func (s *Store) ChangeDevice(ctx context.Context, key device.Key, change func(de
 			if id == next.ID {
 				continue
 			}
+			if err := s.tellRemoved(l, bell.RemovedReplaced, `WHERE v.id = ?`, id); err != nil {
+				return err
+			}
 			if _, err := l.exec(`DELETE FROM devices WHERE id = ?`, id); err != nil {
 				return fmt.Errorf("replace a device: %w", err)
 			}
 		}
 		written = next
-		return writeDevice(l, next, `INSERT OR REPLACE`)
+		return s.writeDevice(l, next, `INSERT OR REPLACE`)
 	})
 	if err != nil {
 		return bell.Device{}, err // not written: the closure may still be at work on it
@@ -95,7 +98,12 @@ func (s *Store) AmendDevice(ctx context.Context, id string, change func(bell.Dev
 			return nil
 		}
 		l.erased = l.erased || next.PushToken != current.PushToken || next.AlertToken != current.AlertToken
-		return writeDevice(l, next, `INSERT OR REPLACE`)
+		if current.PushToken != "" && next.PushToken == "" && !next.ForgottenAt.IsZero() {
+			if err := s.tellDevice(l, &next, bell.RemovedDead); err != nil {
+				return err
+			}
+		}
+		return s.writeDevice(l, next, `INSERT OR REPLACE`)
 	})
 }
 
@@ -118,6 +126,9 @@ func (s *Store) PruneDevices(ctx context.Context, unseenSince time.Time, limit i
 			if _, err := l.exec(`DELETE FROM devices WHERE id = ?`, removed[i].ID); err != nil {
 				return fmt.Errorf("remove a device without contact: %w", err)
 			}
+			if err := s.tellDevice(l, &removed[i], bell.RemovedUnseen); err != nil {
+				return err
+			}
 			l.erased = true
 		}
 		return nil
@@ -130,14 +141,20 @@ func (s *Store) PruneDevices(ctx context.Context, unseenSince time.Time, limit i
 
 // AddDevice implements device.Store.
 func (s *Store) AddDevice(ctx context.Context, d bell.Device) error {
-	return s.writer.submit(ctx, "add a device", func(l *link) error { return writeDevice(l, d, `INSERT`) })
+	return s.writer.submit(ctx, "add a device", func(l *link) error { return s.writeDevice(l, d, `INSERT`) })
 }
 
 // writeDevice writes a device and takes its push tokens away from any other.
-func writeDevice(l *link, d bell.Device, insert string) error {
+func (s *Store) writeDevice(l *link, d bell.Device, insert string) error {
 	o := d.Owner
 	if d.PushToken != "" {
-		_, err := l.exec(`DELETE FROM devices WHERE push_token = ? AND push_token <> ''
+		err := s.tellRemoved(l, bell.RemovedMoved, `WHERE v.push_token = ? AND v.push_token <> ''
+			AND v.channel = ? AND v.service_id = ? AND v.environment = ? AND v.id <> ?`,
+			d.PushToken.Reveal(), string(d.Channel), o.User.ServiceID, string(o.Environment), d.ID)
+		if err != nil {
+			return err
+		}
+		_, err = l.exec(`DELETE FROM devices WHERE push_token = ? AND push_token <> ''
 			AND channel = ? AND service_id = ? AND environment = ? AND id <> ?`,
 			d.PushToken.Reveal(), string(d.Channel), o.User.ServiceID, string(o.Environment), d.ID)
 		if err != nil {
@@ -178,6 +195,9 @@ func kept(d bell.Device) bell.Device {
 // RemoveDevice implements device.Store.
 func (s *Store) RemoveDevice(ctx context.Context, id string) error {
 	return s.writer.submit(ctx, "remove a device", func(l *link) error {
+		if err := s.tellRemoved(l, bell.RemovedOnRequest, `WHERE v.id = ?`, id); err != nil {
+			return err
+		}
 		n, err := l.exec(`DELETE FROM devices WHERE id = ?`, id)
 		l.erased = true
 		return refuse(must(n > 0, err, noDevice))

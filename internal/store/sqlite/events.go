@@ -2,6 +2,7 @@ package sqlite
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/planetbell/planetbell/internal/bell"
 )
@@ -28,4 +29,81 @@ func (rows eventRows) insert(l *link) error {
 		}
 	}
 	return nil
+}
+
+// told reports whether anybody can want events that are made here. Without it, nothing more
+// is asked of the database than before.
+func (s *Store) told() bool { return s.wants != nil }
+
+// wanted reports whether a project wants to be told of a type.
+func (s *Store) wanted(project string, t bell.EventType) bool {
+	return s.wants != nil && s.wants(project).Has(t)
+}
+
+// failedEvents are those of a new call's deliveries for which there was no room.
+func (s *Store) failedEvents(c *bell.Call, deliveries []bell.Delivery) []bell.Event {
+	if !s.wanted(c.Project, bell.EventDeliveryFailed) {
+		return nil
+	}
+	var events []bell.Event
+	for i := range deliveries {
+		if hasFailed(deliveries[i].State) {
+			events = append(events, bell.DeliveryFailedEvent(c, &deliveries[i]))
+		}
+	}
+	return events
+}
+
+func hasFailed(state bell.DeliveryState) bool {
+	return state == bell.DeliveryFailed || state == bell.DeliveryExpired
+}
+
+// tellFailed records the event of a delivery that has just ended failed or expired.
+func (s *Store) tellFailed(l *link, id string) error {
+	if !s.told() {
+		return nil
+	}
+	var c bell.Call
+	var d bell.Delivery
+	found, err := l.one(`SELECT `+callColumns+`, `+deliveryColumns+` FROM deliveries d JOIN calls c ON c.id = d.call_id WHERE d.id = ?`,
+		into(append(callFields(&c), deliveryFields(&d)...)), id)
+	switch {
+	case err != nil:
+		return fmt.Errorf("look up a delivery that failed: %w", err)
+	case !found || !hasFailed(d.State) || !s.wanted(c.Project, bell.EventDeliveryFailed):
+		return nil
+	}
+	return newEventRows([]bell.Event{bell.DeliveryFailedEvent(&c, &d)}).insert(l)
+}
+
+// tellRemoved records the events of devices that are about to be deleted: those that where, a
+// constant text, selects from "devices v".
+func (s *Store) tellRemoved(l *link, why bell.Removal, where string, args ...any) error {
+	if !s.told() {
+		return nil
+	}
+	var devices []bell.Device
+	err := l.each(selectDevice+where, func(row scanner) error {
+		var d bell.Device
+		err := row.Scan(deviceFields(&d)...)
+		devices = append(devices, d)
+		return err
+	}, args...)
+	if err != nil {
+		return fmt.Errorf("look up devices that are removed: %w", err)
+	}
+	for i := range devices {
+		if err := s.tellDevice(l, &devices[i], why); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// tellDevice records the event of one device that is removed.
+func (s *Store) tellDevice(l *link, d *bell.Device, why bell.Removal) error {
+	if !s.wanted(d.Project, bell.EventDeviceRemoved) {
+		return nil
+	}
+	return newEventRows([]bell.Event{bell.DeviceRemovedEvent(d, why, time.Now())}).insert(l)
 }

@@ -91,6 +91,7 @@ func listHistory(q call.HistoryQuery) (string, []any) {
 		where.add(user+` = ?`, q.Owner.User.UserID)
 		where.add(service+` = ?`, q.Owner.User.ServiceID)
 		where.add(`c.environment = ?`, string(q.Owner.Environment))
+		where.add(`c.purpose = ''`)
 		where.addOutcomes(q.Outcomes)
 		if !q.Since.IsZero() {
 			where.add(`c.at >= ?`, micros(q.Since))

@@ -20,12 +20,14 @@ import (
 	driversqlite "modernc.org/sqlite"
 
 	"github.com/planetbell/planetbell/internal/account"
+	"github.com/planetbell/planetbell/internal/bell"
 	"github.com/planetbell/planetbell/internal/call"
 	"github.com/planetbell/planetbell/internal/delivery"
 	"github.com/planetbell/planetbell/internal/device"
 	"github.com/planetbell/planetbell/internal/policy"
 	"github.com/planetbell/planetbell/internal/retention"
 	"github.com/planetbell/planetbell/internal/room"
+	"github.com/planetbell/planetbell/internal/webhook"
 )
 
 // What the store promises.
@@ -37,6 +39,7 @@ var (
 	_ policy.Store    = (*Store)(nil)
 	_ retention.Store = (*Store)(nil)
 	_ room.Store      = (*Store)(nil)
+	_ webhook.Store   = (*Store)(nil)
 )
 
 //go:embed migrations/*.sql
@@ -51,6 +54,11 @@ type Config struct {
 	Log      *slog.Logger          // gets surprises only
 	Registry prometheus.Registerer // for the writer's metrics; none if nil
 	Queue    int                   // how many writes may wait; 4096 if 0
+
+	// Events says what the customer's systems want to be told of a project, of what is
+	// decided here, in a transaction: bell.EventDeliveryFailed and bell.EventDeviceRemoved.
+	// It must be quick and safe for concurrent use; nothing is wanted if nil.
+	Events func(project string) bell.EventSet
 }
 
 // Store is the database of a single node. It is safe for concurrent use. Its errors
@@ -66,6 +74,7 @@ type Store struct {
 	readers *readerPool
 	lists   chan struct{} // a place for each list that is being read
 	close   func() error  // once
+	wants   func(project string) bell.EventSet
 }
 
 // Open opens the database, brings its schema up to date, and starts the writer. It
@@ -82,7 +91,7 @@ func Open(ctx context.Context, c Config) (_ *Store, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("open the database %s: %w", c.Path, err)
 	}
-	s := &Store{path: c.Path, lock: lock}
+	s := &Store{path: c.Path, lock: lock, wants: c.Events}
 	defer func() {
 		if err != nil {
 			err = errors.Join(fmt.Errorf("open the database %s: %w", c.Path, outward(err)), s.closeFiles())

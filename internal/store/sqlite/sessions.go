@@ -13,7 +13,7 @@ import (
 func (s *Store) OpenSession(ctx context.Context, user bell.User, session bell.Session, rule account.SessionRule) error {
 	return s.writer.submit(ctx, "open a session", func(l *link) error {
 		if rule.Exclusive {
-			if err := takeOver(l, session, rule); err != nil {
+			if err := s.takeOver(l, session, rule); err != nil {
 				return err
 			}
 		}
@@ -34,7 +34,7 @@ func (s *Store) OpenSession(ctx context.Context, user bell.User, session bell.Se
 // takeOver revokes the owner's other living sessions, unless one of them keeps the user
 // ID: because it has a device, or is so new that its device may still be on its way. The
 // devices of earlier holders go with their sessions; an operator's stay.
-func takeOver(l *link, session bell.Session, rule account.SessionRule) error {
+func (s *Store) takeOver(l *link, session bell.Session, rule account.SessionRule) error {
 	owner := []any{
 		string(session.Owner.Environment), session.Owner.User.ServiceID, session.Owner.User.UserID, micros(rule.Now), session.ID,
 	}
@@ -50,6 +50,11 @@ func takeOver(l *link, session bell.Session, rule account.SessionRule) error {
 	}
 	if _, err := l.exec(`UPDATE sessions SET revoked_at = ? WHERE `+living, append([]any{micros(rule.Now)}, owner...)...); err != nil {
 		return fmt.Errorf("revoke other sessions: %w", err)
+	}
+	err = s.tellRemoved(l, bell.RemovedTakenOver, `WHERE v.environment = ? AND v.service_id = ? AND v.user_id = ?
+		AND v.session_id <> '' AND v.session_id <> ?`, owner[0], owner[1], owner[2], session.ID)
+	if err != nil {
+		return err
 	}
 	_, err = l.exec(`DELETE FROM devices WHERE environment = ? AND service_id = ? AND user_id = ? AND session_id <> ''
 		AND session_id <> ?`, owner[0], owner[1], owner[2], session.ID)

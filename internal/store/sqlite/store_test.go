@@ -1,10 +1,12 @@
 package sqlite
 
 import (
+	"context"
 	"errors"
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/planetbell/planetbell/internal/account"
 	"github.com/planetbell/planetbell/internal/bell"
@@ -13,11 +15,83 @@ import (
 	"github.com/planetbell/planetbell/internal/device"
 	"github.com/planetbell/planetbell/internal/policy"
 	"github.com/planetbell/planetbell/internal/store/storetest"
+	"github.com/planetbell/planetbell/internal/webhook"
 	"github.com/planetbell/planetbell/planet"
 )
 
 func TestConformance(t *testing.T) {
-	storetest.Run(t, func(t *testing.T) storetest.Store { return newStore(t) })
+	storetest.Run(t, func(t *testing.T) storetest.Store { return wanting(newStore(t)) })
+}
+
+// wanting lets a store that is not in use yet make every event.
+func wanting(s *Store) *Store {
+	s.wants = func(string) bell.EventSet { return bell.Events(bell.EventTypes()...) }
+	return s
+}
+
+// Without anybody who wants events, the store makes none, and asks nothing for them.
+func TestNobodyWantsEvents(t *testing.T) {
+	s := newStore(t)
+	ctx := t.Context()
+	c, deliveries, _ := benchCall(1)
+	deliveries[0].State = bell.DeliveryFailed
+	_, begun := s.BeginCall(ctx, c, deliveries, nil)
+	d := bell.Device{ID: "d", PushToken: "t"}
+	again := d
+	again.ID = "e"
+	open := deliveries[0]
+	open.ID, open.State = "open", bell.DeliverySending
+	other, _, _ := benchCall(2)
+	_, opened := s.BeginCall(ctx, other, []bell.Delivery{open}, nil)
+	open.State = bell.DeliveryFailed
+	if err := errors.Join(begun, opened, s.AddDevice(ctx, d), s.AddDevice(ctx, again), s.RemoveDevice(ctx, "e"),
+		s.RecordAttempt(ctx, open, bell.Attempt{Number: 1}), failed(s.ExpireDeliveries(ctx, c.Deadline))); err != nil {
+		t.Fatal(err)
+	}
+	look := func(l *link) error {
+		for query := range l.stmts {
+			if strings.Contains(query, " events") || strings.Contains(query, "FROM deliveries d JOIN calls") || strings.HasPrefix(query, selectDevice) {
+				t.Errorf("asked for events that nobody wants: %s", query)
+			}
+		}
+		return nil
+	}
+	if err := s.writer.submit(ctx, "look", look); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := s.SpreadEvents(ctx, c.NotifiedAt, 10, func(string, bell.EventType) []string { return nil }); n != 0 || err != nil {
+		t.Errorf("%d events were made, %v", n, err)
+	}
+}
+
+// webhookCalls runs every query about events.
+func webhookCalls(s *Store) error {
+	ctx, now := context.Background(), time.Unix(1_800_000_000, 0)
+	to := func(string, bell.EventType) []string { return []string{"p/e"} }
+	claim := webhook.Claim{Endpoint: "p/e", Owner: "o", Now: now, LeaseUntil: now, Limit: 10}
+	bounds := webhook.Bounds{Now: now.Add(time.Hour), Open: -10, Dead: -10, Limit: 10}
+	var errs []error
+	for _, id := range []string{"1", "2", "3"} {
+		e := bell.Event{ID: id, Subject: id, At: now}
+		errs = append(errs, s.AddEvent(ctx, e), failed(s.SpreadEvents(ctx, now, 10, to)), failed(s.ClaimTellings(ctx, claim)))
+	}
+	result := webhook.Result{Seq: 1, Endpoint: "p/e", Owner: "o", State: webhook.Dead, Now: now}
+	held, err := s.RecordTelling(ctx, result)
+	if !held {
+		errs = append(errs, errors.New("nothing was claimed"))
+	}
+	n, replay := s.ReplayDead(ctx, "p/e", now, 10)
+	if n != 1 {
+		errs = append(errs, errors.New("nothing was replayed"))
+	}
+	_, _, counted := s.Backlogs(ctx)
+	for _, f := range []webhook.Filter{{}, {State: webhook.Waiting}, {State: webhook.Told, Endpoint: "e"}, {State: webhook.Dead, Endpoint: "e"}} {
+		errs = append(errs, failed(s.Tellings(ctx, f, webhook.Cursor{}, 1)), failed(s.Tellings(ctx, f, webhook.Cursor{Seq: 9}, 1)))
+	}
+	return errors.Join(append(errs, err, replay, counted,
+		failed(s.ReplayEvent(ctx, "1", "p/e", now)), failed(s.FreeTellings(ctx, "x", now)),
+		failed(s.SweepTellings(ctx, bounds)), failed(s.SweepTellings(ctx, bounds)),
+		s.MarkGone(ctx, "p/e", "print", now), failed(s.GoneEndpoints(ctx)), s.ClearGone(ctx, "p/e"))...)
 }
 
 // Bytes that are not text come back as they were: SQLite keeps what it is given.
@@ -50,12 +124,15 @@ func TestBytesThatAreNotText(t *testing.T) {
 
 // seldom are the queries that may read a whole table or sort: what reads one row of
 // it after the other in the order of an index, and stops at its limit.
-var seldom = regexp.MustCompile(`^(SCAN c USING INDEX calls_at|SCAN \(?subquery|SCAN \d|USE TEMP B-TREE)`)
+//
+// Of events, the indexes of what is new, open and leased hold only that, and it is bounded;
+// the list is read along the key; and endpoints that are gone are few.
+var seldom = regexp.MustCompile(`^(SCAN c USING INDEX calls_at|SCAN \w+ USING (COVERING )?INDEX (events_new|tellings_open|tellings_leased)|SCAN t$|SCAN gone_endpoints|SCAN \(?subquery|SCAN \d|USE TEMP B-TREE)`)
 
 // TestPlans runs every method once and asks SQLite how it does each statement. No
 // table may be read from end to end: it would hold up everybody once the table is large.
 func TestPlans(t *testing.T) {
-	s := newStore(t)
+	s := wanting(newStore(t))
 	ctx := t.Context()
 	c, deliveries, raw := benchCall(1)
 	other, _, _ := benchCall(2)
@@ -113,7 +190,7 @@ func TestPlans(t *testing.T) {
 		func() error { return failed(s.History(ctx, call.HistoryQuery{Owner: owner, SessionID: "1", Limit: 1})) },
 		func() error {
 			return failed(s.History(ctx, call.HistoryQuery{
-				Owner: owner, SessionID: "1", Limit: 1, Direction: call.Incoming, Outcomes: call.MissedOutcomes(),
+				Owner: owner, SessionID: "1", Limit: 1, Direction: call.Incoming, Outcomes: bell.MissedOutcomes(),
 				Since: c.NotifiedAt, Before: call.Cursor{At: c.NotifiedAt},
 			}))
 		},
@@ -127,6 +204,7 @@ func TestPlans(t *testing.T) {
 			return failed(s.Look(ctx, policy.Question{Callee: owner, Caller: c.Caller, Rules: true, Name: true}))
 		},
 		func() error { return roomStatements(ctx, s) },
+		func() error { return webhookCalls(s) },
 	} {
 		if err := run(); err != nil {
 			t.Fatal(err)

@@ -118,7 +118,7 @@ func historyFilters(t *testing.T, s Store) {
 		{func(q *call.HistoryQuery) { q.Direction = call.Outgoing }, []int{8, 6, 4, 2, 0}},
 		{func(q *call.HistoryQuery) { q.Direction = call.Incoming }, []int{9, 7, 5, 3, 1}},
 		{func(q *call.HistoryQuery) { q.Outcomes = []planet.Outcome{planet.OutcomeBusy} }, []int{5, 4}},
-		{func(q *call.HistoryQuery) { q.Direction, q.Outcomes = call.Incoming, call.MissedOutcomes() }, []int{3, 1}},
+		{func(q *call.HistoryQuery) { q.Direction, q.Outcomes = call.Incoming, bell.MissedOutcomes() }, []int{3, 1}},
 		{func(q *call.HistoryQuery) { q.Outcomes = []planet.Outcome{"' OR ''='"} }, nil},
 		{func(q *call.HistoryQuery) { q.Since = noon.Add(6 * time.Second) }, []int{9, 8, 7, 6}},
 		{func(q *call.HistoryQuery) { q.Since = noon.Add(6*time.Second + time.Microsecond) }, []int{9, 8, 7}},

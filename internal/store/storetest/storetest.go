@@ -1,7 +1,7 @@
 // Package storetest is the suite that every database must pass: it goes through the
 // contracts account.Store, device.Store, call.Store, delivery.Store, policy.Store,
-// retention.Store and room.Store, sentence by sentence. A store's own tests call [Run] and
-// add only what is peculiar to it.
+// retention.Store, room.Store and webhook.Store, sentence by sentence. A store's own tests
+// call [Run] and add only what is peculiar to it.
 package storetest
 
 import (
@@ -24,6 +24,7 @@ import (
 	"github.com/planetbell/planetbell/internal/retention"
 	"github.com/planetbell/planetbell/internal/room"
 	"github.com/planetbell/planetbell/internal/testlog"
+	"github.com/planetbell/planetbell/internal/webhook"
 	"github.com/planetbell/planetbell/planet"
 )
 
@@ -36,10 +37,11 @@ type Store interface {
 	policy.Store
 	retention.Store
 	room.Store
+	webhook.Store
 }
 
 // Run holds a store to the contracts. open makes an empty one and sees to its closing;
-// it is called once for each test.
+// it is called once for each test. All events are wanted from it.
 func Run(t *testing.T, open func(t *testing.T) Store) {
 	t.Helper()
 	for _, group := range []struct {
@@ -63,6 +65,7 @@ func Run(t *testing.T, open func(t *testing.T) Store) {
 		{"Rules", ruleTests},
 		{"Rooms", roomTests},
 		{"RoomLists", roomListTests},
+		{"Webhooks", webhookTests},
 		{"Properties", propertyTests},
 	} {
 		t.Run(group.name, func(t *testing.T) {

@@ -1,0 +1,239 @@
+package sqlite
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/planetbell/planetbell/internal/bell"
+	"github.com/planetbell/planetbell/internal/webhook"
+)
+
+// AddEvent implements webhook.Store.
+func (s *Store) AddEvent(ctx context.Context, e bell.Event) error {
+	rows := newEventRows([]bell.Event{e})
+	return s.writer.submit(ctx, "add an event", rows.insert)
+}
+
+// found reports whether a query has a row. It asks a reader, so that looking for work costs
+// the writer nothing while there is none.
+func (s *Store) found(ctx context.Context, query string, args ...any) (found bool, err error) {
+	err = s.readers.read(ctx, func(l *link) error {
+		var err error
+		found, err = l.one(query, into([]any{new(int)}), args...)
+		return err
+	})
+	return found, err
+}
+
+// fresh is an event that nobody has looked at.
+type fresh struct {
+	seq              int64
+	project, subject string
+	kind             bell.EventType
+}
+
+// SpreadEvents implements webhook.Store.
+func (s *Store) SpreadEvents(ctx context.Context, now time.Time, limit int, to func(string, bell.EventType) []string) (int, error) {
+	some, err := s.found(ctx, `SELECT 1 FROM events INDEXED BY events_new WHERE spread = 0 LIMIT 1`)
+	if err != nil || !some {
+		return 0, err
+	}
+	looked := 0
+	err = s.writer.submit(ctx, "spread events", func(l *link) error {
+		var events []fresh
+		err := l.each(`SELECT seq, project, subject, type FROM events INDEXED BY events_new WHERE spread = 0 ORDER BY seq LIMIT ?`,
+			func(row scanner) error {
+				var e fresh
+				err := row.Scan(&e.seq, &e.project, &e.subject, &e.kind)
+				events = append(events, e)
+				return err
+			}, max(limit, 0))
+		if err != nil {
+			return fmt.Errorf("look for new events: %w", err)
+		}
+		for _, e := range events {
+			if err := spread(l, e, to(e.project, e.kind), micros(now)); err != nil {
+				return fmt.Errorf("spread an event: %w", err)
+			}
+		}
+		looked = len(events)
+		return nil
+	})
+	if err != nil {
+		return 0, err
+	}
+	return looked, nil
+}
+
+func spread(l *link, e fresh, endpoints []string, now int64) error {
+	if len(endpoints) == 0 {
+		_, err := l.exec(`DELETE FROM events WHERE seq = ?`, e.seq)
+		return err
+	}
+	for _, endpoint := range endpoints {
+		state, err := place(l, endpoint, e.subject)
+		if err != nil {
+			return err
+		}
+		_, err = l.exec(`INSERT INTO tellings (seq, endpoint, subject, state, attempts, due, lease_owner, since, updated_at, reason, status)
+			VALUES (?1, ?2, ?3, ?4, 0, ?5, '', ?5, ?5, '', 0) ON CONFLICT DO NOTHING`, e.seq, endpoint, e.subject, string(state), now)
+		if err != nil {
+			return err
+		}
+	}
+	_, err := l.exec(`UPDATE events SET spread = 1 WHERE seq = ?`, e.seq)
+	return err
+}
+
+// place is how a telling that opens begins: behind another of its subject, or not.
+func place(l *link, endpoint, subject string) (webhook.State, error) {
+	open, err := l.one(`SELECT 1 FROM tellings INDEXED BY tellings_subject
+		WHERE endpoint = ? AND subject = ? AND state IN ('waiting', 'behind') LIMIT 1`, into([]any{new(int)}), endpoint, subject)
+	if open {
+		return webhook.Behind, err
+	}
+	return webhook.Waiting, err
+}
+
+// advance lets the next telling of a subject go on, once the one before it is final. Its time
+// begins then.
+func advance(l *link, endpoint, subject string, now int64) error {
+	_, err := l.exec(`UPDATE tellings SET state = 'waiting', due = ?1, since = ?1 WHERE endpoint = ?2 AND state = 'behind' AND seq =
+		(SELECT seq FROM tellings INDEXED BY tellings_subject WHERE endpoint = ?2 AND subject = ?3
+			AND state IN ('waiting', 'behind') ORDER BY seq LIMIT 1)`, now, endpoint, subject)
+	if err != nil {
+		return fmt.Errorf("let the next event of a subject go on: %w", err)
+	}
+	return nil
+}
+
+const tellingColumns = `t.seq, t.endpoint, t.state, t.attempts, t.due, t.since, t.updated_at, t.reason, t.status,
+	e.id, e.type, e.project, e.subject, e.at`
+
+func tellingFields(t *webhook.Telling) []any {
+	return []any{
+		&t.Seq, &t.Endpoint, &t.State, &t.Attempts,
+		at{&t.Due},
+		at{&t.Since},
+		at{&t.UpdatedAt},
+		&t.Reason, &t.Status,
+		&t.Event.ID, &t.Event.Type, &t.Event.Project, &t.Event.Subject,
+		at{&t.Event.At},
+	}
+}
+
+// ClaimTellings implements webhook.Store.
+func (s *Store) ClaimTellings(ctx context.Context, c webhook.Claim) ([]webhook.Telling, error) {
+	some, err := s.found(ctx, `SELECT 1 FROM tellings INDEXED BY tellings_due
+		WHERE state = 'waiting' AND endpoint = ? AND due <= ? LIMIT 1`, c.Endpoint, micros(c.Now))
+	if err != nil || !some {
+		return nil, err
+	}
+	var claimed []webhook.Telling
+	err = s.writer.submit(ctx, "claim events to tell", func(l *link) error {
+		var tellings []webhook.Telling
+		err := l.each(`SELECT e.data, `+tellingColumns+` FROM tellings t INDEXED BY tellings_due JOIN events e ON e.seq = t.seq
+			WHERE t.state = 'waiting' AND t.endpoint = ? AND t.due <= ? ORDER BY t.due, t.seq LIMIT ?`,
+			func(row scanner) error {
+				var t webhook.Telling
+				err := row.Scan(append([]any{&t.Event.Data}, tellingFields(&t)...)...)
+				tellings = append(tellings, t)
+				return err
+			}, c.Endpoint, micros(c.Now), max(c.Limit, 0))
+		if err != nil {
+			return fmt.Errorf("look for events to tell: %w", err)
+		}
+		for i := range tellings {
+			tellings[i].Due = fromMicros(micros(c.LeaseUntil))
+			_, err := l.exec(`UPDATE tellings SET due = ?, lease_owner = ? WHERE seq = ? AND endpoint = ?`,
+				micros(c.LeaseUntil), c.Owner, tellings[i].Seq, c.Endpoint)
+			if err != nil {
+				return fmt.Errorf("lease an event to tell: %w", err)
+			}
+		}
+		claimed = tellings
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return claimed, nil
+}
+
+// RecordTelling implements webhook.Store.
+func (s *Store) RecordTelling(ctx context.Context, r webhook.Result) (bool, error) {
+	held := false
+	err := s.writer.submit(ctx, "record what became of an event", func(l *link) error {
+		n, err := l.exec(`UPDATE tellings SET state = ?, attempts = ?, due = ?, lease_owner = '', updated_at = ?, reason = ?, status = ?
+			WHERE seq = ? AND endpoint = ? AND lease_owner = ? AND state = 'waiting'`,
+			string(r.State), r.Attempts, micros(r.Due), micros(r.Now), r.Reason, r.Status, r.Seq, r.Endpoint, r.Owner)
+		if err != nil {
+			return fmt.Errorf("record what became of an event: %w", err)
+		}
+		if n > 0 && r.State.Final() {
+			var subject string
+			if _, err := l.one(`SELECT subject FROM tellings WHERE seq = ? AND endpoint = ?`, into([]any{&subject}), r.Seq, r.Endpoint); err != nil {
+				return fmt.Errorf("look up an event's subject: %w", err)
+			}
+			if err := advance(l, r.Endpoint, subject, micros(r.Now)); err != nil {
+				return err
+			}
+		}
+		held = n > 0
+		return nil
+	})
+	if err != nil {
+		return false, err
+	}
+	return held, nil
+}
+
+// FreeTellings implements webhook.Store.
+func (s *Store) FreeTellings(ctx context.Context, owner string, now time.Time) (int, error) {
+	var freed int64
+	err := s.writer.submit(ctx, "free events to tell", func(l *link) error {
+		n, err := l.exec(`UPDATE tellings INDEXED BY tellings_leased SET lease_owner = '', due = ?
+			WHERE lease_owner <> '' AND lease_owner <> ? AND state = 'waiting'`, micros(now), owner)
+		freed = n
+		return err
+	})
+	if err != nil {
+		return 0, err
+	}
+	return int(freed), nil
+}
+
+// MarkGone implements webhook.Store.
+func (s *Store) MarkGone(ctx context.Context, endpoint, print string, now time.Time) error {
+	return s.writer.submit(ctx, "mark an endpoint as gone", func(l *link) error {
+		_, err := l.exec(`INSERT INTO gone_endpoints (endpoint, print, at) VALUES (?, ?, ?)
+			ON CONFLICT DO UPDATE SET print = excluded.print, at = excluded.at`, endpoint, print, micros(now))
+		return err
+	})
+}
+
+// ClearGone implements webhook.Store.
+func (s *Store) ClearGone(ctx context.Context, endpoint string) error {
+	return s.writer.submit(ctx, "enable an endpoint", func(l *link) error {
+		n, err := l.exec(`DELETE FROM gone_endpoints WHERE endpoint = ?`, endpoint)
+		return refuse(must(n > 0, err, "This endpoint is not disabled."))
+	})
+}
+
+// GoneEndpoints implements webhook.Store.
+func (s *Store) GoneEndpoints(ctx context.Context) (map[string]string, error) {
+	gone := map[string]string{}
+	err := s.readers.read(ctx, func(l *link) error {
+		return l.each(`SELECT endpoint, print FROM gone_endpoints`, func(row scanner) error {
+			var endpoint, print string
+			err := row.Scan(&endpoint, &print)
+			gone[endpoint] = print
+			return err
+		})
+	})
+	if err != nil {
+		return nil, err
+	}
+	return gone, nil
+}

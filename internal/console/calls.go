@@ -84,7 +84,7 @@ func callView(c *bell.Call) Call {
 		StartedAt: utc(c.StartedAt), EndedAt: utc(c.EndedAt), DurationMS: c.Duration.Milliseconds(),
 	}
 	if c.State == bell.CallEnded {
-		why := sentences(c.Release.Explain().What)
+		why := sentences(c.Release.Explain(planet.OneToOneCalls).What)
 		view.Why = &why
 	}
 	return view

@@ -48,7 +48,7 @@ func endedBy(r *planet.Release) string {
 
 // explanationView explains in both languages why a call ended.
 func explanationView(r *planet.Release) *Explanation {
-	why := r.Explain()
+	why := r.Explain(planet.OneToOneCalls)
 	view := &Explanation{Family: why.Family, EndedBy: why.EndedBy, What: sentences(why.What), Who: sentences(why.Who)}
 	if why.Advice(planet.English) != "" {
 		advice := sentences(why.Advice)

@@ -130,7 +130,9 @@ func TestHistory(t *testing.T) {
 	if got := s.history(stranger, ""); len(got) != 0 {
 		t.Errorf("a stranger sees %+v", got)
 	}
-	var list struct{ Calls []struct{ SID planet.SessionID } }
+	var list struct {
+		Calls []struct{ SID planet.SessionID }
+	}
 	s.admin(http.MethodGet, "/admin/v1/calls?outcome=push_failed&state=ended&since=2020-01-01T00:00:00Z", "", &list)
 	if len(list.Calls) != 1 || list.Calls[0].SID != unreached {
 		t.Errorf("the operator sees %+v", list)

@@ -73,8 +73,8 @@ func methods(t *testing.T, s *Store) map[string]func() error {
 		},
 		"ForgetJournal": func() error { return failed(s.ForgetJournal(ctx, c.Deadline, 1)) },
 		// Called so because the order is that of the names, and others need the calls.
-		"SweepCalls": func() error { return failed(s.ForgetCalls(ctx, early.Deadline.Add(1), 1)) },
-		"RecordAttempt":   func() error { return s.RecordAttempt(ctx, deliveries[0], bell.Attempt{Number: 1}) },
+		"SweepCalls":    func() error { return failed(s.ForgetCalls(ctx, early.Deadline.Add(1), 1)) },
+		"RecordAttempt": func() error { return s.RecordAttempt(ctx, deliveries[0], bell.Attempt{Number: 1}) },
 		"ClaimDeliveries": func() error {
 			return failed(s.ClaimDeliveries(ctx, delivery.Claim{Now: c.NotifiedAt, TakeAll: true, Limit: 1}))
 		},

@@ -61,7 +61,7 @@ type Store struct {
 	writer  *writer
 	readers *readerPool
 	lists   chan struct{} // a place for each list that is being read
-	close   func() error // once
+	close   func() error  // once
 }
 
 // Open opens the database, brings its schema up to date, and starts the writer. It

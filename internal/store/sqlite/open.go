@@ -23,16 +23,14 @@ import (
 	"github.com/planetbell/planetbell/internal/call"
 	"github.com/planetbell/planetbell/internal/delivery"
 	"github.com/planetbell/planetbell/internal/device"
-	"github.com/planetbell/planetbell/internal/retention"
 )
 
 // What the store promises.
 var (
-	_ account.Store   = (*Store)(nil)
-	_ device.Store    = (*Store)(nil)
-	_ call.Store      = (*Store)(nil)
-	_ delivery.Store  = (*Store)(nil)
-	_ retention.Store = (*Store)(nil)
+	_ account.Store  = (*Store)(nil)
+	_ device.Store   = (*Store)(nil)
+	_ call.Store     = (*Store)(nil)
+	_ delivery.Store = (*Store)(nil)
 )
 
 //go:embed migrations/*.sql

@@ -7,7 +7,6 @@ import (
 
 	"github.com/planetbell/planetbell/internal/bell"
 	"github.com/planetbell/planetbell/internal/call"
-	"github.com/planetbell/planetbell/planet"
 )
 
 var retentionTests = map[string]func(*testing.T, Store){

@@ -74,7 +74,7 @@ func forgetOldestCalls(t *testing.T, s Store) {
 		begin(t, s, c)
 	}
 	want := list(t, s, call.Filter{}, 10) // newest first
-	before := noon.Add(5 * time.Minute) // 0 to 4 are older
+	before := noon.Add(5 * time.Minute)   // 0 to 4 are older
 	for _, step := range []struct{ limit, removed, left int }{{0, 0, 7}, {-1, 0, 7}, {2, 2, 5}, {2, 2, 3}, {2, 1, 2}, {2, 0, 2}} {
 		n, err := s.ForgetCalls(t.Context(), before, step.limit)
 		ok(t, "ForgetCalls", err)

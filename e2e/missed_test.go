@@ -77,7 +77,7 @@ func TestJourneysOfACall(t *testing.T) {
 		}
 	}
 	s.nobodyElse(f, told)
-	if got := s.history("bob"); len(got) != 6 {
+	if got := s.calls("bob"); len(got) != 6 {
 		t.Errorf("the history has %d calls, want the 6 that were made, and no notices", len(got))
 	}
 }
@@ -286,8 +286,8 @@ func (s *scene) nobodyElse(f family, n int) {
 	}
 }
 
-// history is the operator's list of a user's calls.
-func (s *scene) history(user string) []console.Call {
+// calls is the operator's list of a user's calls.
+func (s *scene) calls(user string) []console.Call {
 	s.t.Helper()
 	var list console.CallList
 	s.admin(http.MethodGet, "/admin/v1/calls?user_id="+user, "", &list)

@@ -80,7 +80,7 @@ func ExampleCallEvent_Outcome() {
 // Why a call ended, for people and for whoever runs the app server.
 func ExampleRelease_Explain() {
 	pushError := 1302
-	why := planet.Release{DisconnectReason: &pushError}.Explain()
+	why := planet.Release{DisconnectReason: &pushError}.Explain(planet.OneToOneCalls)
 	fmt.Println(why.What(planet.English), why.Who(planet.English))
 	fmt.Println(why.What(planet.Japanese), why.Who(planet.Japanese))
 	fmt.Println("decided by", why.Family, why.Reason.Code, why.Reason.Name)

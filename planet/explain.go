@@ -74,13 +74,33 @@ type Explanation struct {
 
 // Explain says in plain language why and by whom a call, or a participation in a group
 // call, ended. It works for every release, also an empty one and one with numbers that
-// LINE Planet added later.
+// LINE Planet added later. Some numbers mean one thing in a 1-to-1 call and another in a
+// group call; kind says which it was, and with [AllCalls] both are named.
 //
 // Who ended it is what releaser_type says, else the old edition's releaser, else the only
 // one who can be the source of the reason, else [PartyUnknown].
-func (r Release) Explain() Explanation {
+func (r Release) Explain(kind CallKind) Explanation {
 	d := r.deciding()
-	return Explanation{Family: d.family, Reason: d.reason, EndedBy: r.endedBy(d)}
+	e := Explanation{Family: d.family, Reason: d.reason, EndedBy: r.endedBy(d)}
+	if meaning, ok := meaningsByKind[e.Reason.Code][kind]; ok && e.Family == FamilyDisconnectReason {
+		e.Reason.Meaning, e.Reason.japanese = meaning.en, meaning.ja
+	}
+	return e
+}
+
+// meaningsByKind are those of disconnect reasons that depend on the kind of call.
+var meaningsByKind = map[int]map[CallKind]words{
+	1002: {
+		OneToOneCalls: {"the callee refused", "着信者が応答を拒否しました"},
+		GroupCalls:    {"the user joined again, and the earlier presence was dropped", "同じユーザーが入り直したため、以前の参加が終了しました"},
+	},
+	1110: {
+		OneToOneCalls: {"the application ended it for a reason of its own", "アプリ独自の理由で終了しました"},
+		GroupCalls: {
+			"the application, or a kick-out by the app server, ended it for a reason of its own",
+			"アプリ独自の理由、またはアプリサーバーによる退出処理により終了しました",
+		},
+	},
 }
 
 // What says what happened, in one sentence with its full stop. It is never empty.

@@ -114,14 +114,14 @@ func TestAdviceInBothLanguages(t *testing.T) {
 	// Those that operators ask about: see docs/line-planet.md 2, 3.6 and 4.3.
 	for _, code := range []int{1202, 1203, 1302, 1303, 1304, 1313, 1501, 1502, 1511, 1512} {
 		n := code
-		if (Release{DisconnectReason: &n}).Explain().Advice(Japanese) == "" {
+		if (Release{DisconnectReason: &n}).Explain(AllCalls).Advice(Japanese) == "" {
 			t.Errorf("no advice about %d", code)
 		}
 	}
 	// Where all is as it should be there is nothing to be done.
 	for _, code := range []int{1001, 1002, 1003, 1201, 1206, 1207, 1402} {
 		n := code
-		if got := (Release{DisconnectReason: &n}).Explain().Advice(English); got != "" {
+		if got := (Release{DisconnectReason: &n}).Explain(AllCalls).Advice(English); got != "" {
 			t.Errorf("advice about %d: %q", code, got)
 		}
 	}
@@ -134,7 +134,7 @@ func TestExplainEveryNumber(t *testing.T) {
 			if f.release == nil {
 				continue
 			}
-			e := f.release(code).Explain()
+			e := f.release(code).Explain(AllCalls)
 			if e.Family != f.name || e.Reason.Code != code || !e.Reason.Known {
 				t.Errorf("%s %d: decided by %s %d", f.name, code, e.Family, e.Reason.Code)
 			}
@@ -216,7 +216,7 @@ func TestExplainGolden(t *testing.T) {
 		{"disconnect_reason=1001 terminate=77", FamilyTerminate, PartyCaller, "The caller hung up before the answer.", "応答される前に、発信者が電話を切りました。"},
 		{"disconnect_reason=1999 rel_code=4", FamilyReleaseCode, PartyCallee, "The callee was in a call.", "着信者は通話中でした。"},
 	} {
-		e := numbers(t, c.release).Explain()
+		e := numbers(t, c.release).Explain(AllCalls)
 		if e.Family != c.family || e.EndedBy != c.endedBy || e.What(English) != c.en || e.What(Japanese) != c.ja {
 			t.Errorf("%q: %s, %s, %q, %q", c.release, e.Family, e.EndedBy, e.What(English), e.What(Japanese))
 		}
@@ -246,9 +246,41 @@ func TestWhoEndedIt(t *testing.T) {
 		"rel_code=299": PartyUnknown, "rel_code=505": PartyUnknown, "rel_code=1000": PartyUnknown,
 		"terminate=77": PartyCaller, "terminate=17": PartyCallee, "terminate=18": PartyUnknown, "terminate=127": PartyUnknown,
 	} {
-		if got := numbers(t, release).Explain().EndedBy; got != want {
+		if got := numbers(t, release).Explain(AllCalls).EndedBy; got != want {
 			t.Errorf("%q: %s, want %s", release, got, want)
 		}
+	}
+}
+
+// Where a number means two things, the kind of call chooses, and everywhere else it changes
+// nothing.
+func TestExplainByKindOfCall(t *testing.T) {
+	for _, f := range families() {
+		for _, code := range f.codes {
+			if f.release == nil {
+				continue
+			}
+			both := f.release(code).Explain(AllCalls)
+			for _, kind := range []CallKind{OneToOneCalls, GroupCalls} {
+				e := f.release(code).Explain(kind)
+				checkExplanation(t, e)
+				differs := e.What(English) != both.What(English) && e.What(Japanese) != both.What(Japanese)
+				if double := f.name == FamilyDisconnectReason && (code == 1002 || code == 1110); differs != double {
+					t.Errorf("%s %d in a call of kind %s: %q", f.name, code, kind, e.What(English))
+				}
+				e.Reason.Meaning, e.Reason.japanese = both.Reason.Meaning, both.Reason.japanese
+				if e != both {
+					t.Errorf("%s %d in a call of kind %s: %+v", f.name, code, kind, e)
+				}
+			}
+		}
+	}
+	declined := numbers(t, "disconnect_reason=1002")
+	if got := declined.Explain(OneToOneCalls).What(English); got != "The callee refused." {
+		t.Errorf("1-to-1: %q", got)
+	}
+	if got := declined.Explain(GroupCalls).What(Japanese); got != "同じユーザーが入り直したため、以前の参加が終了しました。" {
+		t.Errorf("group: %q", got)
 	}
 }
 
@@ -297,7 +329,7 @@ func TestExplainProperties(t *testing.T) {
 			ReleaserType: number.Draw(t, "releaser type"), Releaser: rapid.StringN(-1, 20, 60).Draw(t, "releaser"),
 			Code: number.Draw(t, "code"), CodeName: rapid.String().Draw(t, "name"), UserCode: rapid.String().Draw(t, "user code"),
 		}
-		e := r.Explain()
+		e := r.Explain(rapid.SampledFrom([]CallKind{AllCalls, OneToOneCalls, GroupCalls, "", "of tomorrow"}).Draw(t, "kind"))
 		checkExplanation(t, e)
 		none := r.Terminate == nil && r.DisconnectReason == nil && r.CallEndReason == nil && r.Code == nil
 		if (e.Family == "") != none {

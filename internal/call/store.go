@@ -70,7 +70,7 @@ type Store interface {
 
 	// History returns calls of q.Owner's, newest first, at most q.Limit, older than q.Before.
 	// It leaves out the calls of whoever had the user ID earlier: those from before the user
-	// was registered. The session that asks must be one of the owner's that is not revoked:
+	// was registered, to the second if only their end is known. The session that asks must be one of the owner's that is not revoked:
 	// the error is bell.Unauthorized if it is, and bell.Unavailable if it is not recorded.
 	History(ctx context.Context, q HistoryQuery) ([]bell.Call, error)
 

@@ -102,17 +102,12 @@ type Call struct {
 	Deadline    time.Time          `json:"deadline,omitzero"`    // no attempt starts after it
 	StartedAt   time.Time          `json:"started_at,omitzero"`  // of the conversation
 	EndedAt     time.Time          `json:"ended_at,omitzero"`
-	DurationMS  int64              `json:"duration_ms"`   // of the conversation
-	Why         *Sentences         `json:"why,omitempty"` // absent until the call has ended
+	DurationMS  int64              `json:"duration_ms"` // of the conversation
 	CallerName  string             `json:"caller_name,omitempty"`
 	Purpose     bell.Purpose       `json:"purpose,omitempty"` // of a notice
 	About       planet.SessionID   `json:"about,omitempty"`   // of a notice: the call, or the run of a room
-}
 
-// Sentences are one text in both languages.
-type Sentences struct {
-	English  string `json:"en"`
-	Japanese string `json:"ja"`
+	Why *Sentences `json:"why,omitempty"` // why it ended; absent until it has
 }
 
 // CallList is a page of calls, newest first. Next is the "before" of the next page; it
@@ -162,15 +157,6 @@ type Release struct {
 	Reasons  []ReleaseReason `json:"reasons"` // the most telling first
 
 	Explanation *Explanation `json:"explanation,omitempty"` // absent until the call has ended
-}
-
-// Explanation is why a call ended, for people.
-type Explanation struct {
-	Family  planet.Family `json:"family,omitempty"` // whose number decided; absent when none came
-	EndedBy planet.Party  `json:"ended_by"`         // caller, callee, cloud_server, ... or unknown
-	What    Sentences     `json:"what"`
-	Who     Sentences     `json:"who"`
-	Advice  *Sentences    `json:"advice,omitempty"` // absent where there is nothing to be done
 }
 
 // ReleaseReason is one of LINE Planet's numbers. LINE Planet adds numbers; the meaning of

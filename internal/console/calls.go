@@ -130,7 +130,7 @@ func callView(c *bell.Call) Call {
 		CallerName: c.CallerName, Purpose: c.Purpose, About: c.About,
 	}
 	if c.State == bell.CallEnded {
-		why := sentences(c.Release.Explain().What)
+		why := sentences(c.Release.Explain(planet.OneToOneCalls).What)
 		view.Why = &why
 	}
 	return view

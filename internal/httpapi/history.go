@@ -105,7 +105,7 @@ func pastCallView(c *bell.Call, q call.HistoryQuery, language planet.Language) p
 	view.Missed = view.Direction == call.Incoming && slices.Contains(bell.MissedOutcomes(), c.Outcome)
 	switch c.State {
 	case bell.CallEnded:
-		why := c.Release.Explain()
+		why := c.Release.Explain(planet.OneToOneCalls)
 		view.EndedBy, view.Explanation = why.EndedBy, why.What(language)
 	case bell.CallLost:
 		view.EndedBy, view.Explanation = planet.PartyUnknown, lostWords[language]

@@ -49,10 +49,7 @@ func (s *Store) History(ctx context.Context, q call.HistoryQuery) (calls []bell.
 			if err != nil {
 				return err
 			}
-			if q.Since.Before(registered) {
-				q.Since = registered
-			}
-			query, args := listHistory(q)
+			query, args := listHistory(q, registered)
 			return l.each(query, func(row scanner) error {
 				var c bell.Call
 				err := row.Scan(callFields(&c)...)
@@ -83,7 +80,7 @@ func registeredAt(l *link, q call.HistoryQuery) (registered time.Time, err error
 	return registered, nil
 }
 
-func listHistory(q call.HistoryQuery) (string, []any) {
+func listHistory(q call.HistoryQuery, registered time.Time) (string, []any) {
 	const order = ` ORDER BY c.at DESC, c.session_id DESC LIMIT ?`
 	limit := max(q.Limit, 0)
 	side := func(user, service string) (string, []any) {
@@ -93,9 +90,7 @@ func listHistory(q call.HistoryQuery) (string, []any) {
 		where.add(`c.environment = ?`, string(q.Owner.Environment))
 		where.add(`c.purpose = ''`)
 		where.addOutcomes(q.Outcomes)
-		if !q.Since.IsZero() {
-			where.add(`c.at >= ?`, micros(q.Since))
-		}
+		where.addSince(q.Since, registered)
 		if q.Before != (call.Cursor{}) {
 			where.add(`(c.at, c.session_id) < (?, ?)`, micros(q.Before.At), string(q.Before.SessionID))
 		}
@@ -123,4 +118,14 @@ func (c *conditions) addOutcomes(outcomes []planet.Outcome) {
 		args[i] = string(outcome)
 	}
 	c.add(`c.outcome IN (`+marks+`)`, args...)
+}
+
+// addSince leaves out what is too old. Of a call without Notify only its end is known, in
+// whole seconds, cut off, so that it may seem to lie before a registration in that second.
+func (c *conditions) addSince(since, registered time.Time) {
+	from := registered.Truncate(time.Second)
+	if since.After(from) {
+		from = since
+	}
+	c.add(`c.at >= ? AND (c.notified_at = 0 OR c.notified_at >= ?)`, micros(from), micros(registered))
 }

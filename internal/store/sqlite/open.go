@@ -25,21 +25,19 @@ import (
 	"github.com/planetbell/planetbell/internal/delivery"
 	"github.com/planetbell/planetbell/internal/device"
 	"github.com/planetbell/planetbell/internal/policy"
-	"github.com/planetbell/planetbell/internal/retention"
 	"github.com/planetbell/planetbell/internal/room"
 	"github.com/planetbell/planetbell/internal/webhook"
 )
 
 // What the store promises.
 var (
-	_ account.Store   = (*Store)(nil)
-	_ device.Store    = (*Store)(nil)
-	_ call.Store      = (*Store)(nil)
-	_ delivery.Store  = (*Store)(nil)
-	_ policy.Store    = (*Store)(nil)
-	_ retention.Store = (*Store)(nil)
-	_ room.Store      = (*Store)(nil)
-	_ webhook.Store   = (*Store)(nil)
+	_ account.Store  = (*Store)(nil)
+	_ device.Store   = (*Store)(nil)
+	_ call.Store     = (*Store)(nil)
+	_ delivery.Store = (*Store)(nil)
+	_ policy.Store   = (*Store)(nil)
+	_ room.Store     = (*Store)(nil)
+	_ webhook.Store  = (*Store)(nil)
 )
 
 //go:embed migrations/*.sql

@@ -4,7 +4,11 @@ import (
 	"context"
 	"fmt"
 	"time"
+
+	"github.com/planetbell/planetbell/internal/retention"
 )
+
+var _ retention.Store = (*Store)(nil)
 
 // deliveriesPerForget bounds one transaction that removes calls: a call may have rung a
 // hundred devices, each with some attempts.

@@ -19,6 +19,7 @@ var historyTests = map[string]func(*testing.T, Store){
 	"pages":                             historyPages,
 	"a call known by event only":        historyByEvent,
 	"not those of an earlier holder":    historyTakenOver,
+	"the second of the registration":    historySecond,
 	"still those before a renewal":      historyRenewed,
 	"a restored session starts anew":    historyRestored,
 	"a session that may not ask":        historyRefused,
@@ -204,6 +205,30 @@ func historyTakenOver(t *testing.T, s Store) {
 	same(t, "own calls", history(t, s, asked), ids(second, first))
 	asked.Since = noon.Add(-time.Hour)
 	same(t, "own calls, asked for more", history(t, s, asked), ids(second, first))
+}
+
+// historySecond: of a call known by its event only the end is known, in whole seconds; such
+// a call of the second in which the user registered is shown, and no earlier one.
+func historySecond(t *testing.T, s Store) {
+	second := newSession("ann", 1)
+	ok(t, "OpenSession", openSession(t, s, second, exclusive)) // at noon, which has microseconds
+	q := call.HistoryQuery{Owner: second.Owner, SessionID: second.ID, Limit: 10}
+	var want []planet.SessionID
+	for _, ago := range []time.Duration{2, 1, 0} {
+		c := newCall()
+		c.Callee = owner("ann").User
+		e, entry := ended(c)
+		e.EndedAt = noon.Truncate(time.Second).Add(-ago * time.Second)
+		ok(t, "EndCall", s.EndCall(t.Context(), e, entry))
+		if ago == 0 {
+			want = ids(c)
+		}
+	}
+	same(t, "calls", history(t, s, q), want)
+	q.Since = noon.Truncate(time.Second)
+	same(t, "calls since that second", history(t, s, q), want)
+	q.Since = noon
+	same(t, "calls since noon", history(t, s, q), nil)
 }
 
 // historyRenewed: who proves to be the same user, or shares the user ID, keeps the history.

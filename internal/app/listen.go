@@ -84,7 +84,7 @@ func (a *App) adminServer(t *tls.Config) *http.Server {
 		Ready:          a.readiness,
 		Version:        string(a.version),
 	}, console.Services{
-		Devices: a.devices, Calls: a.calls, Tokens: a.accounts, Projects: a.projects,
+		Devices: a.devices, Calls: a.calls, Tokens: a.accounts, Projects: a.projects, Rules: a.policy,
 	}, a.log, a.registry)
 	return &http.Server{
 		Handler: handler, TLSConfig: t,

@@ -70,6 +70,7 @@ func TestEveryFieldIsDocumented(t *testing.T) {
 		console.AccessTokenRequest{},
 		console.AccessToken{},
 		console.ProjectList{},
+		console.UserRules{},
 		console.Problem{},
 	} {
 		check(reflect.TypeOf(v))

@@ -20,6 +20,7 @@ import (
 	"github.com/planetbell/planetbell/internal/call"
 	"github.com/planetbell/planetbell/internal/console"
 	"github.com/planetbell/planetbell/internal/device"
+	"github.com/planetbell/planetbell/internal/policy"
 	"github.com/planetbell/planetbell/internal/testlog"
 	"github.com/planetbell/planetbell/planet"
 )
@@ -50,6 +51,20 @@ type fake struct {
 	journal  func(id planet.SessionID) ([]bell.JournalEntry, error)
 	mint     func(p *bell.Project, userID string) (planet.Secret, error)
 	projects []*bell.Project
+	rules    *policy.Rules // of everybody
+	rulesErr error
+}
+
+func (f *fake) RulesOf(context.Context, *bell.Project, string) (policy.Rules, error) {
+	return *f.rules, f.rulesErr
+}
+
+func (f *fake) ReplaceRules(_ context.Context, p *bell.Project, userID string, rules policy.Rules) error {
+	if p.Name != "main" || userID != "bob" {
+		f.t.Errorf("rules of %s in %s are replaced", userID, p.Name)
+	}
+	*f.rules = rules
+	return f.rulesErr
 }
 
 func (f *fake) List(_ context.Context, filter device.Filter, after string, limit int) ([]bell.Device, error) {
@@ -103,7 +118,7 @@ func newFake(t testing.TB) *fake {
 }
 
 func (f *fake) services() console.Services {
-	return console.Services{Devices: f, Calls: fakeCalls{f}, Tokens: f, Projects: f}
+	return console.Services{Devices: f, Calls: fakeCalls{f}, Tokens: f, Projects: f, Rules: f}
 }
 
 func testConfig() console.Config {

@@ -26,6 +26,8 @@ func (c *console) routes(gatherer prometheus.Gatherer) *http.ServeMux {
 	admin("DELETE /admin/v1/devices/{id}", c.removeDevice)
 	admin("GET /admin/v1/calls", c.listCalls)
 	admin("GET /admin/v1/calls/{sid}", c.showCall)
+	admin("GET /admin/v1/users/{service}/{user}/rules", c.showRules)
+	admin("PUT /admin/v1/users/{service}/{user}/rules", c.replaceRules)
 	admin("POST /admin/v1/access_tokens", c.mintAccessToken)
 
 	admin("GET /debug/info", c.info)

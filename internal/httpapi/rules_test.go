@@ -151,7 +151,9 @@ func TestSuppressedNotify(t *testing.T) {
 	} {
 		w := newWorld(t)
 		w.project.UnknownCallee404 = true
-		w.calls.ring = func(context.Context, *bell.Project, planet.NotifyCallback) (call.RingResult, error) { return result, nil }
+		w.calls.ring = func(context.Context, *bell.Project, planet.NotifyCallback) (call.RingResult, error) {
+			return result, nil
+		}
 		out := w.do("GET", cb("notify")+notifyQuery(), "")
 		out.want(t, http.StatusOK)
 		if len(out.envelope.Data) > 0 {

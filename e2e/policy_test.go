@@ -155,6 +155,33 @@ func TestCallsThatAreNotWanted(t *testing.T) {
 	}
 }
 
+// Devices are told the name with which the caller registered, and a call that was kept away
+// leaves no word of having been missed.
+func TestCallersHaveNames(t *testing.T) {
+	t.Parallel()
+	s := play(t, configured(func(c *config.Config) {
+		c.Projects[0].CallRules, c.Projects[0].CallerNames, c.Projects[0].MissedCalls.Push = true, true, true
+	}))
+	s.phone("alice", sim.Android, "Alice's")
+	pc := s.phone("bob", sim.Windows, "PC")
+	s.leave(pc)
+	told := func() map[string]string {
+		var fields map[string]string
+		if err := json.Unmarshal(s.as(pc, http.MethodGet, "/v2/notification/lp?ack=1", "").Data, &fields); err != nil {
+			t.Fatal(err)
+		}
+		s.as(pc, http.MethodPost, "/v2/notification/ack", `{"sid":"`+fields["app_session_id"]+`","channel":"lp"}`)
+		return fields
+	}
+	s.as(pc, http.MethodPost, "/v2/do_not_disturb", `{"on":true}`)
+	kept := s.silent("alice", "bob", bell.SuppressDoNotDisturb)
+	s.as(pc, http.MethodPost, "/v2/do_not_disturb", `{"on":false}`)
+	c := s.call("alice", "bob", sim.Plan{})
+	if fields := told(); fields["app_caller_name"] != "ALICE" || fields["app_session_id"] != string(c.SessionID()) {
+		t.Errorf("the phone is told of %q in call %s, want %s after %s", fields["app_caller_name"], fields["app_session_id"], c.SessionID(), kept.Call.SID)
+	}
+}
+
 // Without the setting there are no rules, and calls ring.
 func TestRulesThatAreOff(t *testing.T) {
 	t.Parallel()
@@ -178,8 +205,17 @@ func TestTheCustomerDecides(t *testing.T) {
 	hook.says(`{"ring":false,"reason":"office hours"}`)
 	s.silent("eve", "bob", bell.SuppressPolicy)
 	hook.says(`{"ring":true,"caller_name":"Alice A.","app_fields":{"app_avatar":"7"}}`)
+	pc := s.phone("bob", sim.Windows, "PC")
+	s.leave(pc)
 	s.call("alice", "bob", sim.Plan{})
 	s.rang(iphone, 1)
+	var fields map[string]string
+	if err := json.Unmarshal(s.as(pc, http.MethodGet, "/v2/notification/lp", "").Data, &fields); err != nil {
+		t.Fatal(err)
+	}
+	if fields["app_caller_name"] != "Alice A." || fields["app_avatar"] != "7" || fields["app_caller_uid"] != "alice" {
+		t.Errorf("the phone is told of %q with avatar %q", fields["app_caller_name"], fields["app_avatar"])
+	}
 	if got := strings.Join(hook.asked(), " "); got != "eve alice" {
 		t.Errorf("the hook was asked about calls of %s", got)
 	}

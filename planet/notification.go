@@ -22,6 +22,10 @@ type Notification struct {
 	CallerName       string    // "app_caller_name"; may be empty
 	SentAt           time.Time // "app_sent_at", Unix milliseconds as text
 	ExpiresAt        time.Time // "app_expires_at", Unix milliseconds as text
+	// AppFields are further keys, "app_...", that mean something to the app only. What does
+	// not fit the bounds of [AppFields] is left out; they go before everything else when the
+	// payload is too large.
+	AppFields map[string]string
 }
 
 // The keys of a notification. The "sid" of app_caller_sid means service ID.
@@ -85,36 +89,28 @@ func (n Notification) Fields() map[string]string {
 	optional(keyCallerName, n.CallerName)
 	optional(keySentAt, milliseconds(n.SentAt))
 	optional(keyExpiresAt, milliseconds(n.ExpiresAt))
+	addAppFields(fields, n.AppFields)
 	return fields
 }
 
 // Fit returns the fields without as many optional ones as it takes until size, which
-// is the length of the whole payload in bytes, is at most limit. What goes first is
-// app_stid, then app_app_svr_data, then the keys of our own. What a client needs is
-// never touched; if it does not fit, the error wraps [ErrTooLarge].
+// is the length of the whole payload in bytes, is at most limit. What goes first are the
+// app's own keys, then app_stid, then app_app_svr_data, then the keys of our own. What a
+// client needs is never touched; if it does not fit, the error wraps [ErrTooLarge].
 //
 // size is called with a map that it must not keep or change, once per field left
 // out and once before; nil means the bytes of keys and values alone.
 func (n Notification) Fit(limit int, size func(map[string]string) int) (map[string]string, error) {
-	if size == nil {
-		size = plainSize
-	}
 	fields := n.Fields()
-	got := size(fields)
-	for _, key := range droppable {
-		if got <= limit {
-			return fields, nil
-		}
-		if _, ok := fields[key]; ok {
-			delete(fields, key)
-			got = size(fields)
-		}
-	}
-	if got > limit {
-		return nil, fmt.Errorf("%w: %d bytes are left when everything optional is left out, and at most %d are allowed",
-			ErrTooLarge, got, limit)
+	if got := fit(fields, droppable, limit, size); got > limit {
+		return nil, tooLarge(got, limit)
 	}
 	return fields, nil
+}
+
+func tooLarge(got, limit int) error {
+	return fmt.Errorf("%w: %d bytes are left when everything optional is left out, and at most %d are allowed",
+		ErrTooLarge, got, limit)
 }
 
 func plainSize(fields map[string]string) int {

@@ -127,6 +127,32 @@ func TestCallShow(t *testing.T) {
 	wantAsked(t, s, "show  "+string(sid), "show evaluation "+string(sid))
 }
 
+// The story of a call tells what its callee was told, and a notice has a story too.
+func TestCallShowWithItsNotice(t *testing.T) {
+	s := newServer(t)
+	c := missedCall()
+	notice := bell.Call{
+		Environment: c.Environment, SessionID: "0d5f-notice", Purpose: bell.PurposeMissedCall, About: c.SessionID, Project: "main",
+		Caller: c.Caller, Callee: c.Callee, State: bell.CallNotice, NotifiedAt: noon, Deadline: noon.Add(time.Minute),
+	}
+	s.notices = map[planet.SessionID][]bell.Call{c.SessionID: {notice}}
+	s.records[c.SessionID] = call.Record{Call: c}
+	s.records[notice.SessionID] = call.Record{Call: notice, Deliveries: []call.DeliveryRecord{{
+		Delivery: bell.Delivery{DeviceID: phone, Channel: bell.FCM, State: bell.DeliveryAccepted, Attempts: 1},
+		Attempts: []bell.Attempt{{Number: 1, StartedAt: noon.Add(time.Second), Outcome: bell.Outcome{Verdict: bell.Accepted, Status: 200}}},
+	}}}
+	base := s.start()
+	r := ask(t, base, "call", "show", string(c.SessionID)).ok(t)
+	if want := "bell-eval/bob was told that the call was missed, 1 device (notice 0d5f-notice):\n 1. device " + phone; !strings.Contains(r.stdout, want) ||
+		!strings.Contains(r.stdout, "attempt 1 after 1 s") {
+		t.Errorf("the story does not say %q:\n%s", want, r.stdout)
+	}
+	r = ask(t, base, "call", "show", "0d5f-notice").ok(t)
+	if want := "Notice 0d5f-notice: missed call, evaluation, project main\n"; !strings.HasPrefix(r.stdout, want) || !strings.Contains(r.stdout, string(c.SessionID)) {
+		t.Errorf("the story of a notice:\n%s", r.stdout)
+	}
+}
+
 func TestCallShowOtherEndings(t *testing.T) {
 	lost, byEvent, nobody, talked := missedCall(), missedCall(), someCalls()[0], talkedCall()
 	lost.State, lost.Outcome, lost.Release = bell.CallLost, "", planet.Release{}

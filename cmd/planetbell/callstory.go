@@ -16,6 +16,10 @@ import (
 func tell(s *console.CallStory, now time.Time) string {
 	var b strings.Builder
 	c := &s.Call
+	if c.State == bell.CallNotice {
+		tellNotice(&b, s)
+		return b.String()
+	}
 	kind := cmp.Or(c.Type, "unknown type")
 	line(&b, "Call %s: %s, %s, project %s", c.SID, kind, c.Environment, c.Project)
 	line(&b, "%s called %s.", userName(c.Caller), userName(c.Callee))
@@ -27,6 +31,7 @@ func tell(s *console.CallStory, now time.Time) string {
 	}
 	b.WriteByte('\n')
 	tellEnd(&b, s, now)
+	tellNotices(&b, s)
 	tellJournal(&b, s)
 	return b.String()
 }
@@ -268,6 +273,33 @@ func tellRelease(b *strings.Builder, r *console.Release) {
 	}
 	if r.UserCode != "" {
 		line(b, "The app says: %s", r.UserCode)
+	}
+}
+
+// tellNotice tells of what is no call, asked for by its own session ID.
+func tellNotice(b *strings.Builder, s *console.CallStory) {
+	c := &s.Call
+	line(b, "Notice %s: %s, %s, project %s", c.SID, strings.ReplaceAll(string(c.Purpose), "_", " "), c.Environment, c.Project)
+	line(b, "%s was told of %s, %s (session %s).", userName(c.Callee), userName(c.Caller), counted(len(s.Deliveries), "device"), cmp.Or(string(c.About), "none"))
+	for i := range s.Deliveries {
+		tellDelivery(b, i+1, &s.Deliveries[i], c)
+	}
+}
+
+// tellNotices tells what was told of the call beside it.
+func tellNotices(b *strings.Builder, s *console.CallStory) {
+	for i := range s.Notices {
+		n := &s.Notices[i]
+		b.WriteByte('\n')
+		what := "of this"
+		if n.Purpose == bell.PurposeMissedCall {
+			what = "that the call was missed"
+		}
+		line(b, "%s was told %s, %s (notice %s):", userName(n.To), what, counted(len(n.Deliveries), "device"), n.SID)
+		since := console.Call{NotifiedAt: n.CreatedAt}
+		for j := range n.Deliveries {
+			tellDelivery(b, j+1, &n.Deliveries[j], &since)
+		}
 	}
 }
 

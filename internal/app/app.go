@@ -143,7 +143,7 @@ func (a *App) buildServices(context.Context) error {
 	a.cleanups.push("record what waits in memory", func(ctx context.Context) error { a.calls.Stop(ctx); return nil })
 	a.calls = call.New(call.Config{
 		Store: a.store, Bells: ring, Projects: projects, Policy: a.callPolicy(),
-		RingTime: a.cfg.Calls.RingTime, Safety: a.cfg.Calls.Safety,
+		RingTime: a.cfg.Calls.RingTime, Safety: a.cfg.Calls.Safety, LostAfter: a.cfg.Calls.LostAfter,
 		Log: a.log.With("component", "call"), Metrics: call.NewMetrics(a.registry),
 	})
 	host, err := os.Hostname()

@@ -9,11 +9,14 @@ import (
 // CallState is where a 1-to-1 call stands.
 type CallState string
 
-// The states of a call: ringing -> ended, or ringing -> lost.
+// The states of a call: ringing -> ended, or ringing -> lost, and lost -> ended when its
+// Call Event comes after all. A notice is in a state of its own, and stays there.
 const (
 	CallRinging CallState = "ringing" // Notify came, Call Event did not yet
 	CallEnded   CallState = "ended"   // its Call Event came; the outcome is known
 	CallLost    CallState = "lost"    // its Call Event never came
+	// CallNotice is no call: what became of a notice, its deliveries say.
+	CallNotice CallState = "notice"
 )
 
 // Call is one 1-to-1 call as the app server sees it.
@@ -41,10 +44,15 @@ type Call struct {
 	// session ID of its own, no cc_param, and no Call Event.
 	Purpose    Purpose
 	About      planet.SessionID  // of a notice: the call, or the run of the room, that it is about
+	AboutAt    time.Time         // when the call that it is about was made
 	Room       planet.RoomRef    // of an invitation
 	CallerName string            // shown by devices; empty: they show the caller's user ID
 	AppFields  map[string]string // further keys for the devices, "app_..."; from the customer's policy hook
 	Suppressed Suppression       // why nothing rang, and nothing is to be told of it later; empty: it rang
+
+	// MissedAt marks, with EndCall, a call of which the callee is to be told that it was missed.
+	// It is the time of the Call Event, and is gone when that is done; zero: nothing is to be told.
+	MissedAt time.Time
 
 	// Events are recorded with the call, in the same transaction, if the record changes: with
 	// BeginCall when the call is new, with EndCall when it had not ended.
@@ -132,13 +140,4 @@ type JournalEntry struct {
 	SessionID   planet.SessionID
 	DedupKey    string // a repeat with the same key is not stored again
 	Params      []planet.RawParam
-}
-
-// Notification is what the call's devices must get. now becomes its send time.
-func (c *Call) Notification(now time.Time) planet.Notification {
-	return planet.Notification{
-		CCParam: c.CCParam, Caller: c.Caller, Callee: c.Callee, Type: c.Type,
-		EnvironmentLabel: c.Label, AppServerData: c.AppServerData, STID: c.STID,
-		SessionID: c.SessionID, SentAt: now, ExpiresAt: c.Deadline,
-	}
 }

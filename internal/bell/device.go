@@ -66,6 +66,9 @@ type Device struct {
 
 	Channel   Channel       // empty until the client says how it can be reached
 	PushToken planet.Secret // empty for LongPoll
+	// AlertToken is a second APNs token of the same installation, for what is no call and so
+	// must not be a VoIP push. APNsVoIP only; empty when the app gave none.
+	AlertToken planet.Secret
 
 	APNsServer        APNsServer // APNs channels only
 	APNsServerGuessed bool       // true when the client did not say which
@@ -93,6 +96,17 @@ func (d *Device) Reachable(now time.Time) bool {
 		return false
 	}
 	return d.ExpiresAt.IsZero() || now.Before(d.ExpiresAt)
+}
+
+// Over is the device as a delivery over a channel reaches it: an iPhone that rings by VoIP
+// pushes shows alerts by a token of its own. What providers said against the one token says
+// nothing of the other.
+func (d Device) Over(channel Channel) Device {
+	if channel == APNsAlert && d.Channel == APNsVoIP {
+		d.Channel, d.PushToken = APNsAlert, d.AlertToken
+		d.Strikes, d.StruckAt, d.SuspendedUntil, d.SuspendedFor = 0, time.Time{}, time.Time{}, ""
+	}
+	return d
 }
 
 // Suspended reports whether the device is, at now, rung only if its user has no other.

@@ -22,6 +22,8 @@ type Project struct {
 	UnknownCallee404 bool          // answer 404 to Notify when the callee has no device
 	AppTokenLifetime time.Duration // of the token that register_user gives out
 	IssuedAtSkew     time.Duration // subtracted from iat of PlanetKit access tokens
+	TellMissedCalls  bool          // to the callee's devices that can show a notification
+	VoIPInvitations  bool          // the project's apps report a call to CallKit for a VoIP push without cc_param
 }
 
 // Reaches reports whether the project's callbacks may name serviceID's users. A

@@ -65,6 +65,11 @@ type Config struct {
 	Log      *slog.Logger     // gets trouble with the store; none if nil
 	Metrics  *Metrics         // not registered if nil
 
+	// LostAfter is how long after its Notify a call is lost whose Call Event did not come;
+	// DefaultLostAfter if 0. LostEvents makes what is recorded with that; nothing if nil.
+	LostAfter  time.Duration
+	LostEvents LostEvents
+
 	BacklogItems int   // how much may wait for a store in trouble; DefaultBacklogItems if 0
 	BacklogBytes int64 // DefaultBacklogBytes if 0
 }
@@ -79,6 +84,10 @@ type Service struct {
 	now      func() time.Time
 	log      *slog.Logger
 	metrics  *Metrics
+
+	lostAfter  time.Duration
+	lostEvents LostEvents
+	missed     chan struct{} // holds one: a call was marked as missed
 
 	backlog *backlog
 	memory  *memory
@@ -104,6 +113,9 @@ func New(c Config) *Service {
 	if c.Metrics == nil {
 		c.Metrics = NewMetrics(nil)
 	}
+	if c.LostAfter == 0 {
+		c.LostAfter = DefaultLostAfter
+	}
 	if c.BacklogItems == 0 {
 		c.BacklogItems = DefaultBacklogItems
 	}
@@ -112,6 +124,7 @@ func New(c Config) *Service {
 	}
 	return &Service{
 		store: c.Store, bells: c.Bells, projects: c.Projects, policy: c.Policy, window: c.RingTime - c.Safety, now: c.Now,
+		lostAfter: c.LostAfter, lostEvents: c.LostEvents, missed: make(chan struct{}, 1),
 		log: c.Log, metrics: c.Metrics, backlog: newBacklog(&c), memory: newMemory(), lately: newLately(),
 		flights: flights{under: map[callKey]chan struct{}{}},
 	}
@@ -172,7 +185,7 @@ func (s *Service) rings(c *bell.Call, devices []bell.Device, now time.Time) []be
 }
 
 // End takes a Call Event: it records how the call ended, withdraws what is still to be
-// sent, and erases cc_param. The event may come for a call that was never seen (the
+// sent, erases cc_param, and has the callee told if the call was missed. The event may come for a call that was never seen (the
 // callee was busy) or before its Notify; then the Notify will ring nothing. While the
 // store is in trouble the event waits in memory, and the error is nil; it is bell.Overload
 // when too much waits.
@@ -192,6 +205,7 @@ func (s *Service) End(ctx context.Context, project *bell.Project, e planet.CallE
 	if c.EndedAt.IsZero() {
 		c.EndedAt = now
 	}
+	s.mark(&c, project, now)
 	entry := bell.JournalEntry{
 		ReceivedAt: now, Project: project.Name, Environment: project.Environment,
 		Kind: KindCallEvent, SessionID: e.SessionID, DedupKey: e.DedupKey(), Params: e.Raw,
@@ -199,6 +213,9 @@ func (s *Service) End(ctx context.Context, project *bell.Project, e planet.CallE
 	err := s.keep(ctx, &item{key: key, end: &ending{c, entry}})
 	if err != nil {
 		return fmt.Errorf("record the end of call %s: %w", e.SessionID, err)
+	}
+	if !c.MissedAt.IsZero() {
+		s.wakeMissed()
 	}
 	return nil
 }

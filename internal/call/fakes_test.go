@@ -117,6 +117,48 @@ func (s *fakeStore) AppendJournal(_ context.Context, entry bell.JournalEntry) er
 	return err
 }
 
+func (s *fakeStore) Missed(_ context.Context, limit int) ([]bell.Call, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var marked []bell.Call
+	for _, c := range s.calls {
+		if !c.MissedAt.IsZero() {
+			marked = append(marked, c)
+		}
+	}
+	slices.SortFunc(marked, func(a, b bell.Call) int { return a.MissedAt.Compare(b.MissedAt) })
+	return marked[:min(limit, len(marked))], s.fail["Missed"]
+}
+
+func (s *fakeStore) MissedTold(_ context.Context, calls []bell.Call) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.fail["MissedTold"]; err != nil {
+		return err
+	}
+	for _, told := range calls {
+		key := callKey{told.Environment, told.SessionID}
+		c := s.calls[key]
+		c.MissedAt = time.Time{}
+		s.calls[key] = c
+	}
+	return nil
+}
+
+func (s *fakeStore) LoseCalls(_ context.Context, before time.Time, limit int, events func(bell.Call) []bell.Event) (n int, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for key, c := range s.calls {
+		if c.State == bell.CallRinging && c.NotifiedAt.Before(before) && n < limit {
+			c.State, c.CCParam = bell.CallLost, ""
+			c.Events = events(c)
+			s.calls[key] = c
+			n++
+		}
+	}
+	return n, s.fail["LoseCalls"]
+}
+
 func (s *fakeStore) Call(_ context.Context, e planet.Environment, id planet.SessionID) (call.Record, error) {
 	c, ok := s.calls[callKey{e, id}]
 	if !ok {

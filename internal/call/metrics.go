@@ -3,14 +3,19 @@ package call
 import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
+
+	"github.com/planetbell/planetbell/internal/bell"
 )
 
-// Metrics are the figures of what is done without the store, and of calls that rang nothing.
+// Metrics are the figures of what is done without the store, and of what is done after the
+// ring. Labels are bounded.
 type Metrics struct {
 	suppressed *prometheus.CounterVec // why: one of bell.Suppressions
 
 	items, bytes                    prometheus.Gauge
 	fromMemory, refused, unrecorded prometheus.Counter
+	lost                            prometheus.Counter
+	notices                         *prometheus.CounterVec
 }
 
 // NewMetrics makes Metrics and registers them with registerer, which may be nil.
@@ -41,5 +46,18 @@ func NewMetrics(registerer prometheus.Registerer) *Metrics {
 			Name: "planetbell_backlog_lost_total",
 			Help: "Items of the backlog that could not be recorded at all. The log says why.",
 		}),
+		lost: auto.NewCounter(prometheus.CounterOpts{
+			Name: "planetbell_calls_lost_total",
+			Help: "Calls whose Call Event never came.",
+		}),
+		notices: auto.NewCounterVec(prometheus.CounterOpts{
+			Name: "planetbell_notices_total",
+			Help: "Missed calls and invitations that users were to be told of: told, repeated, no_device, or failed.",
+		}, []string{"purpose", "result"}),
 	}
+}
+
+// noticed counts a notice. The purposes and results are constants of this program.
+func (m *Metrics) noticed(purpose bell.Purpose, result string) {
+	m.notices.WithLabelValues(string(purpose), result).Inc()
 }

@@ -27,11 +27,11 @@ const (
 
 var errReplayTimeout = errors.New("the database did not record what waited in time")
 
-// Run records what was taken while the store was in trouble, as soon as it is not. It
-// returns when ctx ends. It must run once, for as long as callbacks are taken.
+// Run records what was taken while the store was in trouble, as soon as it is not, tells of
+// missed calls, and gives up calls that never end. It returns when ctx ends. It must run once, for as long as callbacks are taken.
 func (s *Service) Run(ctx context.Context) error {
-	var eraser sync.WaitGroup
-	eraser.Go(func() {
+	var beside sync.WaitGroup
+	beside.Go(func() {
 		ticker := time.NewTicker(eraseEvery)
 		defer ticker.Stop()
 		for {
@@ -43,7 +43,9 @@ func (s *Service) Run(ctx context.Context) error {
 			}
 		}
 	})
-	defer eraser.Wait()
+	beside.Go(func() { s.tellMissed(ctx) })
+	beside.Go(func() { s.loseCalls(ctx) })
+	defer beside.Wait()
 	for {
 		select {
 		case <-ctx.Done():

@@ -18,7 +18,8 @@ type Store interface {
 	DevicesOf(ctx context.Context, owner bell.Owner) ([]bell.Device, error)
 
 	// BeginCall records the call (state ringing), its raw parameters and its
-	// deliveries as they are given, also those that have ended already. A call is identified by environment and session ID. If it is known
+	// deliveries as they are given, also those that have ended already; of a notice the state
+	// is notice. A call is identified by environment and session ID. If it is known
 	// already, nothing is written and the result says what it is: Repeated, or
 	// AlreadyEnded when its Call Event overtook it (then the parties and times of
 	// Notify are added to the row, without cc_param and without deliveries). When it
@@ -33,12 +34,25 @@ type Store interface {
 	// EndCall merges a Call Event into the call, creating the row when Notify was
 	// never seen: state ended, outcome, release, times; erases cc_param; turns every
 	// delivery that is not final into withdrawn; keeps the event in the journal. A
-	// repeat changes nothing. c.NotifiedAt and c.Deadline are ignored for a known call.
+	// repeat changes nothing, and an event never changes a notice. c.NotifiedAt and c.Deadline are
+	// ignored for a known call. c.MissedAt marks the call until MissedTold.
 	EndCall(ctx context.Context, c bell.Call, entry bell.JournalEntry) error
 
 	// AppendJournal keeps a callback. A second entry with the same project, kind and
 	// DedupKey is dropped silently; an entry without a DedupKey is never a repeat.
 	AppendJournal(ctx context.Context, entry bell.JournalEntry) error
+
+	// Missed returns calls that are marked as missed, the longest marked first, at most limit.
+	// CallerName is the name that the caller registered with, unless the call has one.
+	Missed(ctx context.Context, limit int) ([]bell.Call, error)
+
+	// MissedTold removes the marks of calls, of which only environment and session ID are used.
+	MissedTold(ctx context.Context, calls []bell.Call) error
+
+	// LoseCalls turns calls that have been ringing since before a time into lost ones, the oldest
+	// first, at most limit, and erases their cc_param. events makes what is recorded in the same
+	// transaction, of the call as it is then; nil makes nothing. It returns how many were lost.
+	LoseCalls(ctx context.Context, before time.Time, limit int, events func(bell.Call) []bell.Event) (int, error)
 
 	// Call returns everything recorded about a call, or bell.NotFound. environment
 	// may be empty: then the newest call with that session ID is meant.
@@ -81,6 +95,9 @@ type DeliveryRecord struct {
 type Filter struct {
 	Environment planet.Environment
 	User        planet.UserRef
+	// About selects notices instead: those about the call, or the run of a room, with this
+	// session ID.
+	About planet.SessionID
 }
 
 // Cursor is a place in the list of calls: calls strictly older than it follow. The

@@ -123,6 +123,10 @@ type Calls struct {
 	// Safety is how long before the end of RingTime the last attempt may start, because a
 	// push then would reach a call that is over. 0 to 30 seconds, and less than RingTime.
 	Safety time.Duration `koanf:"safety" default:"5s" min:"0s" max:"30s"`
+	// LostAfter is how long a call's end is waited for, which comes when the conversation is
+	// over. A call whose Call Event has not come by then is shown as lost; one that comes later
+	// still ends it. 5 minutes to 30 days.
+	LostAfter time.Duration `koanf:"lost_after" default:"24h" min:"5m" max:"720h"`
 }
 
 // LongPoll is notification/lp, the way to desktop clients.
@@ -228,10 +232,21 @@ type Project struct {
 	// PolicyHook is the customer's own endpoint, asked before a call rings.
 	PolicyHook PolicyHook `koanf:"policy_hook"`
 
+	// MissedCalls is what the callee is told of a call that nobody answered.
+	MissedCalls MissedCalls `koanf:"missed_calls"`
+
 	// APNs are Apple's credentials, one per app and key. Empty: no push to iOS.
 	APNs []APNs `koanf:"apns"`
 	// FCM is Firebase's credential. Empty: no push to Android.
 	FCM FCM `koanf:"fcm"`
+}
+
+// MissedCalls is what becomes of a call that ended as missed, canceled or push_failed.
+type MissedCalls struct {
+	// Push tells the callee's devices that can show a notification: those reached by alerts of
+	// APNs, by FCM, and by polls that ask for notices. Never as a VoIP push. LINE's demo apps do
+	// not notice it.
+	Push bool `koanf:"push" default:"true"`
 }
 
 // APNs is one credential for one iOS or macOS app: a token signing key (team_id,

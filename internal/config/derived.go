@@ -37,6 +37,7 @@ func (p *Project) Domain() *bell.Project {
 		APIKey: p.APIKey, APISecret: p.APISecret, ClientKey: p.ClientKey, CallbackSecret: p.CallbackSecret,
 		EnvironmentLabel: label, SharedUserIDs: p.SharedUserIDs, UnknownCallee404: p.UnknownCallee == Refuse,
 		AppTokenLifetime: p.AppTokenLifetime, IssuedAtSkew: p.IssuedAtSkew,
+		TellMissedCalls: p.MissedCalls.Push,
 	}
 }
 

@@ -90,7 +90,7 @@ func TestProjectsThatCannotBeToldApart(t *testing.T) {
 			"projects[2].service_id: the service ID is empty; give 1 to 64 characters.",
 		}},
 		{name: "entries that are no section", yaml: "  - main\n", errors: []string{
-			"projects[1]: is one value, want the keys name, environment, environment_label, service_id, api_key, api_secret, api_secret_file, client_key, client_key_file, callback_secret, callback_secret_file, shared_user_ids, unknown_callee, app_token_lifetime, issued_at_skew, call_rules, caller_names, policy_hook, apns, fcm.",
+			"projects[1]: is one value, want the keys name, environment, environment_label, service_id, api_key, api_secret, api_secret_file, client_key, client_key_file, callback_secret, callback_secret_file, shared_user_ids, unknown_callee, app_token_lifetime, issued_at_skew, call_rules, caller_names, policy_hook, missed_calls, apns, fcm.",
 		}},
 	})
 }
@@ -209,11 +209,11 @@ func TestDomainProject(t *testing.T) {
 	p := DefaultProject()
 	p.Name, p.Environment, p.UnknownCallee = "main", planet.Real, Refuse
 	d := p.Domain()
-	if d.Name != "main" || d.EnvironmentLabel != "real" || !d.UnknownCallee404 || d.AppTokenLifetime != time.Hour {
+	if d.Name != "main" || d.EnvironmentLabel != "real" || !d.UnknownCallee404 || d.AppTokenLifetime != time.Hour || !d.TellMissedCalls {
 		t.Errorf("%+v", d)
 	}
-	p.EnvironmentLabel, p.UnknownCallee = "rc", RingOut
-	if d = p.Domain(); d.EnvironmentLabel != "rc" || d.UnknownCallee404 {
+	p.EnvironmentLabel, p.UnknownCallee, p.MissedCalls.Push = "rc", RingOut, false
+	if d = p.Domain(); d.EnvironmentLabel != "rc" || d.UnknownCallee404 || d.TellMissedCalls {
 		t.Errorf("%+v", d)
 	}
 }

@@ -27,8 +27,11 @@ type Device struct {
 	Channel              bell.Channel    `json:"channel,omitempty"` // empty until the client says how it can be reached
 	PushTokenFingerprint string          `json:"push_token_fingerprint,omitempty"`
 	APNsServer           bell.APNsServer `json:"apns_server,omitempty"`
-	APNsServerGuessed    bool            `json:"apns_server_guessed,omitempty"`
-	APNsServerConfirmed  bool            `json:"apns_server_confirmed,omitempty"` // it took a push for this very token
+	// AlertTokenFingerprint is of the token by which an iPhone that rings by VoIP pushes is
+	// shown alerts; absent when its app gave none.
+	AlertTokenFingerprint string `json:"alert_token_fingerprint,omitempty"`
+	APNsServerGuessed     bool   `json:"apns_server_guessed,omitempty"`
+	APNsServerConfirmed   bool   `json:"apns_server_confirmed,omitempty"` // it took a push for this very token
 
 	// What the push provider said against the token; all absent while nothing.
 	Strikes        int       `json:"strikes,omitempty"`        // refusals in a row that may be the token's fault
@@ -101,6 +104,9 @@ type Call struct {
 	StartedAt   time.Time          `json:"started_at,omitzero"`  // of the conversation
 	EndedAt     time.Time          `json:"ended_at,omitzero"`
 	DurationMS  int64              `json:"duration_ms"` // of the conversation
+	CallerName  string             `json:"caller_name,omitempty"`
+	Purpose     bell.Purpose       `json:"purpose,omitempty"` // of a notice
+	About       planet.SessionID   `json:"about,omitempty"`   // of a notice: the call, or the run of a room
 }
 
 // CallList is a page of calls, newest first. Next is the "before" of the next page; it
@@ -116,6 +122,19 @@ type CallStory struct {
 	Release    Release        `json:"release"`
 	Deliveries []Delivery     `json:"deliveries"`
 	Journal    []JournalEntry `json:"journal"` // the callbacks that came, oldest first
+	// Notices are what users' devices were told about it, newest first.
+	Notices []Notice `json:"notices,omitempty"`
+}
+
+// Notice is what a user's devices were told beside a call.
+type Notice struct {
+	SID        planet.SessionID `json:"sid"`     // its own, by which devices acknowledge it
+	Purpose    bell.Purpose     `json:"purpose"` // missed_call or invitation
+	To         User             `json:"to"`
+	CallerName string           `json:"caller_name,omitempty"` // as the devices were told
+	CreatedAt  time.Time        `json:"created_at"`
+	Deadline   time.Time        `json:"deadline"` // no attempt starts after it; the provider may keep it longer
+	Deliveries []Delivery       `json:"deliveries"`
 }
 
 // Release is why a call ended, as LINE Planet told, each of its numbers with what it

@@ -1,6 +1,7 @@
 package console
 
 import (
+	"context"
 	"net/http"
 	"time"
 
@@ -61,7 +62,42 @@ func (c *console) showCall(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return writeJSON(w, http.StatusOK, storyView(&record, journal, c.Now()))
+	story := storyView(&record, journal, c.Now())
+	if story.Notices, err = c.notices(r.Context(), &record.Call); err != nil {
+		return err
+	}
+	return writeJSON(w, http.StatusOK, story)
+}
+
+// maxNotices bounds how many notices of one call are shown; a call has one.
+const maxNotices = 10
+
+// notices are those about a call.
+func (c *console) notices(ctx context.Context, about *bell.Call) ([]Notice, error) {
+	if about.SessionID == "" || about.Purpose != bell.PurposeCall {
+		return nil, nil
+	}
+	list, err := c.services.Calls.List(ctx, call.Filter{Environment: about.Environment, About: about.SessionID}, call.Cursor{}, maxNotices)
+	if err != nil {
+		return nil, err
+	}
+	notices := make([]Notice, 0, len(list))
+	for i := range list {
+		record, err := c.services.Calls.Show(ctx, list[i].Environment, list[i].SessionID)
+		if err != nil {
+			return nil, err
+		}
+		n := &record.Call
+		view := Notice{
+			SID: n.SessionID, Purpose: n.Purpose, To: User{n.Callee.ServiceID, n.Callee.UserID}, CallerName: n.CallerName,
+			CreatedAt: utc(n.NotifiedAt), Deadline: utc(n.Deadline), Deliveries: make([]Delivery, 0, len(record.Deliveries)),
+		}
+		for j := range record.Deliveries {
+			view.Deliveries = append(view.Deliveries, deliveryView(&record.Deliveries[j], c.Now()))
+		}
+		notices = append(notices, view)
+	}
+	return notices, nil
 }
 
 func storyView(record *call.Record, journal []bell.JournalEntry, now time.Time) CallStory {
@@ -89,6 +125,7 @@ func callView(c *bell.Call) Call {
 		Type: typeName(c.Type), State: c.State, Outcome: c.Outcome, Suppressed: c.Suppressed,
 		NotifiedAt: utc(c.NotifiedAt), Deadline: utc(c.Deadline),
 		StartedAt: utc(c.StartedAt), EndedAt: utc(c.EndedAt), DurationMS: c.Duration.Milliseconds(),
+		CallerName: c.CallerName, Purpose: c.Purpose, About: c.About,
 	}
 }
 

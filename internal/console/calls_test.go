@@ -156,6 +156,43 @@ func TestShowCall(t *testing.T) {
 	golden(t, "call.json", indented(t, w.Body))
 }
 
+// The operator sees beside a call what its callee was told of it.
+func TestShowCallWithItsNotice(t *testing.T) {
+	f := newFake(t)
+	c := missedCall()
+	notice := bell.Call{
+		Environment: c.Environment, SessionID: "notice", Purpose: bell.PurposeMissedCall, About: c.SessionID, Caller: c.Caller, Callee: c.Callee,
+		CallerName: "Alice", State: bell.CallNotice, NotifiedAt: c.EndedAt, Deadline: c.EndedAt.Add(time.Minute),
+	}
+	f.notices = []bell.Call{notice}
+	f.show = func(_ context.Context, e planet.Environment, id planet.SessionID) (call.Record, error) {
+		if id == c.SessionID {
+			return call.Record{Call: c}, nil
+		}
+		if e != c.Environment || id != "notice" {
+			t.Errorf("asked for %s in %s", id, e)
+		}
+		return call.Record{Call: notice, Deliveries: []call.DeliveryRecord{{Delivery: bell.Delivery{ID: "d", Channel: bell.FCM, State: bell.DeliveryAccepted}}}}, nil
+	}
+	f.journal = func(planet.SessionID) ([]bell.JournalEntry, error) { return nil, nil }
+	story := decode[console.CallStory](t, ask(t, newHandler(t, f, testConfig()), "GET", "/admin/v1/calls/"+string(sid), ""))
+	want := []console.Notice{{
+		SID: "notice", Purpose: bell.PurposeMissedCall, To: console.User{ServiceID: "bell-eval", UserID: "bob"}, CallerName: "Alice",
+		CreatedAt: notice.NotifiedAt, Deadline: notice.Deadline,
+		Deliveries: []console.Delivery{{ID: "d", Channel: bell.FCM, State: bell.DeliveryAccepted, Attempts: []console.Attempt{}}},
+	}}
+	if diff := cmp.Diff(want, story.Notices); diff != "" {
+		t.Error(diff)
+	}
+	if len(f.about) != 1 || f.about[0] != (call.Filter{Environment: c.Environment, About: c.SessionID}) {
+		t.Errorf("asked for notices of %+v", f.about)
+	}
+	shown := decode[console.CallStory](t, ask(t, newHandler(t, f, testConfig()), "GET", "/admin/v1/calls/notice?environment=evaluation", ""))
+	if shown.Call.Purpose != bell.PurposeMissedCall || shown.Call.About != c.SessionID || shown.Call.State != bell.CallNotice || shown.Call.CallerName != "Alice" {
+		t.Errorf("alone it is %+v", shown.Call)
+	}
+}
+
 func TestShowCallThatIsNotThere(t *testing.T) {
 	f := newFake(t)
 	f.show = func(context.Context, planet.Environment, planet.SessionID) (call.Record, error) {

@@ -50,6 +50,8 @@ type fake struct {
 	show     func(ctx context.Context, e planet.Environment, id planet.SessionID) (call.Record, error)
 	journal  func(id planet.SessionID) ([]bell.JournalEntry, error)
 	mint     func(p *bell.Project, userID string) (planet.Secret, error)
+	notices  []bell.Call   // of every call
+	about    []call.Filter // for which they were asked
 	projects []*bell.Project
 	rules    *policy.Rules // of everybody
 	rulesErr error
@@ -94,6 +96,13 @@ func (f *fake) ByName(name string) (*bell.Project, bool) {
 type fakeCalls struct{ *fake }
 
 func (f fakeCalls) List(_ context.Context, filter call.Filter, before call.Cursor, limit int) ([]bell.Call, error) {
+	if filter.About != "" && f.notices == nil {
+		return nil, nil
+	}
+	if filter.About != "" {
+		f.about = append(f.about, filter)
+		return f.notices, nil
+	}
 	return f.calls(filter, before, limit)
 }
 

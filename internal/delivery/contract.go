@@ -67,7 +67,8 @@ type Store interface {
 	// after now, and whose lease ran out before now; if takeAll, also those that
 	// another owner still holds (at start, when every other process on this database
 	// is known to be dead). It sets owner and leaseUntil, and the state sending unless
-	// the channel is long polling, and returns what is needed to continue, oldest first.
+	// the channel is long polling, and returns what is needed to continue, oldest first: the
+	// device as the delivery's channel reaches it (bell.Device.Over).
 	ClaimDeliveries(ctx context.Context, c Claim) ([]bell.Ring, error)
 
 	// RecordReceipt turns the delivery of r's call to r's device into received, whatever
@@ -86,7 +87,7 @@ type Store interface {
 type Received struct {
 	DeliveryID string
 	Channel    bell.Channel // of the delivery
-	NotifiedAt time.Time    // when the call's Notify came
+	NotifiedAt time.Time    // when the call's Notify came; zero for a notice
 	AcceptedAt time.Time    // when the provider first took it, or a poll; zero if that is not on record
 	Repeated   bool         // a receipt was recorded before
 }

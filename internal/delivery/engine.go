@@ -152,7 +152,7 @@ func (e *Engine) Admit(rings []bell.Ring) error {
 		d := &rings[i].Delivery
 		switch {
 		case e.entries[d.ID] != nil:
-		case rt.room >= e.MaxInFlight:
+		case rt.room >= e.roomFor(rings[i].Call):
 			d.State, d.Reason, d.LeaseOwner, d.LeaseUntil = bell.DeliveryFailed, reasonRouteFull, "", time.Time{}
 			refused++
 		default:
@@ -167,6 +167,15 @@ func (e *Engine) Admit(rings []bell.Ring) error {
 		return bell.E(bell.Overload, "Too many calls are ringing at once; this call was not taken.", nil)
 	}
 	return nil
+}
+
+// roomFor is how many deliveries may be on a route when one more is admitted. Notices leave
+// half of it to calls.
+func (e *Engine) roomFor(c *bell.Call) int {
+	if c.Purpose != bell.PurposeCall {
+		return e.MaxInFlight / 2
+	}
+	return e.MaxInFlight
 }
 
 // Dismiss gives back room that was admitted and is not needed.

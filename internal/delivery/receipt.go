@@ -46,7 +46,7 @@ func (e *Engine) polled(r *bell.Ring, at time.Time) bell.Attempt {
 		Outcome: bell.Outcome{Verdict: bell.Accepted, Reason: "polled", Token: bell.TokenKeep},
 	}
 	rt, _, _ := e.routeTo(&r.Device)
-	rt.metrics.attempted(a, r.Call.NotifiedAt)
+	rt.metrics.attempted(a, notified(r.Call))
 	e.logAttempt(r, rt.key, a)
 	return a
 }

@@ -214,8 +214,21 @@ func (e *Engine) over(ctx context.Context, r *bell.Ring, p *progress) bool {
 }
 
 // slot waits for one of the route's places; false means that the ring is over. Places
-// are per route, so a provider that hangs fills its own and nobody else's.
+// are per route, so a provider that hangs fills its own and nobody else's. A notice needs
+// one of those that are set aside for notices first.
 func (e *Engine) slot(ctx context.Context, r *bell.Ring, rt *route, p *progress) (release func(), ok bool) {
+	if r.Call.Purpose != bell.PurposeCall {
+		select {
+		case rt.aside <- struct{}{}:
+			defer func() {
+				if !ok {
+					<-rt.aside
+				}
+			}()
+		case <-ctx.Done():
+			return nil, false
+		}
+	}
 	select {
 	case rt.places <- struct{}{}:
 		if e.over(ctx, r, p) { // a ring's end frees many places at once, and both were ready
@@ -225,6 +238,9 @@ func (e *Engine) slot(ctx context.Context, r *bell.Ring, rt *route, p *progress)
 		rt.metrics.attempting.Inc()
 		return func() {
 			<-rt.places
+			if r.Call.Purpose != bell.PurposeCall {
+				<-rt.aside
+			}
 			rt.metrics.attempting.Dec()
 		}, true
 	case <-ctx.Done():
@@ -249,7 +265,7 @@ func (e *Engine) attempt(ctx context.Context, r *bell.Ring, w way, t Try) bell.A
 	if outcome.Verdict == bell.Accepted && w.route.hedges != nil {
 		w.route.hedges.answered(a.Took)
 	}
-	w.route.metrics.attempted(a, r.Call.NotifiedAt)
+	w.route.metrics.attempted(a, notified(r.Call))
 	e.logAttempt(r, w.route.key, a)
 	return a
 }
@@ -268,6 +284,15 @@ func (e *Engine) send(ctx context.Context, r *bell.Ring, w way, t Try) (o bell.O
 		}
 	}()
 	return w.sender.Send(ctx, r, t)
+}
+
+// notified is when a call's Notify came, which is what times are measured from; zero for a
+// notice, for which nobody waits.
+func notified(c *bell.Call) time.Time {
+	if c.Purpose != bell.PurposeCall {
+		return time.Time{}
+	}
+	return c.NotifiedAt
 }
 
 var errTooSlow = errors.New("the provider did not answer in time")

@@ -11,6 +11,7 @@ import (
 type route struct {
 	key    RouteKey
 	places chan struct{} // one per attempt under way
+	aside  chan struct{} // one per attempt of a notice: a quarter of the places, so that calls find some
 	guard  *guard        // nil for mailboxes: they cannot be unwell
 	hedges *hedges       // nil for channels that are not hedged
 
@@ -38,7 +39,7 @@ func (e *Engine) routeTo(d *bell.Device) (*route, Sender, string) {
 func (e *Engine) route(key RouteKey) *route {
 	rt := e.routes[key]
 	if rt == nil {
-		rt = &route{key: key, places: make(chan struct{}, e.MaxPerRoute)}
+		rt = &route{key: key, places: make(chan struct{}, e.MaxPerRoute), aside: make(chan struct{}, max(1, e.MaxPerRoute/4))}
 		rt.metrics = e.Metrics.route(key)
 		if key.Channel != bell.LongPoll {
 			rt.guard = newGuard(e.Metrics.breaker(key))

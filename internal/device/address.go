@@ -36,6 +36,7 @@ type reach struct {
 	token   planet.Secret
 	server  bell.APNsServer
 	guessed bool
+	alert   planet.Secret
 }
 
 // apply gives the device its address and ends what was known against its push token. Which
@@ -45,7 +46,7 @@ func (r reach) apply(d *bell.Device) {
 	if !d.APNsServerConfirmed || d.Channel != r.channel || d.PushToken != r.token {
 		d.APNsServer, d.APNsServerGuessed, d.APNsServerConfirmed = r.server, r.guessed, false
 	}
-	d.Channel, d.PushToken = r.channel, r.token
+	d.Channel, d.PushToken, d.AlertToken = r.channel, r.token, r.alert
 	acquit(d)
 	d.ForgottenAt, d.ForgottenFor = time.Time{}, ""
 }
@@ -65,7 +66,25 @@ func parseAddress(a Address) (reach, error) {
 	if !ok {
 		return reach{}, bell.E(bell.Invalid, "notificationType: want apnsvoip, apns, fcm, gcm or lp.", nil)
 	}
-	return newReach(channel, a.Token, a.APNsServer)
+	r, err := newReach(channel, a.Token, a.APNsServer)
+	if err != nil || a.AlertToken == "" {
+		return r, err
+	}
+	if channel != bell.APNsVoIP {
+		return reach{}, bell.E(bell.Invalid, "alertToken: is for notificationType apnsvoip only; elsewhere notices come by notificationToken.", nil)
+	}
+	if r.alert, ok = apnsToken(a.AlertToken); !ok {
+		return reach{}, bell.E(bell.Invalid, "alertToken: "+strconv.Itoa(len(a.AlertToken))+" characters, want the app's APNs token as hexadecimal.", nil)
+	}
+	return r, nil
+}
+
+// apnsToken returns a token as it is compared, and whether it can be one of APNs.
+func apnsToken(token planet.Secret) (planet.Secret, bool) {
+	hex := strings.ToLower(token.Reveal())
+	n := len(hex)
+	ok := n >= minAPNsToken && n <= maxAPNsToken && n%2 == 0 && strings.Trim(hex, "0123456789abcdef") == ""
+	return planet.Secret(hex), ok
 }
 
 func newReach(channel bell.Channel, token planet.Secret, server string) (reach, error) {
@@ -87,11 +106,11 @@ func newReach(channel bell.Channel, token planet.Secret, server string) (reach, 
 }
 
 func newAPNsReach(channel bell.Channel, token planet.Secret, server string) (reach, error) {
-	hex := strings.ToLower(token.Reveal())
-	if n := len(hex); n < minAPNsToken || n > maxAPNsToken || n%2 != 0 || strings.Trim(hex, "0123456789abcdef") != "" {
-		return reach{}, bell.E(bell.Invalid, "notificationToken: "+strconv.Itoa(n)+" characters, want the APNs token as hexadecimal.", nil)
+	hex, ok := apnsToken(token)
+	if !ok {
+		return reach{}, bell.E(bell.Invalid, "notificationToken: "+strconv.Itoa(len(token))+" characters, want the APNs token as hexadecimal.", nil)
 	}
-	r := reach{channel: channel, token: planet.Secret(hex)}
+	r := reach{channel: channel, token: hex}
 	switch strings.ToLower(server) {
 	case "":
 		r.server, r.guessed = bell.APNsProduction, true

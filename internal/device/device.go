@@ -74,6 +74,9 @@ type Address struct {
 	NotificationType string // apnsvoip, apns, fcm, gcm or lp
 	Token            planet.Secret
 	APNsServer       string // production, development, sandbox; also the misspelt developmenet
+	// AlertToken is the app's other APNs token, for notices; with apnsvoip only. Official
+	// clients send none.
+	AlertToken planet.Secret
 }
 
 // Notice is what a device is told when it makes contact: what had become of the push token

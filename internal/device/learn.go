@@ -43,7 +43,8 @@ func teaches(l *bell.Lesson) bool {
 // news reports whether it matters that a push was taken: a write for each push would be
 // too much.
 func news(d *bell.Device) bool {
-	return d.Strikes > 0 || !d.SuspendedUntil.IsZero() || apple(d.Channel) && !d.APNsServerConfirmed
+	other := d.Channel == bell.APNsAlert && d.AlertToken != "" // nothing is held against that
+	return d.Strikes > 0 || !d.SuspendedUntil.IsZero() || apple(d.Channel) && !d.APNsServerConfirmed && !other
 }
 
 // apply looks first and writes only if there is something to write: while a whole route

@@ -36,6 +36,8 @@ func (e effect) writes() bool { return e != unmoved && e != withheld }
 // row as it is now, whatever it was when the attempt began. It changes nothing by itself.
 func judge(row bell.Device, l *bell.Lesson, t trust) (bell.Device, effect) {
 	switch {
+	case row.Channel == bell.APNsVoIP && l.Device.Channel == bell.APNsAlert:
+		return judgeAlert(row, l)
 	case row.PushToken == "" || row.PushToken != l.Device.PushToken || row.Channel != l.Device.Channel:
 		return row, unmoved // the answer is about a token that was replaced meanwhile
 	case row.APNsServerConfirmed && row.APNsServer != l.Device.APNsServer:
@@ -53,6 +55,20 @@ func judge(row bell.Device, l *bell.Lesson, t trust) (bell.Device, effect) {
 		return doubt(row, l, t)
 	}
 	return row, unmoved
+}
+
+// judgeAlert decides about a device's other token, for alerts. Only proof ends it: doubt must
+// not keep the device from ringing, and costs no more than notices sent in vain.
+func judgeAlert(row bell.Device, l *bell.Lesson) (bell.Device, effect) {
+	since := l.Outcome.DeadSince
+	switch {
+	case row.AlertToken == "" || row.AlertToken != l.Device.PushToken, l.Outcome.Token != bell.TokenDrop:
+		return row, unmoved
+	case row.RegisteredAt.After(l.At), !since.IsZero() && row.RegisteredAt.After(since):
+		return row, unmoved // given again since, or dead before it was given
+	}
+	row.AlertToken = ""
+	return row, forgotten
 }
 
 // accept ends what was held against a token, and notes which APNs server took it.

@@ -206,7 +206,7 @@ func (w *world) identity() bell.Identity {
 }
 
 func letter(done func(bool)) *bell.Letter {
-	return &bell.Letter{Notification: planet.Notification{
+	return &bell.Letter{SessionID: sid, Payload: planet.Notification{
 		CCParam: planet.CCParam(ccParam), Caller: planet.UserRef{ServiceID: service, UserID: "alice"},
 		Callee: planet.UserRef{ServiceID: service, UserID: "bob"}, Type: planet.AudioCall, EnvironmentLabel: "evaluation",
 		SessionID: sid, SentAt: time.UnixMilli(1_700_000_000_000), ExpiresAt: time.UnixMilli(1_700_000_055_000),

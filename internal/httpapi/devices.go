@@ -88,5 +88,11 @@ func readAddress(body object) (device.Address, error) {
 	if err != nil {
 		return device.Address{}, err
 	}
-	return device.Address{Description: said, NotificationType: kind, Token: planet.Secret(token), APNsServer: server}, nil
+	alert, err := body.text("alertToken") // ours: LINE's clients send none
+	if err != nil {
+		return device.Address{}, err
+	}
+	return device.Address{
+		Description: said, NotificationType: kind, Token: planet.Secret(token), APNsServer: server, AlertToken: planet.Secret(alert),
+	}, nil
 }

@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -24,6 +25,7 @@ const (
 // longPoll holds the request until a call comes for the device, or the hold time is
 // over: GET /v2/notification/lp. "No call" is 503, as LINE's clients expect. With ack=1 the
 // client promises a receipt for each call (ack.go), and is handed a call again without one.
+// With notices=1 it is also handed what is no call.
 func (a *api) longPoll(w http.ResponseWriter, r *http.Request) error {
 	// net/http sees that a client leaves only when the request's body is at its end.
 	if _, err := readBody(r); err != nil {
@@ -33,13 +35,14 @@ func (a *api) longPoll(w http.ResponseWriter, r *http.Request) error {
 	if errors.Is(err, bell.Unauthorized) {
 		return err
 	}
-	acknowledges, wrong := saysAck(r)
-	if wrong != nil {
+	ack, wrong := says(r, "ack")
+	notices, wrongToo := says(r, "notices")
+	if wrong = cmp.Or(wrong, wrongToo); wrong != nil {
 		return wrong
 	}
 	var letter *bell.Letter
 	if err == nil {
-		letter, err = a.nextCall(r, id, acknowledges)
+		letter, err = a.nextCall(r, id, bell.Poll{Acknowledges: ack, Notices: notices})
 	}
 	if err != nil {
 		pause(r.Context(), refusalDelay+rand.N(refusalDelay))
@@ -53,21 +56,21 @@ func (a *api) longPoll(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// saysAck reports whether a poll's client acknowledges calls. A word that is neither yes nor
+// says reports whether a poll's client says yes to something. A word that is neither yes nor
 // no is refused, though at once: LINE's clients send none, and whoever meant yes would lose
 // calls.
-func saysAck(r *http.Request) (bool, error) {
-	switch r.URL.Query().Get("ack") {
+func says(r *http.Request, name string) (bool, error) {
+	switch r.URL.Query().Get(name) {
 	case "", "0":
 		return false, nil
 	case "1":
 		return true, nil
 	}
-	return false, bell.E(bell.Invalid, "ack: must be 1, or be left out.", nil)
+	return false, bell.E(bell.Invalid, name+": must be 1, or be left out.", nil)
 }
 
 // nextCall waits for a call for the identity's device; nil when none came.
-func (a *api) nextCall(r *http.Request, id bell.Identity, acknowledges bool) (*bell.Letter, error) {
+func (a *api) nextCall(r *http.Request, id bell.Identity, p bell.Poll) (*bell.Letter, error) {
 	deviceID, err := a.services.Devices.Polling(r.Context(), id)
 	if err != nil {
 		return nil, err
@@ -75,7 +78,8 @@ func (a *api) nextCall(r *http.Request, id bell.Identity, acknowledges bool) (*b
 	a.metrics.polls.Inc()
 	defer a.metrics.polls.Dec()
 	start := time.Now()
-	letter, err := a.services.Mailbox.Wait(r.Context(), bell.Poll{DeviceID: deviceID, Hold: a.hold(), Acknowledges: acknowledges})
+	p.DeviceID, p.Hold = deviceID, a.hold()
+	letter, err := a.services.Mailbox.Wait(r.Context(), p)
 	if letter == nil && err == nil {
 		pause(r.Context(), minWait-time.Since(start))
 	}
@@ -96,13 +100,13 @@ func (a *api) deliver(w http.ResponseWriter, r *http.Request, letter *bell.Lette
 	written := false
 	defer func() { letter.Done(written) }()
 	e := eventOf(r)
-	e.add(slog.String("sid", string(letter.Notification.SessionID)))
+	e.add(slog.String("sid", string(letter.SessionID)))
 	if r.Context().Err() != nil {
 		a.fail(w, r, bell.E(bell.Unavailable, "You left before the call came; ask again.", nil))
 		return
 	}
 	written = a.respond(w, r, http.StatusOK, envelope{
-		Status: "success", Data: letter.Notification.Fields(), Timestamp: a.timestamp(),
+		Status: "success", Data: letter.Payload.Fields(), Timestamp: a.timestamp(),
 	})
 }
 

@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/planetbell/planetbell/internal/sim/clients"
 )
 
 const (
@@ -184,8 +186,12 @@ func (a *APNs) checkExpiration(p *apnsRequest) *verdict {
 	if err != nil || at < 0 {
 		return bad("BadExpirationDate", "apns-expiration is not a time in seconds")
 	}
-	if a.o.Strict && at > p.now.Add(a.o.RingTime).Unix() {
-		return bad("BadExpirationDate", "call test: apns-expiration is after the end of the ring")
+	most := a.o.RingTime
+	if fields, err := clients.Texts(p.body, "aps"); err == nil && isNotice(fields) {
+		most = maxNotice
+	}
+	if a.o.Strict && at > p.now.Add(most).Unix() {
+		return bad("BadExpirationDate", "call test: apns-expiration is after the end of the ring, or a notice is kept for more than a day")
 	}
 	return nil
 }

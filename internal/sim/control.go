@@ -18,7 +18,7 @@ import (
 //	GET    /calls     the reports of ended calls
 //	GET    /events    what happened; ?follow=1 goes on as it happens, one JSON object a line
 //	GET    /state     phones and counters
-//	POST   /phones    {"kind":"ios","user":"bob","name":"...","sandbox":true,"acknowledges":true}
+//	POST   /phones    {"kind":"ios","user":"bob","name":"...","sandbox":true,"acknowledges":true,"notices":true}
 //	POST   /behavior  {"phone":"bob's ios","kind":"ignore","after":"1s"}
 //	POST   /faults    {"target":"fcm","kind":"unavailable","count":3}; see docs/cli.md
 //	GET    /faults    what goes wrong now, and how often each kind struck
@@ -162,13 +162,14 @@ func (w *World) postPhone(rw http.ResponseWriter, r *http.Request) {
 		Sandbox     bool      `json:"sandbox"`
 		// As an app of one's own does, and LINE's do not.
 		Acknowledges bool `json:"acknowledges"`
+		Notices      bool `json:"notices"`
 	}
 	if !readBody(rw, r, &b) {
 		return
 	}
 	p, err := w.AddPhone(r.Context(), PhoneRequest{
 		Kind: b.Kind, Name: b.Name, UserID: b.User, DisplayName: b.DisplayName, Sandbox: b.Sandbox,
-		Acknowledges: b.Acknowledges,
+		Acknowledges: b.Acknowledges, Notices: b.Notices,
 	})
 	if err != nil {
 		refuse(rw, http.StatusBadRequest, err)

@@ -33,6 +33,7 @@ const (
 	EventRefused    EventKind = "refused"    // a push service refused one
 	EventRegistered EventKind = "registered" // a phone registered
 	EventReceived   EventKind = "received"   // a phone got a call
+	EventNotice     EventKind = "notice"     // a phone was told something that is no call
 	EventReceipt    EventKind = "receipt"    // the server took a phone's receipt
 	EventTrouble    EventKind = "trouble"    // a phone could not do what it wanted
 )

@@ -107,6 +107,8 @@ func (f *FCM) checkCall(m *FCMMessage) *fcmError {
 		return nil
 	case m.Notification:
 		return badField("message.notification", "call test: a notification object keeps the app asleep")
+	case isNotice(m.Data):
+		return checkNotice(m)
 	case m.Priority != "high":
 		return badField("message.android.priority", "call test: the priority is not high, the call waits for Doze to end")
 	case m.TTL == nil || *m.TTL > f.o.RingTime:
@@ -114,6 +116,21 @@ func (f *FCM) checkCall(m *FCMMessage) *fcmError {
 	}
 	return nil
 }
+
+// checkNotice is the strict test of what is no call: it may be kept for a day, and what is not
+// urgent must not wake the device, which would cost the calls their priority.
+func checkNotice(m *FCMMessage) *fcmError {
+	switch {
+	case m.TTL == nil || *m.TTL > maxNotice:
+		return badField("message.android.ttl", "notice test: the ttl is missing or longer than a day")
+	case m.Data["app_event"] == missedCall && m.Priority != "normal":
+		return badField("message.android.priority", "notice test: a missed call wakes the device")
+	}
+	return nil
+}
+
+// maxNotice is how long a push service may keep what is no call.
+const maxNotice = 24 * time.Hour
 
 // checkTarget looks the registration token up.
 func (f *FCM) checkTarget(token string) *fcmError {

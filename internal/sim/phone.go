@@ -41,8 +41,11 @@ type PhoneOptions struct {
 	// Acknowledges makes it an app of one's own instead of LINE's: it sends a receipt for
 	// each call that it gets, polls with ack=1, and rings once for a call that it gets twice.
 	Acknowledges bool
-	Recent       int         // how many receipts are kept; 0 is 1000
-	OnEvent      func(Event) // must be quick
+	// Notices makes it an app of one's own that knows what is no call: it polls with notices=1,
+	// takes FCM messages without cc_param, and, on iOS, has a second push token for alerts.
+	Notices bool
+	Recent  int         // how many receipts are kept; 0 is 1000
+	OnEvent func(Event) // must be quick
 }
 
 // Behavior overrides, for one phone, what a call's plan says.
@@ -83,6 +86,7 @@ type PhoneStats struct {
 
 	Acknowledged int // receipts that the server took
 	Repeats      int // calls that came once more, to a phone that acknowledges
+	Ignored      int // messages without cc_param that LINE's Android app ignores
 }
 
 // Phone is one installation of an official demo app.
@@ -94,11 +98,13 @@ type Phone struct {
 	client  *http.Client
 	own     bool
 	token   string // push token or placeholder
+	alert   string // the push token for alerts, of an iPhone that knows notices
 
 	ctx      context.Context // ends with Close
 	cancel   context.CancelFunc
 	busy     sync.WaitGroup
 	receipts *ring[Receipt]
+	notices  *ring[Notice]
 
 	mu       sync.Mutex
 	closed   bool
@@ -133,13 +139,17 @@ func NewPhone(kind PhoneKind, o PhoneOptions) (*Phone, error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	phone := &Phone{
 		kind: kind, o: o, profile: p, clock: orSystem(o.Clock), client: o.Client,
-		ctx: ctx, cancel: cancel, receipts: newRing[Receipt](o.Recent), behavior: o.Behavior,
+		ctx: ctx, cancel: cancel, receipts: newRing[Receipt](o.Recent), notices: newRing[Notice](o.Recent), behavior: o.Behavior,
 		had: map[string]bool{},
 	}
 	if phone.client == nil {
 		phone.own, phone.client = true, &http.Client{Transport: &http.Transport{}}
 	}
 	phone.token = phone.newToken()
+	if kind == IOS && o.Notices {
+		phone.alert = APNsTokenPrefix + randomHex(26)
+		o.APNs.Register(phone.alert, o.BundleID, phone.onAlert)
+	}
 	return phone, nil
 }
 
@@ -199,6 +209,9 @@ func (p *Phone) Uninstall() {
 	switch p.kind {
 	case IOS:
 		p.o.APNs.Unregister(p.Token().Reveal(), p.Topic(), p.clock.Now())
+		if p.alert != "" {
+			p.o.APNs.Unregister(p.alert, p.o.BundleID, p.clock.Now())
+		}
 	case Android:
 		p.o.FCM.Unregister(p.Token().Reveal())
 	}

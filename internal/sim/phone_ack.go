@@ -3,6 +3,7 @@ package sim
 import (
 	"encoding/json"
 	"net/http"
+	"net/url"
 
 	"github.com/planetbell/planetbell/internal/sim/clients"
 	"github.com/planetbell/planetbell/planet"
@@ -57,12 +58,19 @@ func (p *Phone) sendReceipt(r receiptBody, token string) {
 }
 
 // pollPath is where the phone polls. One that acknowledges says so, and so gets a call
-// again that it has lost.
+// again that it has lost. One that knows notices says so too.
 func (p *Phone) pollPath() string {
+	query := url.Values{}
 	if p.o.Acknowledges {
-		return "notification/lp?ack=1"
+		query.Set("ack", "1")
 	}
-	return "notification/lp"
+	if p.o.Notices {
+		query.Set("notices", "1")
+	}
+	if len(query) == 0 {
+		return "notification/lp"
+	}
+	return "notification/lp?" + query.Encode()
 }
 
 // receiptOfPush is what the phone says of an APNs push.

@@ -111,6 +111,9 @@ func (p *Phone) pollOnce(ctx context.Context, account clients.Registration) (cli
 		method: http.MethodGet, path: p.pollPath(), token: account.AppToken, limit: p.profile.pollLimit,
 	})
 	poll := clients.Poll{Next: p.profile.decoder.PollFailed(), Err: err}
+	if err == nil && p.pollNotice(a) {
+		return clients.Poll{Next: clients.PollNow}, receiptBody{}
+	}
 	if err == nil {
 		poll = p.profile.decoder.Poll(a)
 	}
@@ -151,6 +154,10 @@ func (p *Phone) onAPNs(push APNsPush) {
 // onFCM takes a message from the FCM fake.
 func (p *Phone) onFCM(m FCMMessage) {
 	p.background(func() {
+		if isNotice(m.Data) && !m.Notification {
+			p.messageNotice(m)
+			return
+		}
 		call, err := clients.AndroidData(m.Data)
 		if err == nil && m.Notification {
 			err = errors.New("the message has a notification object; the system tray swallows it")

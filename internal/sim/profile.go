@@ -123,5 +123,8 @@ func (p *Phone) updateToken() []field {
 	if p.kind == IOS && p.o.APNs.o.Environment == APNsSandbox {
 		server = "developmenet" // the app's spelling
 	}
-	return append(f, field{"apnsServer", server})
+	if f = append(f, field{"apnsServer", server}); p.alert != "" {
+		f = append(f, field{"alertToken", p.alert})
+	}
+	return f
 }

@@ -145,7 +145,7 @@ func (w *World) push(source, token string) {
 	text := "took a push for a device that is not of this world"
 	user := ""
 	for _, p := range w.Phones() {
-		if p.Token().Reveal() == token {
+		if p.Token().Reveal() == token || p.alert == token {
 			text, user = "took a push for "+p.Name(), p.User().String()
 			break
 		}
@@ -217,8 +217,9 @@ type PhoneRequest struct {
 	DisplayName string
 	Sandbox     bool // iOS: the app is signed for APNs' sandbox
 	Behavior    Behavior
-	// Acknowledges makes it an app of one's own, see PhoneOptions.
+	// Acknowledges and Notices make it an app of one's own, see PhoneOptions.
 	Acknowledges bool
+	Notices      bool
 }
 
 // AddPhone makes a phone, registers it, and keeps it on until Close.
@@ -242,7 +243,7 @@ func (w *World) AddPhone(ctx context.Context, r PhoneRequest) (*Phone, error) {
 	p, err := NewPhone(r.Kind, PhoneOptions{
 		Name: r.Name, BaseURL: s.BaseURL, User: planet.UserRef{ServiceID: s.ServiceID, UserID: r.UserID},
 		DisplayName: r.DisplayName, APIKey: s.ClientKey, Client: w.client, Clock: w.o.Clock, Cloud: w.Cloud,
-		APNs: apns, BundleID: w.o.BundleID, FCM: w.FCM, Behavior: r.Behavior, Acknowledges: r.Acknowledges, OnEvent: w.hub.publish,
+		APNs: apns, BundleID: w.o.BundleID, FCM: w.FCM, Behavior: r.Behavior, Acknowledges: r.Acknowledges, Notices: r.Notices, OnEvent: w.hub.publish,
 	})
 	if err != nil {
 		return nil, err

@@ -123,14 +123,14 @@ func TestVoIPExpiration(t *testing.T) {
 
 func TestAlertText(t *testing.T) {
 	for name, c := range map[string]struct {
-		n    planet.Notification
+		call bell.Call
 		want string
 	}{
-		"video": {planet.Notification{Type: planet.VideoCall, Caller: planet.UserRef{UserID: "alice"}}, `"alert":{"title":"Incoming video call","body":"alice"}`},
-		"name":  {planet.Notification{CallerName: "Alice <A&B>", Caller: planet.UserRef{UserID: "alice"}}, `"body":"Alice <A&B>"`},
-		"long":  {planet.Notification{CallerName: strings.Repeat("é", 300)}, `"body":"` + strings.Repeat("é", 100) + `"`},
+		"video": {bell.Call{Type: planet.VideoCall, Caller: planet.UserRef{UserID: "alice"}}, `"alert":{"title":"Incoming video call","body":"alice"}`},
+		"name":  {bell.Call{CallerName: "Alice <A&B>", Caller: planet.UserRef{UserID: "alice"}}, `"body":"Alice <A&B>"`},
+		"long":  {bell.Call{CallerName: strings.Repeat("é", 300)}, `"body":"` + strings.Repeat("é", 100) + `"`},
 	} {
-		got, err := alert(c.n)
+		got, err := alert(&c.call)
 		if err != nil || !strings.Contains(string(got), c.want) {
 			t.Errorf("%s: %s (%v), want %s", name, got, err, c.want)
 		}

@@ -2,6 +2,7 @@ package apns
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -25,18 +26,17 @@ const (
 // demo app looks for them, and "aps", empty for VoIP. Optional keys are left out as far
 // as the limit asks for it; if that is not enough the error wraps planet.ErrTooLarge.
 func (s *Sender) payload(call *bell.Call, now time.Time) ([]byte, error) {
-	n := call.Notification(now)
 	aps, limit := []byte("{}"), maxVoIPPayload
 	if s.channel == bell.APNsAlert {
 		limit = maxAlertPayload
 		var err error
-		if aps, err = alert(n); err != nil {
+		if aps, err = alert(call); err != nil {
 			return nil, err
 		}
 	}
 	var text []byte
 	var failed error
-	_, err := n.Fit(limit, func(fields map[string]string) int {
+	_, err := call.Payload(now).Fit(limit, func(fields map[string]string) int {
 		text, failed = join(aps, fields)
 		return len(text)
 	})
@@ -73,43 +73,56 @@ func compact(v any) ([]byte, error) {
 // What an alert shows and how. The user sees "Incoming call" (or "Incoming video call")
 // over who calls, with a sound, also in a Focus that lets time-sensitive notifications
 // through. mutable-content lets the app's extension replace the text, and the category
-// is where an app registers its answer and decline buttons.
+// is where an app registers its buttons. A missed call breaks through no Focus.
 type aps struct {
 	Alert             alertText `json:"alert"`
 	Category          string    `json:"category"`
-	InterruptionLevel string    `json:"interruption-level"`
+	InterruptionLevel string    `json:"interruption-level,omitempty"`
 	MutableContent    int       `json:"mutable-content"`
 	Sound             string    `json:"sound"`
 }
 
 type alertText struct {
 	Title string `json:"title"`
-	Body  string `json:"body"`
+	Body  string `json:"body,omitempty"`
+}
+
+// screen is what an alert's purpose makes of it.
+type screen struct {
+	title, videoTitle string
+	category          string
+	level             string
+}
+
+const timeSensitive = "time-sensitive"
+
+var screens = map[bell.Purpose]screen{
+	bell.PurposeCall:       {"Incoming call", "Incoming video call", "INCOMING_CALL", timeSensitive},
+	bell.PurposeMissedCall: {"Missed call", "Missed video call", "MISSED_CALL", ""},
+	bell.PurposeInvitation: {"Invitation to a call", "Invitation to a video call", "INVITATION", timeSensitive},
 }
 
 // maxCaller bounds the caller's name in an alert, in characters: more is not shown.
 const maxCaller = 100
 
-func alert(n planet.Notification) ([]byte, error) {
-	caller := n.CallerName
-	if caller == "" {
-		caller = n.Caller.UserID
-	}
+func alert(c *bell.Call) ([]byte, error) {
+	caller := cmp.Or(c.CallerName, c.Caller.UserID)
 	if r := []rune(caller); len(r) > maxCaller {
 		caller = string(r[:maxCaller])
 	}
-	title := "Incoming call"
-	if n.Type == planet.VideoCall {
-		title = "Incoming video call"
+	show := screens[c.Purpose]
+	title := show.title
+	if c.Type == planet.VideoCall {
+		title = show.videoTitle
 	}
 	return compact(aps{
-		Alert: alertText{Title: title, Body: caller}, Category: "INCOMING_CALL",
-		InterruptionLevel: "time-sensitive", MutableContent: 1, Sound: "default",
+		Alert: alertText{Title: title, Body: caller}, Category: show.category,
+		InterruptionLevel: show.level, MutableContent: 1, Sound: "default",
 	})
 }
 
-// collapseID makes the alerts of one call replace each other on the device. A hash,
-// because 64 bytes is the most that APNs takes.
+// collapseID makes the alerts of one call, or of one notice, replace each other on the
+// device. A hash, because 64 bytes is the most that APNs takes.
 func collapseID(id planet.SessionID) string {
 	sum := sha256.Sum256([]byte(strings.ToLower(string(id))))
 	return hex.EncodeToString(sum[:])

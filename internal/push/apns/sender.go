@@ -56,6 +56,12 @@ func (s *Sender) Send(ctx context.Context, ring *bell.Ring, try delivery.Try) be
 	if now.IsZero() {
 		now = s.client.now()
 	}
+	if !ring.Call.Purpose.Goes(s.channel) { // the last guard: iOS would kill the app
+		return bell.Outcome{
+			Verdict: bell.Rejected, Reason: "not_a_call", Token: bell.TokenKeep, Alarm: bell.AlarmBug, Unsent: true,
+			Detail: "A missed call must not be sent as a VoIP push.",
+		}
+	}
 	body, err := s.payload(ring.Call, now)
 	if err != nil {
 		o, _ := classify(http.StatusRequestEntityTooLarge, []byte(`{"reason":"PayloadTooLarge"}`))
@@ -105,7 +111,7 @@ func (s *Sender) request(ring *bell.Ring, token string, now time.Time) *http.Req
 		header["Apns-Expiration"] = []string{s.voipExpiration(now)}
 	default:
 		header["Apns-Push-Type"] = []string{"alert"}
-		header["Apns-Expiration"] = []string{strconv.FormatInt(ring.Delivery.Deadline.Unix(), 10)}
+		header["Apns-Expiration"] = []string{strconv.FormatInt(ring.KeptUntil().Unix(), 10)}
 		header["Apns-Collapse-Id"] = []string{collapseID(ring.Call.SessionID)}
 	}
 	return &http.Request{

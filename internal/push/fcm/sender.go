@@ -84,16 +84,20 @@ func (c *Client) Send(ctx context.Context, ring *bell.Ring, try delivery.Try) be
 // payload writes the message. Optional keys are left out as far as the limit asks for
 // it; if that is not enough the error wraps planet.ErrTooLarge.
 func payload(ring *bell.Ring, now time.Time) ([]byte, error) {
-	data, err := ring.Call.Notification(now).Fit(maxData, nil)
+	data, err := ring.Call.Payload(now).Fit(maxData, nil)
 	if err != nil {
 		return nil, fmt.Errorf("write the data of the message: %w", err)
+	}
+	priority := "high"
+	if !ring.Call.Purpose.Urgent() {
+		priority = "normal"
 	}
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
 	e.SetEscapeHTML(false)
 	err = e.Encode(message{target{
 		Token: ring.Device.PushToken.Reveal(), Data: data,
-		Android: android{Priority: "high", TTL: ttl(ring.Delivery.Deadline.Sub(now))},
+		Android: android{Priority: priority, TTL: ttl(ring.KeptUntil().Sub(now))},
 	}})
 	if err != nil {
 		return nil, fmt.Errorf("encode the message: %w", err)
@@ -101,8 +105,8 @@ func payload(ring *bell.Ring, now time.Time) ([]byte, error) {
 	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
 }
 
-// ttl is how long FCM may keep the message: what is left of the ring, in whole seconds.
-// A later delivery would ring for a call that is over.
+// ttl is how long FCM may keep the message: of a call what is left of the ring, in whole
+// seconds. A later delivery would ring for a call that is over.
 func ttl(left time.Duration) string {
 	seconds := min(max(int64(left/time.Second), 0), maxTTL)
 	return strconv.FormatInt(seconds, 10) + "s"

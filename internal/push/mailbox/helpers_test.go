@@ -100,7 +100,7 @@ func (p polled) sid() planet.SessionID {
 	if p.letter == nil {
 		return ""
 	}
-	return p.letter.Notification.SessionID
+	return p.letter.SessionID
 }
 
 // poll begins to wait in another goroutine.

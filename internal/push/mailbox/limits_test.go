@@ -250,7 +250,7 @@ func TestEachLetterIsDeliveredOnceToAHundredPolls(t *testing.T) {
 						continue
 					}
 					mu.Lock()
-					got[device+string(letter.Notification.SessionID)]++
+					got[device+string(letter.SessionID)]++
 					mu.Unlock()
 					letter.Done(true)
 				}

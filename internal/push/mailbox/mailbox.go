@@ -21,6 +21,11 @@
 // the delivery stays pending until the device's receipt, so that after a crash in between
 // the next process hands it out once more. If a plain poll of the same device gets the
 // letter meanwhile, it is gone.
+//
+// # Notices
+//
+// What is no call is handed only to polls whose clients say that they know it: LINE's would
+// fail on it, or poll in a loop (docs/line-planet.md 6.6). To all others the box seems empty.
 package mailbox
 
 import (
@@ -101,7 +106,13 @@ type callKey struct {
 type poll struct {
 	got          chan *letter // holds at most one
 	acknowledges bool
+	notices      bool // takes what is no call
 }
+
+// takes reports whether the poll's client understands a letter.
+func (p *poll) takes(l *letter) bool { return p.notices || !l.notice() }
+
+func (l *letter) notice() bool { return l.ring.Call.Purpose != bell.PurposeCall }
 
 // New makes a Mailbox.
 func New(c Config) *Mailbox {
@@ -131,7 +142,7 @@ func (m *Mailbox) Send(ctx context.Context, r *bell.Ring, _ delivery.Try) bell.O
 	switch {
 	case ctx.Err() != nil: // withdrawn a moment ago, and Withdraw has been here already
 		return bell.Outcome{Verdict: bell.RetryNow, Reason: "interrupted", Token: bell.TokenKeep}
-	case m.letters >= m.MaxLetters:
+	case m.letters >= m.MaxLetters, r.Call.Purpose != bell.PurposeCall && m.letters >= m.MaxLetters/2: // calls come first
 		return bell.Outcome{Verdict: bell.Rejected, Reason: "mailbox_full", Token: bell.TokenKeep, Alarm: bell.AlarmPage}
 	}
 	b := m.box(r.Device.ID)
@@ -158,25 +169,35 @@ func (m *Mailbox) box(device string) *box {
 	return b
 }
 
-// handOut gives the oldest visible letter that still rings to the newest free poll.
+// handOut gives the oldest visible letter that still rings to the newest free poll. Calls
+// come before notices, which are handed only to polls that know them.
 func (b *box) handOut(now time.Time) {
-	for _, l := range b.letters {
-		if l.taken || l.over || l.back != nil || !now.Before(l.ring.Delivery.Deadline) {
-			continue
-		}
-		for _, p := range slices.Backward(b.polls) {
-			select {
-			case p.got <- l:
-				l.taken = true
-			default: // has one already
+	for _, notices := range []bool{false, true} {
+		for _, l := range b.letters {
+			if l.notice() != notices || l.taken || l.over || l.back != nil || !now.Before(l.ring.Delivery.Deadline) {
 				continue
 			}
-			break
-		}
-		if !l.taken {
-			return
+			if !b.give(l) {
+				break // nobody is free, for any letter of this kind
+			}
 		}
 	}
+}
+
+// give reports whether a poll was free for the letter.
+func (b *box) give(l *letter) bool {
+	for _, p := range slices.Backward(b.polls) {
+		if !p.takes(l) {
+			continue
+		}
+		select {
+		case p.got <- l:
+			l.taken = true
+			return true
+		default: // has one already
+		}
+	}
+	return false
 }
 
 // Wait returns the next call for a device, or nil when none came within the hold, the
@@ -221,7 +242,7 @@ func (m *Mailbox) enter(w bell.Poll) (*poll, bool) {
 	if len(b.polls) >= maxPerDevice {
 		return nil, false
 	}
-	p := &poll{got: make(chan *letter, 1), acknowledges: w.Acknowledges}
+	p := &poll{got: make(chan *letter, 1), acknowledges: w.Acknowledges, notices: w.Notices}
 	b.polls = append(b.polls, p)
 	m.waiting++
 	m.work.Add(1) // before closed is set, so before Close waits
@@ -274,7 +295,7 @@ func (m *Mailbox) open(ctx context.Context, p *poll, l *letter) *bell.Letter {
 	now := m.Now()
 	var once sync.Once
 	return &bell.Letter{
-		Notification: l.ring.Call.Notification(now),
+		SessionID: l.ring.Call.SessionID, Payload: l.ring.Call.Payload(now),
 		Done: func(written bool) {
 			once.Do(func() {
 				if report := m.done(p, l, written); report != nil {

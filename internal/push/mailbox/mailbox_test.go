@@ -86,7 +86,7 @@ func TestLetterHoldsTheNotification(t *testing.T) {
 			Caller: planet.UserRef{ServiceID: "svc", UserID: "alice"}, Callee: planet.UserRef{ServiceID: "svc", UserID: "bob"},
 			SentAt: start.Add(3 * time.Second), ExpiresAt: start.Add(55 * time.Second),
 		}
-		if diff := cmp.Diff(want, got.letter.Notification); diff != "" {
+		if diff := cmp.Diff(want, got.letter.Payload); diff != "" {
 			t.Error(diff)
 		}
 		for range 3 {
@@ -305,7 +305,7 @@ func TestLetterOnItsWayIsLookedAtOnceMore(t *testing.T) {
 			l := <-p.got
 			test.end(d, cancel)
 			if letter := d.open(ctx, p, l); letter != nil {
-				t.Errorf("opened %q", letter.Notification.SessionID)
+				t.Errorf("opened %q", letter.SessionID)
 			}
 			d.leave("d", p)
 			if d.letters != test.left {
@@ -422,12 +422,12 @@ func TestCallBehindOneThatEndedIsHadAtOnce(t *testing.T) {
 	d.put(t, 2, "phone")
 	d.Withdraw(planet.Evaluation, sid(1))
 	if letter := d.open(t.Context(), p, <-p.got); letter != nil {
-		t.Fatalf("the poll was handed %s, which has ended", letter.Notification.SessionID)
+		t.Fatalf("the poll was handed %s, which has ended", letter.SessionID)
 	}
 	select {
 	case l := <-p.got:
 		letter := d.open(t.Context(), p, l)
-		if letter == nil || letter.Notification.SessionID != sid(2) {
+		if letter == nil || letter.SessionID != sid(2) {
 			t.Fatalf("the poll was handed %+v", letter)
 		}
 		letter.Done(true)

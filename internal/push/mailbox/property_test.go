@@ -96,7 +96,7 @@ func (p *play) wait(s step) {
 		}
 		return
 	}
-	n := letter.Notification
+	n := letter.Payload.(planet.Notification)
 	id := fmt.Sprintf("%s/%s", s.device, n.SessionID[len("call-"):])
 	p.mu.Lock()
 	if p.withdrawn[n.SessionID] {

@@ -1,5 +1,7 @@
 package clients
 
+import "slices"
+
 // sessionKey is where planetbell writes a call's session ID. LINE's apps do not read it;
 // an app that acknowledges calls does (docs/clients/own-clients.md).
 const sessionKey = "app_session_id"
@@ -32,4 +34,41 @@ func PollSession(a Answer) string {
 func (o object) session() string {
 	s, _ := o.optStr(sessionKey) // "" if it is of another type
 	return s
+}
+
+// Texts returns all fields of a JSON object but those named, which must be texts.
+func Texts(text []byte, but ...string) (map[string]string, error) {
+	o, err := parseObject(text)
+	if err != nil {
+		return nil, err
+	}
+	return o.texts(but...)
+}
+
+// PollTexts returns the data of an answer to a poll, all texts.
+func PollTexts(a Answer) (map[string]string, error) {
+	env, err := parseObject(a.Body)
+	if err != nil {
+		return nil, err
+	}
+	data, err := env.sub("data")
+	if err != nil {
+		return nil, err
+	}
+	return data.texts()
+}
+
+func (o object) texts(but ...string) (map[string]string, error) {
+	fields := map[string]string{}
+	for key := range o {
+		if slices.Contains(but, key) {
+			continue
+		}
+		value, err := o.str(key)
+		if err != nil {
+			return nil, err
+		}
+		fields[key] = value
+	}
+	return fields, nil
 }

@@ -16,10 +16,15 @@ import (
 // the writer's turn, because there is only one writer.
 func (s *Store) BeginCall(ctx context.Context, c bell.Call, deliveries []bell.Delivery, raw []planet.RawParam) (call.BeginResult, error) {
 	params := encodeParams(withoutCCParam(raw, c.CCParam))
+	state := bell.CallRinging
+	if c.Purpose != bell.PurposeCall {
+		state = bell.CallNotice
+	}
 	insert := []any{
 		string(c.Environment), string(c.SessionID), micros(c.NotifiedAt), c.Project, c.Label,
 		c.Caller.ServiceID, c.Caller.UserID, c.Callee.ServiceID, c.Callee.UserID, string(c.Type), c.AppServerData, c.STID,
-		string(bell.CallRinging), micros(c.NotifiedAt), micros(c.Deadline), params, c.CCParam.Reveal(),
+		string(state), micros(c.NotifiedAt), micros(c.Deadline), params, c.CCParam.Reveal(),
+		string(c.Purpose), string(c.About), micros(c.AboutAt), c.Room.ServiceID, c.Room.RoomID, c.CallerName, encodeFields(c.AppFields),
 	}
 	batches := deliveryBatches(deliveries)
 	events := newEventRows(c.Events)
@@ -27,8 +32,9 @@ func (s *Store) BeginCall(ctx context.Context, c bell.Call, deliveries []bell.De
 	err := s.writer.submit(ctx, "begin a call", func(l *link) error {
 		result, err := l.result(`INSERT INTO calls (environment, session_id, at, project, label,
 			caller_service, caller_user, callee_service, callee_user, type, app_server_data, stid,
-			state, notified_at, deadline, raw, cc_param)
-			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`, insert...)
+			state, notified_at, deadline, raw, cc_param,
+			purpose, about, about_at, room_service, room_id, caller_name, app_fields)
+			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`, insert...)
 		if err != nil {
 			return fmt.Errorf("write a call: %w", err)
 		}
@@ -68,11 +74,11 @@ func (s *Store) BeginCall(ctx context.Context, c bell.Call, deliveries []bell.De
 func knownCall(l *link, c *bell.Call, params string) (call.BeginResult, error) {
 	n, err := l.exec(`UPDATE calls SET at = ?, notified_at = ?, deadline = ?, project = ?, label = ?,
 		caller_service = ?, caller_user = ?, callee_service = ?, callee_user = ?, type = ?,
-		app_server_data = ?, stid = ?, raw = ?
+		app_server_data = ?, stid = ?, raw = ?, caller_name = ?, app_fields = ?
 		WHERE session_id = ? AND environment = ? AND state = 'ended' AND notified_at = 0`,
 		micros(c.NotifiedAt), micros(c.NotifiedAt), micros(c.Deadline), c.Project, c.Label,
 		c.Caller.ServiceID, c.Caller.UserID, c.Callee.ServiceID, c.Callee.UserID, string(c.Type),
-		c.AppServerData, c.STID, params, string(c.SessionID), string(c.Environment))
+		c.AppServerData, c.STID, params, c.CallerName, encodeFields(c.AppFields), string(c.SessionID), string(c.Environment))
 	switch {
 	case err != nil:
 		return 0, fmt.Errorf("complete a call that has ended: %w", err)
@@ -169,7 +175,7 @@ func (s *Store) EndCall(ctx context.Context, c bell.Call, entry bell.JournalEntr
 			return fmt.Errorf("look up a call: %w", err)
 		case !known:
 			err = insertEnded(l, &c, said)
-		case state == bell.CallEnded:
+		case state == bell.CallEnded || state == bell.CallNotice:
 			return nil
 		default:
 			err = endKnown(l, id, append([]any{c.AppServerData, c.STID}, said...), when)
@@ -187,7 +193,7 @@ func endKnown(l *link, id int64, args []any, when time.Time) error {
 		app_server_data = iif(app_server_data = '', ?, app_server_data), stid = iif(stid = '', ?, stid),
 		state = ?, outcome = ?, started_at = ?, ended_at = ?, duration_us = ?,
 		rel_terminate = ?, rel_disconnect = ?, rel_call_end = ?, rel_releaser_type = ?, rel_releaser = ?,
-		rel_code = ?, rel_code_name = ?, rel_user_code = ? WHERE id = ?`, append(args, id)...)
+		rel_code = ?, rel_code_name = ?, rel_user_code = ?, missed_at = ? WHERE id = ?`, append(args, id)...)
 	if err != nil {
 		return fmt.Errorf("end a call: %w", err)
 	}
@@ -209,22 +215,22 @@ func insertEnded(l *link, c *bell.Call, said []any) error {
 	_, err := l.exec(`INSERT INTO calls (environment, session_id, at, project, label,
 		caller_service, caller_user, callee_service, callee_user, type, app_server_data, stid,
 		state, outcome, started_at, ended_at, duration_us, rel_terminate, rel_disconnect, rel_call_end,
-		rel_releaser_type, rel_releaser, rel_code, rel_code_name, rel_user_code)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`, args...)
+		rel_releaser_type, rel_releaser, rel_code, rel_code_name, rel_user_code, missed_at)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`, args...)
 	if err != nil {
 		return fmt.Errorf("write a call that has ended: %w", err)
 	}
 	return nil
 }
 
-// endArgs are what a Call Event says, from state to rel_user_code. They are copied
+// endArgs are what a Call Event says, from state to missed_at. They are copied
 // before the writer's turn, because the caller may leave first.
 func endArgs(c *bell.Call) []any {
 	r := c.Release
 	return []any{
 		string(bell.CallEnded), string(c.Outcome), micros(c.StartedAt), micros(c.EndedAt), c.Duration.Microseconds(),
 		number(r.Terminate), number(r.DisconnectReason), number(r.CallEndReason), number(r.ReleaserType), r.Releaser,
-		number(r.Code), r.CodeName, r.UserCode,
+		number(r.Code), r.CodeName, r.UserCode, micros(c.MissedAt),
 	}
 }
 
@@ -327,6 +333,11 @@ func listCalls(f call.Filter, before call.Cursor, limit int) (string, []any) {
 	const order = ` ORDER BY c.at DESC, c.session_id DESC LIMIT ?`
 	side := func(user, service string) (string, []any) {
 		where := conditions{}
+		if f.About == "" {
+			where.add(`c.purpose = ?`, string(bell.PurposeCall))
+		} else {
+			where.add(`c.about = ?`, string(f.About))
+		}
 		where.addText(user+` = ?`, f.User.UserID)
 		where.addText(service+` = ?`, f.User.ServiceID)
 		where.addText(`c.environment = ?`, string(f.Environment))

@@ -110,6 +110,7 @@ func claimable(l *link, c delivery.Claim) ([]bell.Ring, error) {
 		if err := row.Scan(append(fields, deliveryFields(&ring.Delivery)...)...); err != nil {
 			return err
 		}
+		ring.Device = ring.Device.Over(ring.Delivery.Channel)
 		if _, known := calls[key]; !known {
 			calls[key] = read
 		}
@@ -134,7 +135,7 @@ func (s *Store) RecordReceipt(ctx context.Context, r bell.Receipt) (delivery.Rec
 	var received delivery.Received
 	err := s.writer.submit(ctx, "record a receipt", func(l *link) error {
 		var got delivery.Received
-		found, err := l.one(`SELECT d.id, d.channel, c.notified_at FROM calls c JOIN deliveries d ON d.call_id = c.id
+		found, err := l.one(`SELECT d.id, d.channel, iif(c.purpose = '', c.notified_at, 0) FROM calls c JOIN deliveries d ON d.call_id = c.id
 			WHERE c.session_id = ? AND c.environment = ? AND d.device_id = ?`,
 			into([]any{&got.DeliveryID, &got.Channel, at{&got.NotifiedAt}}), string(r.SessionID), string(r.Environment), r.DeviceID)
 		if err := must(found, err, "No call with this session ID was for this device."); err != nil {

@@ -94,7 +94,7 @@ func (s *Store) AmendDevice(ctx context.Context, id string, change func(bell.Dev
 		if !write {
 			return nil
 		}
-		l.erased = l.erased || next.PushToken != current.PushToken
+		l.erased = l.erased || next.PushToken != current.PushToken || next.AlertToken != current.AlertToken
 		return writeDevice(l, next, `INSERT OR REPLACE`)
 	})
 }
@@ -133,7 +133,7 @@ func (s *Store) AddDevice(ctx context.Context, d bell.Device) error {
 	return s.writer.submit(ctx, "add a device", func(l *link) error { return writeDevice(l, d, `INSERT`) })
 }
 
-// writeDevice writes a device and takes its push token away from any other.
+// writeDevice writes a device and takes its push tokens away from any other.
 func writeDevice(l *link, d bell.Device, insert string) error {
 	o := d.Owner
 	if d.PushToken != "" {
@@ -144,15 +144,23 @@ func writeDevice(l *link, d bell.Device, insert string) error {
 			return fmt.Errorf("move a push token: %w", err)
 		}
 	}
+	if d.AlertToken != "" {
+		_, err := l.exec(`UPDATE devices SET alert_token = '' WHERE alert_token = ? AND alert_token <> ''
+			AND service_id = ? AND environment = ? AND id <> ?`,
+			d.AlertToken.Reveal(), o.User.ServiceID, string(o.Environment), d.ID)
+		if err != nil {
+			return fmt.Errorf("move a push token for alerts: %w", err)
+		}
+	}
 	_, err := l.exec(insert+` INTO devices (id, environment, service_id, user_id, project, session_id, app_type, app_version,
 		app_id, channel, push_token, apns_server, apns_server_guessed, registered_at, last_seen_at, expires_at,
-		client_id, apns_server_confirmed, strikes, struck_at, suspended_until, suspended_for, forgotten_at, forgotten_for)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+		client_id, apns_server_confirmed, strikes, struck_at, suspended_until, suspended_for, forgotten_at, forgotten_for, alert_token)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
 		d.ID, string(o.Environment), o.User.ServiceID, o.User.UserID, d.Project, d.SessionID, d.AppType, d.AppVersion,
 		d.AppID, string(d.Channel), d.PushToken.Reveal(), string(d.APNsServer), d.APNsServerGuessed,
 		micros(d.RegisteredAt), micros(d.LastSeenAt), micros(d.ExpiresAt),
 		d.ClientID, d.APNsServerConfirmed, d.Strikes, micros(d.StruckAt), micros(d.SuspendedUntil), d.SuspendedFor,
-		micros(d.ForgottenAt), d.ForgottenFor)
+		micros(d.ForgottenAt), d.ForgottenFor, d.AlertToken.Reveal())
 	if err != nil {
 		return fmt.Errorf("write a device: %w", err)
 	}

@@ -1,6 +1,8 @@
 package sqlite
 
 import (
+	"encoding/json"
+	"errors"
 	"fmt"
 	"net/url"
 	"strings"
@@ -48,6 +50,37 @@ func (s span) Scan(value any) error {
 		return fmt.Errorf("a duration is kept as %T, want an integer", value)
 	}
 	*s.to = time.Duration(us) * time.Microsecond
+	return nil
+}
+
+// encodeFields writes an app's own keys as JSON; "" when there is none.
+func encodeFields(fields map[string]string) string {
+	if len(fields) == 0 {
+		return ""
+	}
+	text, err := json.Marshal(fields)
+	if err != nil {
+		panic(err) // text by text is always JSON
+	}
+	return string(text)
+}
+
+// appFields scans an app's own keys.
+type appFields struct{ to *map[string]string }
+
+// Scan implements sql.Scanner.
+func (f appFields) Scan(value any) error {
+	text, ok := value.(string)
+	if !ok {
+		return fmt.Errorf("an app's keys are kept as %T, want text", value)
+	}
+	*f.to = nil
+	if text == "" {
+		return nil
+	}
+	if err := json.Unmarshal([]byte(text), f.to); err != nil {
+		return errors.New("an app's keys are not kept as they should be")
+	}
 	return nil
 }
 
@@ -114,7 +147,7 @@ func sessionFields(s *bell.Session) []any {
 const deviceColumns = "v.id, v.environment, v.service_id, v.user_id, v.project, v.session_id, " +
 	"v.app_type, v.app_version, v.app_id, v.channel, v.push_token, v.apns_server, v.apns_server_guessed, " +
 	"v.registered_at, v.last_seen_at, v.expires_at, v.client_id, v.apns_server_confirmed, " +
-	"v.strikes, v.struck_at, v.suspended_until, v.suspended_for, v.forgotten_at, v.forgotten_for"
+	"v.strikes, v.struck_at, v.suspended_until, v.suspended_for, v.forgotten_at, v.forgotten_for, v.alert_token"
 
 func deviceFields(d *bell.Device) []any {
 	return []any{
@@ -128,7 +161,7 @@ func deviceFields(d *bell.Device) []any {
 		at{&d.SuspendedUntil},
 		&d.SuspendedFor,
 		at{&d.ForgottenAt},
-		&d.ForgottenFor,
+		&d.ForgottenFor, &d.AlertToken,
 	}
 }
 
@@ -137,7 +170,7 @@ const callColumns = "c.environment, c.session_id, c.project, c.label, c.caller_s
 	"c.callee_service, c.callee_user, c.type, c.app_server_data, c.stid, c.suppressed, c.state, c.outcome, " +
 	"c.notified_at, c.deadline, c.started_at, c.ended_at, c.duration_us, " +
 	"c.rel_terminate, c.rel_disconnect, c.rel_call_end, c.rel_releaser_type, c.rel_releaser, c.rel_code, " +
-	"c.rel_code_name, c.rel_user_code"
+	"c.rel_code_name, c.rel_user_code, c.purpose, c.about, c.about_at, c.room_service, c.room_id, c.caller_name, c.app_fields, c.missed_at"
 
 func callFields(c *bell.Call) []any {
 	r := &c.Release
@@ -150,7 +183,11 @@ func callFields(c *bell.Call) []any {
 		at{&c.EndedAt},
 		span{&c.Duration},
 		&r.Terminate, &r.DisconnectReason, &r.CallEndReason, &r.ReleaserType, &r.Releaser, &r.Code,
-		&r.CodeName, &r.UserCode,
+		&r.CodeName, &r.UserCode, &c.Purpose, &c.About,
+		at{&c.AboutAt},
+		&c.Room.ServiceID, &c.Room.RoomID, &c.CallerName,
+		appFields{&c.AppFields},
+		at{&c.MissedAt},
 	}
 }
 

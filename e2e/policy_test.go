@@ -167,7 +167,7 @@ func TestCallersHaveNames(t *testing.T) {
 	s.leave(pc)
 	told := func() map[string]string {
 		var fields map[string]string
-		if err := json.Unmarshal(s.as(pc, http.MethodGet, "/v2/notification/lp?ack=1", "").Data, &fields); err != nil {
+		if err := json.Unmarshal(s.as(pc, http.MethodGet, "/v2/notification/lp?ack=1&notices=1", "").Data, &fields); err != nil {
 			t.Fatal(err)
 		}
 		s.as(pc, http.MethodPost, "/v2/notification/ack", `{"sid":"`+fields["app_session_id"]+`","channel":"lp"}`)
@@ -179,6 +179,11 @@ func TestCallersHaveNames(t *testing.T) {
 	c := s.call("alice", "bob", sim.Plan{})
 	if fields := told(); fields["app_caller_name"] != "ALICE" || fields["app_session_id"] != string(c.SessionID()) {
 		t.Errorf("the phone is told of %q in call %s, want %s after %s", fields["app_caller_name"], fields["app_session_id"], c.SessionID(), kept.Call.SID)
+	}
+	c.Hangup()
+	s.over(c)
+	if fields := told(); fields["app_event"] != "missed_call" || fields["app_call_session_id"] != string(c.SessionID()) || fields["app_caller_name"] != "ALICE" {
+		t.Errorf("the phone is told of %q in call %s, want that %s was missed", fields["app_event"], fields["app_call_session_id"], c.SessionID())
 	}
 }
 

@@ -47,6 +47,7 @@ func Run(t *testing.T, open func(t *testing.T) Store) {
 		{"DeviceLists", deviceListTests},
 		{"Calls", callTests},
 		{"CallLists", callListTests},
+		{"Notices", noticeTests},
 		{"Journal", journalTests},
 		{"Deliveries", deliveryTests},
 		{"Receipts", receiptTests},

@@ -88,7 +88,7 @@ func TestOneCallRingsEveryDevice(t *testing.T) {
 // however many come at once.
 func TestARepeatedNotifyRingsOnce(t *testing.T) {
 	t.Parallel()
-	s := play(t)
+	s := play(t, callsOnly)
 	phones := s.sixPhones()
 	c := s.call("alice", "bob", sim.Plan{})
 	for _, p := range phones {
@@ -122,7 +122,7 @@ func TestARepeatedNotifyRingsOnce(t *testing.T) {
 // first rings, whichever that is.
 func TestManyCopiesAtOnceRingOnce(t *testing.T) {
 	t.Parallel()
-	s := play(t)
+	s := play(t, callsOnly)
 	phones := s.sixPhones()
 	c := s.call("alice", "bob", sim.Plan{Duplicates: 49, UpperCase: true})
 	for _, n := range c.Report().Notifies {

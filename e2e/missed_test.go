@@ -17,6 +17,11 @@ import (
 	"github.com/planetbell/planetbell/planet"
 )
 
+// callsOnly is for stories that count pushes: nobody is told of a missed call.
+func callsOnly(o *stage.Options) {
+	configured(func(c *config.Config) { c.Projects[0].MissedCalls.Push = false })(o)
+}
+
 // family are a user's phones with apps of one's own, which know notices, and with LINE's,
 // which do not.
 type family struct {
@@ -142,7 +147,7 @@ func TestANoticeGoesOnAfterARestart(t *testing.T) {
 // next one tells of it, and of one that was told before nothing.
 func TestACrashBeforeAMissedCallIsTold(t *testing.T) {
 	t.Parallel()
-	s := play(t, configured(func(c *config.Config) { c.Projects[0].MissedCalls.Push = false }))
+	s := play(t, callsOnly)
 	f := s.family("bob")
 	c := s.call("alice", "bob", sim.Plan{})
 	c.Hangup()
@@ -185,7 +190,7 @@ func (s *scene) mark(sid planet.SessionID) {
 // A project that does not want it tells nobody.
 func TestMissedCallsAreNotTold(t *testing.T) {
 	t.Parallel()
-	s := play(t, configured(func(c *config.Config) { c.Projects[0].MissedCalls.Push = false }))
+	s := play(t, callsOnly)
 	f := s.family("bob")
 	c := s.call("alice", "bob", sim.Plan{})
 	c.Hangup()

@@ -18,7 +18,7 @@ import (
 // start, within the ring, and rings once.
 func TestAStopInTheMiddleOfACall(t *testing.T) {
 	t.Parallel()
-	s := play(t, configured(func(c *config.Config) { c.ShutdownTimeout = time.Second }))
+	s := play(t, callsOnly, configured(func(c *config.Config) { c.ShutdownTimeout = time.Second }))
 	iphone := s.phone("bob", sim.IOS, "iPhone")
 	android := s.phone("bob", sim.Android, "Android")
 	pc := s.phone("bob", sim.Windows, "PC")

@@ -58,6 +58,9 @@ func tellBeginning(b *strings.Builder, s *console.CallStory, now time.Time) {
 	case len(s.Deliveries) == 0 && overBefore(s):
 		line(b, "Notify came %s.", moment(now, c.NotifiedAt))
 		line(b, "The call was over by then, so no device was rung.")
+	case c.Suppressed != bell.RingsAll:
+		line(b, "Notify came %s.", moment(now, c.NotifiedAt))
+		line(b, "Nothing rang on purpose: %s.", suppressedWords(c))
 	case len(s.Deliveries) == 0:
 		line(b, "Notify came %s.", moment(now, c.NotifiedAt))
 		line(b, "%s had no device that could ring.", userName(c.Callee))
@@ -82,6 +85,17 @@ func tellAgent(b *strings.Builder, s *console.CallStory, now time.Time) {
 		line(b, "It was asked for through the Server API (%s), and LINE Planet could not set it up, it said %s: %s.",
 			cmp.Or(a.AgentType, "unknown agent"), moment(now, a.ReceivedAt), cmp.Or(a.FailReason, "no reason"))
 	}
+}
+
+// suppressedWords say why nothing rang.
+func suppressedWords(c *console.Call) string {
+	switch c.Suppressed {
+	case bell.SuppressBlocked:
+		return userName(c.Callee) + " blocks " + userName(c.Caller)
+	case bell.SuppressDoNotDisturb:
+		return userName(c.Callee) + " wanted no calls then"
+	}
+	return "the project's policy hook said no"
 }
 
 // overBefore reports whether the Call Event overtook Notify.

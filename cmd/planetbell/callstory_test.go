@@ -156,6 +156,23 @@ func TestOverBeforeNotify(t *testing.T) {
 	}
 }
 
+// What rings nothing on purpose is no sign that the callee has no devices either.
+func TestSuppressedWords(t *testing.T) {
+	story := console.CallStory{Call: console.Call{
+		State: bell.CallRinging, NotifiedAt: noon,
+		Caller: console.User{ServiceID: "svc", UserID: "eve"}, Callee: console.User{ServiceID: "svc", UserID: "bob"},
+	}}
+	for why, want := range map[bell.Suppression]string{
+		bell.SuppressBlocked: "svc/bob blocks svc/eve.\n", bell.SuppressDoNotDisturb: "svc/bob wanted no calls then.\n",
+		bell.SuppressPolicy: "the project's policy hook said no.\n",
+	} {
+		story.Call.Suppressed = why
+		if text := tell(&story, noon, planet.English); !strings.Contains(text, "Nothing rang on purpose: "+want) || strings.Contains(text, "no device that could ring") {
+			t.Errorf("%s: %q is not in\n%s", why, want, text)
+		}
+	}
+}
+
 func TestReceiptWords(t *testing.T) {
 	at := noon.Add(1500 * time.Millisecond)
 	for _, test := range []struct {

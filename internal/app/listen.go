@@ -85,7 +85,7 @@ func (a *App) adminServer(t *tls.Config) *http.Server {
 		Ready:          a.readiness,
 		Version:        string(a.version),
 	}, console.Services{
-		Devices: a.devices, Calls: a.calls, Rooms: a.rooms, Tokens: a.accounts, Projects: a.projects, Events: a.webhooks,
+		Devices: a.devices, Calls: a.calls, Rooms: a.rooms, Tokens: a.accounts, Projects: a.projects, Events: a.webhooks, Rules: a.policy,
 	}, a.log, a.registry)
 	return &http.Server{
 		Handler: handler, TLSConfig: t,

@@ -201,16 +201,25 @@ func (b *fakeBells) note(event string) {
 
 func (b *fakeBells) Admit(rings []bell.Ring) error {
 	b.note("admit")
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	if b.full == nil {
 		b.room += len(rings)
 	}
 	return b.full
 }
 
-func (b *fakeBells) Dismiss(rings []bell.Ring) { b.note("dismiss"); b.room -= len(rings) }
+func (b *fakeBells) Dismiss(rings []bell.Ring) {
+	b.note("dismiss")
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.room -= len(rings)
+}
 
 func (b *fakeBells) Start(rings []bell.Ring) {
 	b.note("start")
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	b.room -= len(rings)
 	b.started = append(b.started, rings...)
 }

@@ -96,7 +96,7 @@ func (s *Service) sweepMissed(ctx context.Context) error {
 func (s *Service) tellOf(ctx context.Context, c *bell.Call) (done bool, err error) {
 	project, ok := s.projects.Reaching(c.Environment, c.Callee.ServiceID)
 	now := s.now()
-	if !ok || !project.TellMissedCalls || c.Suppressed != "" || now.Sub(c.MissedAt) > missedKept || !c.NotifiedAt.IsZero() && now.Sub(c.NotifiedAt) > missedKept {
+	if !ok || c.Suppressed != bell.RingsAll || !project.TellMissedCalls || now.Sub(c.MissedAt) > missedKept || !c.NotifiedAt.IsZero() && now.Sub(c.NotifiedAt) > missedKept {
 		return true, nil
 	}
 	at := c.NotifiedAt

@@ -98,6 +98,7 @@ type Call struct {
 	Type        string             `json:"type"` // audio, video, or the wire value when unknown
 	State       bell.CallState     `json:"state"`
 	Outcome     planet.Outcome     `json:"outcome,omitempty"`
+	Suppressed  bell.Suppression   `json:"suppressed,omitempty"` // why nothing rang
 	NotifiedAt  time.Time          `json:"notified_at,omitzero"` // absent when only its end is known
 	Deadline    time.Time          `json:"deadline,omitzero"`    // no attempt starts after it
 	StartedAt   time.Time          `json:"started_at,omitzero"`  // of the conversation

@@ -124,7 +124,7 @@ func callView(c *bell.Call) Call {
 	view := Call{
 		Environment: c.Environment, SID: c.SessionID, Project: c.Project,
 		Caller: User{c.Caller.ServiceID, c.Caller.UserID}, Callee: User{c.Callee.ServiceID, c.Callee.UserID},
-		Type: typeName(c.Type), State: c.State, Outcome: c.Outcome,
+		Type: typeName(c.Type), State: c.State, Outcome: c.Outcome, Suppressed: c.Suppressed,
 		NotifiedAt: utc(c.NotifiedAt), Deadline: utc(c.Deadline),
 		StartedAt: utc(c.StartedAt), EndedAt: utc(c.EndedAt), DurationMS: c.Duration.Milliseconds(),
 		CallerName: c.CallerName, Purpose: c.Purpose, About: c.About,

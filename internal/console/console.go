@@ -12,6 +12,7 @@ import (
 	"github.com/planetbell/planetbell/internal/bell"
 	"github.com/planetbell/planetbell/internal/call"
 	"github.com/planetbell/planetbell/internal/device"
+	"github.com/planetbell/planetbell/internal/policy"
 	"github.com/planetbell/planetbell/planet"
 )
 
@@ -45,6 +46,14 @@ type Tokens interface {
 	MintFor(ctx context.Context, project *bell.Project, userID string) (planet.Secret, error)
 }
 
+// Rules is what the console needs of users' call rules.
+type Rules interface {
+	// RulesOf and ReplaceRules return bell.Forbidden when the project has no call rules, and
+	// bell.Invalid for what cannot be a user.
+	RulesOf(ctx context.Context, project *bell.Project, userID string) (policy.Rules, error)
+	ReplaceRules(ctx context.Context, project *bell.Project, userID string, rules policy.Rules) error
+}
+
 // Projects is what the console needs of the configuration.
 type Projects interface {
 	ByName(name string) (*bell.Project, bool)
@@ -59,6 +68,7 @@ type Services struct {
 	Tokens   Tokens
 	Projects Projects
 	Events   Events
+	Rules    Rules
 }
 
 // Config is what a console is made of. Its zero value works, and lets nobody in.

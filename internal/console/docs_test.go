@@ -72,6 +72,7 @@ func TestEveryFieldIsDocumented(t *testing.T) {
 		console.AccessTokenRequest{},
 		console.AccessToken{},
 		console.ProjectList{},
+		console.UserRules{},
 		console.Problem{},
 		console.EventList{},
 		console.EventEndpointList{},

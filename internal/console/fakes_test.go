@@ -20,6 +20,7 @@ import (
 	"github.com/planetbell/planetbell/internal/call"
 	"github.com/planetbell/planetbell/internal/console"
 	"github.com/planetbell/planetbell/internal/device"
+	"github.com/planetbell/planetbell/internal/policy"
 	"github.com/planetbell/planetbell/internal/room"
 	"github.com/planetbell/planetbell/internal/testlog"
 	"github.com/planetbell/planetbell/planet"
@@ -57,6 +58,20 @@ type fake struct {
 	about    []call.Filter // for which they were asked
 	projects []*bell.Project
 	events   console.Events
+	rules    *policy.Rules // of everybody
+	rulesErr error
+}
+
+func (f *fake) RulesOf(context.Context, *bell.Project, string) (policy.Rules, error) {
+	return *f.rules, f.rulesErr
+}
+
+func (f *fake) ReplaceRules(_ context.Context, p *bell.Project, userID string, rules policy.Rules) error {
+	if p.Name != "main" || userID != "bob" {
+		f.t.Errorf("rules of %s in %s are replaced", userID, p.Name)
+	}
+	*f.rules = rules
+	return f.rulesErr
 }
 
 func (f *fake) List(_ context.Context, filter device.Filter, after string, limit int) ([]bell.Device, error) {
@@ -132,7 +147,7 @@ func newFake(t testing.TB) *fake {
 }
 
 func (f *fake) services() console.Services {
-	return console.Services{Devices: f, Calls: fakeCalls{f}, Rooms: fakeRooms{f}, Tokens: f, Projects: f, Events: f.events}
+	return console.Services{Devices: f, Calls: fakeCalls{f}, Rooms: fakeRooms{f}, Tokens: f, Projects: f, Events: f.events, Rules: f}
 }
 
 func testConfig() console.Config {

@@ -203,10 +203,15 @@ func parseCursor(text string) (call.Cursor, error) {
 
 // readBody decodes a JSON body strictly: a misspelt field is an error, not a default.
 func readBody(w http.ResponseWriter, r *http.Request, into any) error {
+	return readBodyOf(w, r, into, maxBody)
+}
+
+// readBodyOf is readBody for a body of at most limit bytes.
+func readBodyOf(w http.ResponseWriter, r *http.Request, into any, limit int64) error {
 	if kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || kind != "application/json" {
 		return bell.E(wrongType, "", nil)
 	}
-	d := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBody))
+	d := json.NewDecoder(http.MaxBytesReader(w, r.Body, limit))
 	d.DisallowUnknownFields()
 	if err := d.Decode(into); err != nil {
 		return bodyError(err)
@@ -225,7 +230,7 @@ func bodyError(err error) error {
 	var wrong *json.UnmarshalTypeError
 	switch {
 	case errors.As(err, &tooLarge):
-		return bell.E(bell.TooLarge, fmt.Sprintf("The body is longer than %d bytes.", maxBody), nil)
+		return bell.E(bell.TooLarge, fmt.Sprintf("The body is longer than %d bytes.", tooLarge.Limit), nil)
 	case errors.As(err, &syntax):
 		return invalid("The body is not JSON: see byte %d.", syntax.Offset)
 	case errors.As(err, &wrong):

@@ -29,6 +29,8 @@ func (c *console) routes(gatherer prometheus.Gatherer) *http.ServeMux {
 	admin("GET /admin/v1/rooms", c.listRooms)
 	admin("GET /admin/v1/rooms/{service}/{room}", c.listRuns)
 	admin("GET /admin/v1/rooms/{service}/{room}/runs/{sid}", c.showRun)
+	admin("GET /admin/v1/users/{service}/{user}/rules", c.showRules)
+	admin("PUT /admin/v1/users/{service}/{user}/rules", c.replaceRules)
 	admin("POST /admin/v1/access_tokens", c.mintAccessToken)
 	admin("GET /admin/v1/events", c.listEvents)
 	admin("GET /admin/v1/events/endpoints", c.listEndpoints)

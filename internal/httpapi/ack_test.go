@@ -78,6 +78,27 @@ func TestReceiptOfAStranger(t *testing.T) {
 	}
 }
 
+// Only a client that says so is handed what is no call, and the contract has both answers.
+func TestPollSaysWhetherItKnowsNotices(t *testing.T) {
+	for query, want := range map[string]bool{"": false, "?notices=1": true, "?notices=0": false, "?ack=1": false, "?ack=1&notices=1": true} {
+		w := newWorld(t)
+		var polls []bell.Poll
+		w.mailbox.wait = func(_ context.Context, p bell.Poll) (*bell.Letter, error) {
+			polls = append(polls, p)
+			return &bell.Letter{SessionID: "n-1", Payload: planet.Notice{
+				Event: planet.MissedCallEvent, ID: "n-1", About: sid, Type: planet.AudioCall, CalledAt: time.UnixMilli(1), AppFields: map[string]string{"app_own": "x"},
+			}, Done: func(bool) {}}, nil
+		}
+		out := w.do("GET", "/v2/notification/lp"+query, "", as(appToken)...)
+		out.want(t, http.StatusOK)
+		if len(polls) != 1 || polls[0].Notices != want {
+			t.Errorf("%q: polls %+v, want one that knows notices: %t", query, polls, want)
+		}
+	}
+	w := newWorld(t)
+	w.do("GET", "/v2/notification/lp?notices=yes", "", as(appToken)...).want(t, http.StatusBadRequest)
+}
+
 // Only "1" is a promise to acknowledge; LINE's clients send nothing, and get a call once.
 func TestPollSaysWhetherItAcknowledges(t *testing.T) {
 	for query, want := range map[string]bool{"": false, "?ack=1": true, "?ack=0": false, "?ack=": false, "?other=1": false} {

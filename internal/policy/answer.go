@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -12,26 +11,17 @@ import (
 	"unicode"
 
 	"github.com/planetbell/planetbell/internal/bell"
+	"github.com/planetbell/planetbell/planet"
 )
 
 // Bounds of what a hook may answer.
 const (
 	maxAnswer     = 16 << 10 // bytes
-	maxAppFields  = 16
-	maxFieldValue = 256 // bytes; more would push LINE's own keys out of a push's 4 KB
+	maxFieldValue = 256      // bytes; more would push LINE's own keys out of a push's 4 KB
 )
 
-// The keys that hooks may set: not those of LINE's clients or of our own, which a test
-// compares with planet.Notification.
-var (
-	fieldKey = regexp.MustCompile(`^app_[a-z0-9_]{1,60}$`)
-	taken    = []string{
-		"app_caller_sid", "app_caller_uid", "app_callee_sid", "app_callee_uid", "app_call_type", "app_stid",
-		"app_app_svr_data", "app_alert", "app_session_id", "app_caller_name", "app_sent_at", "app_expires_at",
-	}
-	// takenPrefix is kept for keys that planetbell may need some day.
-	takenPrefix = "app_bell_"
-)
+// takenPrefix is kept for keys that planetbell may need some day.
+const takenPrefix = "app_bell_"
 
 var errAnswer = errors.New("the answer is not a JSON object of the agreed form, or too long")
 
@@ -61,27 +51,14 @@ func parseAnswer(body []byte) (d bell.Decision, dropped int, err error) {
 		return bell.Decision{Suppress: suppression(text(a.Reason))}, 0, nil
 	}
 	d.CallerName = cleanName(text(a.CallerName))
-	keys := make([]string, 0, len(a.AppFields))
-	for key := range a.AppFields {
-		keys = append(keys, key)
-	}
-	slices.Sort(keys) // so that of too many it is always the same that stay
-	for _, key := range keys {
-		value := text(a.AppFields[key])
-		if value == "" || len(value) > maxFieldValue || !freeKey(key) || len(d.AppFields) == maxAppFields {
-			dropped++
-			continue
+	fields := map[string]string{}
+	for key, raw := range a.AppFields {
+		if value := text(raw); len(value) <= maxFieldValue && !strings.HasPrefix(key, takenPrefix) {
+			fields[key] = value
 		}
-		if d.AppFields == nil {
-			d.AppFields = map[string]string{}
-		}
-		d.AppFields[key] = value
 	}
-	return d, dropped, nil
-}
-
-func freeKey(key string) bool {
-	return fieldKey.MatchString(key) && !slices.Contains(taken, key) && !strings.HasPrefix(key, takenPrefix)
+	d.AppFields = planet.AppFields(fields)
+	return d, len(a.AppFields) - len(d.AppFields), nil
 }
 
 // suppression makes one of our words of a hook's reason.

@@ -72,22 +72,6 @@ func TestOfTooManyFieldsTheSameStay(t *testing.T) {
 	}
 }
 
-// A hook cannot set what LINE's apps read, nor what planetbell sends besides.
-func TestKeysOfTheProtocolAreTaken(t *testing.T) {
-	n := planet.Notification{
-		CCParam: "p", AppServerData: "d", STID: "s", SessionID: "i", CallerName: "n", EnvironmentLabel: "e",
-		SentAt: time.Now(), ExpiresAt: time.Now(),
-	}
-	for key := range n.Fields() {
-		if freeKey(key) {
-			t.Errorf("a hook may set %s", key)
-		}
-	}
-	if freeKey("app_alert") || !freeKey("app_avatar") {
-		t.Error("the wrong keys are free")
-	}
-}
-
 func TestCleanName(t *testing.T) {
 	for name, want := range map[string]string{
 		"": "", "  Ann Ä. ": "Ann Ä.", "a\tb\nc": "a b c", "\x00\x01\x7f\u009f": "", "\u202eevil\u2066\u2069\u200f": "evil",
@@ -133,11 +117,11 @@ func FuzzAnswer(f *testing.F) {
 		if d.Suppress != bell.RingsAll && !slices.Contains(bell.Suppressions(), d.Suppress) {
 			t.Errorf("reason %q", d.Suppress)
 		}
-		if len(d.CallerName) > bell.MaxText || !utf8.ValidString(d.CallerName) || len(d.AppFields) > maxAppFields {
+		if len(d.CallerName) > bell.MaxText || !utf8.ValidString(d.CallerName) || len(d.AppFields) > planet.MaxAppFields {
 			t.Errorf("too much: %+v", d)
 		}
 		for key, value := range d.AppFields {
-			if !freeKey(key) || value == "" || len(value) > maxFieldValue || !utf8.ValidString(value) || strings.Contains(value, "\x00") {
+			if !planet.ValidAppField(key) || strings.HasPrefix(key, takenPrefix) || value == "" || len(value) > maxFieldValue || !utf8.ValidString(value) || strings.Contains(value, "\x00") {
 				t.Errorf("field %q: %q", key, value)
 			}
 		}

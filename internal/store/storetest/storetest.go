@@ -56,6 +56,7 @@ func Run(t *testing.T, open func(t *testing.T) Store) {
 		{"CallLists", callListTests},
 		{"CallFilters", filterTests},
 		{"History", historyTests},
+		{"Notices", noticeTests},
 		{"Journal", journalTests},
 		{"Agents", agentTests},
 		{"Deliveries", deliveryTests},

@@ -71,7 +71,7 @@ func says(r *http.Request, name string) (bool, error) {
 
 // nextCall waits for a call for the identity's device; nil when none came.
 func (a *api) nextCall(r *http.Request, id bell.Identity, p bell.Poll) (*bell.Letter, error) {
-	deviceID, err := a.services.Devices.Polling(r.Context(), id)
+	deviceID, err := a.services.Devices.Polling(r.Context(), id, p.Notices)
 	if err != nil {
 		return nil, err
 	}

@@ -164,7 +164,7 @@ func TestACrashBeforeAMissedCallIsTold(t *testing.T) {
 	s.await("the repeat is noticed", func() bool {
 		return s.metric(`planetbell_notices_total{purpose="missed_call",result="repeated"}`) == 1
 	})
-	if story := s.story(c.SessionID()); len(story.Notices) != 1 || len(story.Notices[0].Deliveries) != 5 {
+	if story := s.story(c.SessionID()); len(story.Notices) != 1 || len(story.Notices[0].Deliveries) != 4 {
 		t.Errorf("the notices are %+v", story.Notices)
 	}
 	s.nobodyElse(f, 1)

@@ -69,6 +69,7 @@ type Device struct {
 	// AlertToken is a second APNs token of the same installation, for what is no call and so
 	// must not be a VoIP push. APNsVoIP only; empty when the app gave none.
 	AlertToken planet.Secret
+	Notices    bool // its polls take what is no call; LongPoll only
 
 	APNsServer        APNsServer // APNs channels only
 	APNsServerGuessed bool       // true when the client did not say which

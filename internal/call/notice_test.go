@@ -32,8 +32,9 @@ func notice(purpose bell.Purpose, about planet.SessionID) bell.Call {
 // project says so.
 func TestWhoIsTold(t *testing.T) {
 	devices := []bell.Device{
-		iphone("silent", ""), iphone("shown", "a1e27000"), device("mac", bell.APNsAlert), device("android", bell.FCM), device("pc", bell.LongPoll),
+		iphone("silent", ""), iphone("shown", "a1e27000"), device("mac", bell.APNsAlert), device("android", bell.FCM), device("LINE's pc", bell.LongPoll), device("pc", bell.LongPoll),
 	}
+	devices[5].Notices = true
 	for name, test := range map[string]struct {
 		purpose bell.Purpose
 		voip    bool

@@ -79,10 +79,14 @@ func prepare(n *bell.Call, project *bell.Project, now time.Time) {
 }
 
 // audience are the devices that can be told, each as it is reached for that: an iPhone that
-// must not be told by a VoIP push has another token for alerts, or is left out.
+// must not be told by a VoIP push has another token for alerts, or is left out; so is what
+// polls and does not know notices, as LINE's apps.
 func audience(devices []bell.Device, purpose bell.Purpose, project *bell.Project) []bell.Device {
 	told := make([]bell.Device, 0, len(devices))
 	for _, d := range devices {
+		if d.Channel == bell.LongPoll && !d.Notices {
+			continue
+		}
 		if d.Channel == bell.APNsVoIP && (!purpose.Goes(bell.APNsVoIP) || !project.VoIPInvitations) {
 			d = d.Over(bell.APNsAlert)
 		}

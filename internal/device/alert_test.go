@@ -89,3 +89,29 @@ func TestAlertTokenIsChecked(t *testing.T) {
 		t.Error("a token that is not given any more is kept")
 	}
 }
+
+// A device says with its polls whether it knows notices; it is written at once that it does,
+// and with the next contact that it does not any more.
+func TestPollingSaysWhetherItKnowsNotices(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSchool(t)
+		id := identity("session", "bob")
+		poll := func(notices bool) bell.Device {
+			t.Helper()
+			device, err := s.Polling(t.Context(), id, notices)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return s.row(device)
+		}
+		for i, step := range []struct{ says, want bool }{{false, false}, {true, true}, {true, true}, {false, true}} {
+			if got := poll(step.says); got.Notices != step.want {
+				t.Errorf("poll %d: it knows notices: %t", i, got.Notices)
+			}
+		}
+		<-time.After(2 * seenEvery)
+		if got := poll(false); got.Notices {
+			t.Error("at its next contact it still does")
+		}
+	})
+}

@@ -62,7 +62,7 @@ func TestForgottenDevicePolls(t *testing.T) {
 		}
 		device := s.store.only(t).ID
 		s.teach(device, unregistered)
-		if got, err := s.Polling(t.Context(), id); err != nil || got != device {
+		if got, err := s.Polling(t.Context(), id, false); err != nil || got != device {
 			t.Errorf("Polling = %s, %v", got, err)
 		}
 		d := s.store.only(t)
@@ -166,7 +166,7 @@ func TestPollingInstallationKeepsItsDevice(t *testing.T) {
 		if _, err := s.Register(t.Context(), second, Description{DeviceID: "desk"}); err != nil {
 			t.Fatal(err)
 		}
-		polls, err := s.Polling(t.Context(), second)
+		polls, err := s.Polling(t.Context(), second, false)
 		if got := store.only(t); err != nil || polls != first.ID || !got.ExpiresAt.Equal(second.ExpiresAt) {
 			t.Errorf("polls as %s, %v: %+v", polls, err, got)
 		}

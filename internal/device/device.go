@@ -169,11 +169,14 @@ func (s *Service) change(ctx context.Context, id bell.Identity, said Description
 //
 // While the store is in trouble, a device that can be read, or that polled lately, goes on
 // to poll: it would miss calls that ring from memory.
-func (s *Service) Polling(ctx context.Context, id bell.Identity) (string, error) {
+//
+// notices says that the poll's client knows what is no call; it is remembered, so that others
+// are not told in vain.
+func (s *Service) Polling(ctx context.Context, id bell.Identity, notices bool) (string, error) {
 	known, unread := s.Store.DeviceBySession(ctx, id.SessionID)
 	if unread == nil {
 		s.polls.remember(id.SessionID, known.ID, s.Now())
-		if hasWay(&known) && s.Now().Sub(known.LastSeenAt) < seenEvery {
+		if hasWay(&known) && s.Now().Sub(known.LastSeenAt) < seenEvery && (known.Notices || !notices) {
 			return known.ID, nil
 		}
 	}
@@ -185,7 +188,7 @@ func (s *Service) Polling(ctx context.Context, id bell.Identity) (string, error)
 			next.Channel, next.ExpiresAt = bell.LongPoll, id.ExpiresAt
 			next.RegisteredAt = s.Now()
 		}
-		next.LastSeenAt = s.Now()
+		next.LastSeenAt, next.Notices = s.Now(), notices
 		return next, nil
 	})
 	if deviceID, ok := s.polls.recall(id.SessionID, s.Now()); ok && busy(err) && (unread == nil || busy(unread)) {

@@ -198,7 +198,7 @@ func TestPolling(t *testing.T) {
 		id := identity("s1", "bob")
 		poll := func() string {
 			t.Helper()
-			device, err := s.Polling(t.Context(), id)
+			device, err := s.Polling(t.Context(), id, false)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -254,7 +254,7 @@ func TestRegisterUpdateAndPollAtOnce(t *testing.T) {
 		for i := range polled {
 			work.Go(func() {
 				var err error
-				if polled[i], err = s.Polling(t.Context(), id); err != nil {
+				if polled[i], err = s.Polling(t.Context(), id, false); err != nil {
 					t.Error(err)
 				}
 			})
@@ -310,7 +310,7 @@ func TestStoreFailuresAreReported(t *testing.T) {
 	s, store := newService(t)
 	store.fail = errDisk
 	id := identity("s1", "bob")
-	_, polling := s.Polling(t.Context(), id)
+	_, polling := s.Polling(t.Context(), id, false)
 	_, add := s.Add(t.Context(), id.Project, NewDevice{UserID: "bob", Channel: bell.FCM, PushToken: "x"})
 	_, register := s.Register(t.Context(), id, Description{})
 	_, update := s.UpdateToken(t.Context(), id, Address{NotificationType: "lp"})

@@ -65,14 +65,14 @@ func TestPollingWhileTheStoreIsSick(t *testing.T) {
 				if _, err := s.UpdateToken(t.Context(), id, lp); err != nil {
 					t.Fatal(err)
 				}
-				want, err := s.Polling(t.Context(), id)
+				want, err := s.Polling(t.Context(), id, false)
 				if err != nil {
 					t.Fatal(err)
 				}
 				<-time.After(test.later)
 				store.reads, store.writes, store.hangs = test.reads, test.writes, test.hangs
 				start := time.Now()
-				got, err := s.Polling(t.Context(), id)
+				got, err := s.Polling(t.Context(), id, false)
 				if test.known != (err == nil) || test.known && got != want {
 					t.Errorf("Polling = %q, %v; want %q: %v", got, err, want, test.known)
 				}
@@ -82,7 +82,7 @@ func TestPollingWhileTheStoreIsSick(t *testing.T) {
 				if took := time.Since(start); took > 2*refreshBudget {
 					t.Errorf("it took %v", took)
 				}
-				if _, err := s.Polling(t.Context(), identity("nobody's", "bob")); err == nil {
+				if _, err := s.Polling(t.Context(), identity("nobody's", "bob"), false); err == nil {
 					t.Error("a session that never polled polls")
 				}
 				push := Address{NotificationType: "fcm", Token: "a-push-token-that-is-long-enough"}

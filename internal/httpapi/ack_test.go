@@ -83,6 +83,12 @@ func TestPollSaysWhetherItKnowsNotices(t *testing.T) {
 	for query, want := range map[string]bool{"": false, "?notices=1": true, "?notices=0": false, "?ack=1": false, "?ack=1&notices=1": true} {
 		w := newWorld(t)
 		var polls []bell.Poll
+		w.devices.polling = func(_ context.Context, _ bell.Identity, notices bool) (string, error) {
+			if notices != want {
+				t.Errorf("%q: the registry is told %t", query, notices)
+			}
+			return "device-1", nil
+		}
 		w.mailbox.wait = func(_ context.Context, p bell.Poll) (*bell.Letter, error) {
 			polls = append(polls, p)
 			return &bell.Letter{SessionID: "n-1", Payload: planet.Notice{

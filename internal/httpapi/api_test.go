@@ -67,7 +67,7 @@ func (f accounts) AccessToken(ctx context.Context, id bell.Identity) (planet.Sec
 type devices struct {
 	register    func(context.Context, bell.Identity, device.Description) (device.Notice, error)
 	updateToken func(context.Context, bell.Identity, device.Address) (device.Notice, error)
-	polling     func(context.Context, bell.Identity) (string, error)
+	polling     func(context.Context, bell.Identity, bool) (string, error)
 	deviceOf    func(context.Context, bell.Identity) (string, error)
 }
 
@@ -79,8 +79,8 @@ func (f devices) UpdateToken(ctx context.Context, id bell.Identity, a device.Add
 	return f.updateToken(ctx, id, a)
 }
 
-func (f devices) Polling(ctx context.Context, id bell.Identity) (string, error) {
-	return f.polling(ctx, id)
+func (f devices) Polling(ctx context.Context, id bell.Identity, notices bool) (string, error) {
+	return f.polling(ctx, id, notices)
 }
 
 func (f devices) DeviceOf(ctx context.Context, id bell.Identity) (string, error) {
@@ -203,7 +203,7 @@ func newWorld(t testing.TB) *world {
 		updateToken: func(context.Context, bell.Identity, device.Address) (device.Notice, error) {
 			return device.Notice{}, nil
 		},
-		polling:  func(context.Context, bell.Identity) (string, error) { return "device-1", nil },
+		polling:  func(context.Context, bell.Identity, bool) (string, error) { return "device-1", nil },
 		deviceOf: func(context.Context, bell.Identity) (string, error) { return "device-1", nil },
 	}
 	w.rules = &rules{}

@@ -51,7 +51,7 @@ type Devices interface {
 	Register(ctx context.Context, id bell.Identity, said device.Description) (device.Notice, error)
 	UpdateToken(ctx context.Context, id bell.Identity, address device.Address) (device.Notice, error)
 	// Polling returns the device that a long poll of this identity belongs to.
-	Polling(ctx context.Context, id bell.Identity) (deviceID string, err error)
+	Polling(ctx context.Context, id bell.Identity, notices bool) (deviceID string, err error)
 	// DeviceOf returns the identity's device, or bell.NotFound. It changes nothing.
 	DeviceOf(ctx context.Context, id bell.Identity) (deviceID string, err error)
 }

@@ -56,7 +56,7 @@ func (a *api) preparePoll(r *http.Request) (bell.Poll, error) {
 	}
 	poll := bell.Poll{Hold: a.hold(), Acknowledges: ack, Notices: notices}
 	if err == nil {
-		poll.DeviceID, err = a.services.Devices.Polling(r.Context(), id)
+		poll.DeviceID, err = a.services.Devices.Polling(r.Context(), id, notices)
 	}
 	if err != nil {
 		return bell.Poll{}, refusePoll(r.Context(), err)

@@ -88,7 +88,7 @@ func TestPollIsNeverRefusedAtOnce(t *testing.T) {
 		{"too many polls", func(w *world) { w.everything(bell.E(bell.TooMany, "Too many polls.", nil)) }, 2 * time.Second},
 		{"mailbox fails", func(w *world) { w.everything(errors.New("disk")) }, 2 * time.Second},
 		{"registry fails", func(w *world) {
-			w.devices.polling = func(context.Context, bell.Identity) (string, error) { return "", errors.New("disk") }
+			w.devices.polling = func(context.Context, bell.Identity, bool) (string, error) { return "", errors.New("disk") }
 		}, 2 * time.Second},
 		{"accounts fail", func(w *world) {
 			w.accounts.authenticate = func(context.Context, planet.Secret) (bell.Identity, error) {

@@ -171,13 +171,13 @@ func (s *Store) writeDevice(l *link, d bell.Device, insert string) error {
 	}
 	_, err := l.exec(insert+` INTO devices (id, environment, service_id, user_id, project, session_id, app_type, app_version,
 		app_id, channel, push_token, apns_server, apns_server_guessed, registered_at, last_seen_at, expires_at,
-		client_id, apns_server_confirmed, strikes, struck_at, suspended_until, suspended_for, forgotten_at, forgotten_for, alert_token)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+		client_id, apns_server_confirmed, strikes, struck_at, suspended_until, suspended_for, forgotten_at, forgotten_for, alert_token, notices)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
 		d.ID, string(o.Environment), o.User.ServiceID, o.User.UserID, d.Project, d.SessionID, d.AppType, d.AppVersion,
 		d.AppID, string(d.Channel), d.PushToken.Reveal(), string(d.APNsServer), d.APNsServerGuessed,
 		micros(d.RegisteredAt), micros(d.LastSeenAt), micros(d.ExpiresAt),
 		d.ClientID, d.APNsServerConfirmed, d.Strikes, micros(d.StruckAt), micros(d.SuspendedUntil), d.SuspendedFor,
-		micros(d.ForgottenAt), d.ForgottenFor, d.AlertToken.Reveal())
+		micros(d.ForgottenAt), d.ForgottenFor, d.AlertToken.Reveal(), d.Notices)
 	if err != nil {
 		return fmt.Errorf("write a device: %w", err)
 	}

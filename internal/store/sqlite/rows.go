@@ -147,7 +147,7 @@ func sessionFields(s *bell.Session) []any {
 const deviceColumns = "v.id, v.environment, v.service_id, v.user_id, v.project, v.session_id, " +
 	"v.app_type, v.app_version, v.app_id, v.channel, v.push_token, v.apns_server, v.apns_server_guessed, " +
 	"v.registered_at, v.last_seen_at, v.expires_at, v.client_id, v.apns_server_confirmed, " +
-	"v.strikes, v.struck_at, v.suspended_until, v.suspended_for, v.forgotten_at, v.forgotten_for, v.alert_token"
+	"v.strikes, v.struck_at, v.suspended_until, v.suspended_for, v.forgotten_at, v.forgotten_for, v.alert_token, v.notices"
 
 func deviceFields(d *bell.Device) []any {
 	return []any{
@@ -161,7 +161,7 @@ func deviceFields(d *bell.Device) []any {
 		at{&d.SuspendedUntil},
 		&d.SuspendedFor,
 		at{&d.ForgottenAt},
-		&d.ForgottenFor, &d.AlertToken,
+		&d.ForgottenFor, &d.AlertToken, &d.Notices,
 	}
 }
 

@@ -23,6 +23,7 @@ var noticeTests = map[string]func(*testing.T, Store){
 	"a receipt of a notice":                     noticeReceipt,
 	"an alert token":                            noticeAlertToken,
 	"an alert token moves":                      noticeAlertTokenMoves,
+	"a device that knows notices":               noticeDevice,
 	"missed calls":                              missedCalls,
 	"missed calls in order":                     missedOrder,
 	"a mark is written once":                    missedOnce,
@@ -156,6 +157,15 @@ func noticeAlertToken(t *testing.T, s Store) {
 	if got := rings[0].Device; got.Channel != bell.APNsAlert || got.PushToken != "a1e27000" || got.Strikes != 0 {
 		t.Errorf("by %s, token %s, %d strikes", got.Channel, got.PushToken.Fingerprint(), got.Strikes)
 	}
+}
+
+func noticeDevice(t *testing.T, s Store) {
+	d := newDevice("bob", 1)
+	d.Channel, d.PushToken, d.Notices = bell.LongPoll, "", true
+	add(t, s, d)
+	got, err := s.Device(t.Context(), d.ID)
+	ok(t, "Device", err)
+	same(t, "the device", got, d)
 }
 
 // A phone that changes hands shows its new user's notices only.

@@ -12,6 +12,7 @@ ALTER TABLE calls ADD COLUMN caller_name  TEXT    NOT NULL DEFAULT '';
 ALTER TABLE calls ADD COLUMN app_fields   TEXT    NOT NULL DEFAULT '';
 ALTER TABLE calls ADD COLUMN missed_at    INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE devices ADD COLUMN alert_token TEXT NOT NULL DEFAULT '';
+ALTER TABLE devices ADD COLUMN notices INTEGER NOT NULL DEFAULT 0;
 CREATE INDEX devices_alert ON devices (alert_token) WHERE alert_token <> '';
 -- All three hold little: notices only, calls that ring now, calls whose callee is being told.
 CREATE INDEX calls_about ON calls (about, at) WHERE about <> '';
@@ -20,6 +21,7 @@ CREATE INDEX calls_missed ON calls (missed_at) WHERE missed_at <> 0;
 
 -- +goose Down
 DROP INDEX devices_alert;
+ALTER TABLE devices DROP COLUMN notices;
 ALTER TABLE devices DROP COLUMN alert_token;
 DELETE FROM attempts WHERE delivery_id IN (SELECT d.id FROM deliveries d JOIN calls c ON c.id = d.call_id WHERE c.purpose <> '');
 DELETE FROM receipts WHERE delivery_id IN (SELECT d.id FROM deliveries d JOIN calls c ON c.id = d.call_id WHERE c.purpose <> '');

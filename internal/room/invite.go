@@ -24,7 +24,10 @@ const (
 	// pendingBatch is how many invitations are withdrawn when a room ends.
 	pendingBatch = MaxMembers + MaxInvited
 	// inviteAtOnce is how many rooms invite their members at the same time.
-	inviteAtOnce = 16
+	inviteAtOnce = 64
+	// inviteBatch is how many are looked at in one go: those whose members cannot be found out
+	// are looked at again and again, and must not keep others waiting.
+	inviteBatch = 512
 	// membersTime bounds the question who the members of a room are.
 	membersTime = 5 * time.Second
 	// participantPage is how many participants are read at once.

@@ -3,8 +3,9 @@ package room
 import (
 	"context"
 	"fmt"
-	"sync"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/planetbell/planetbell/internal/bell"
 	"github.com/planetbell/planetbell/planet"
@@ -31,17 +32,18 @@ func (s *Service) invites(ctx context.Context) {
 // invited twice is told once.
 func (s *Service) inviteMembers(ctx context.Context) {
 	for ctx.Err() == nil {
-		runs, err := s.Store.RunsToInvite(ctx, inviteAtOnce)
+		runs, err := s.Store.RunsToInvite(ctx, inviteBatch)
 		if err != nil {
 			s.Log.Error("rooms whose members are to be invited could not be looked for; tried again soon", "error", err)
 			return
 		}
 		errs := make([]error, len(runs))
-		var work sync.WaitGroup
+		var work errgroup.Group
+		work.SetLimit(inviteAtOnce)
 		for i := range runs {
-			work.Go(func() { errs[i] = s.inviteTo(ctx, &runs[i]) })
+			work.Go(func() error { errs[i] = s.inviteTo(ctx, &runs[i]); return nil })
 		}
-		work.Wait()
+		_ = work.Wait() // the errors are in errs
 		done := 0
 		for i, err := range errs {
 			if err != nil {
@@ -50,7 +52,7 @@ func (s *Service) inviteMembers(ctx context.Context) {
 			}
 			done++
 		}
-		if done == 0 || len(runs) < inviteAtOnce {
+		if done == 0 || len(runs) < inviteBatch {
 			return
 		}
 	}

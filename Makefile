@@ -22,6 +22,10 @@ demo: build ## ring a few phones on this machine; no account, no configuration
 test: ## everything that CI runs: checks, all tests under the race detector, coverage, search for secrets
 	@tools/test
 
+.PHONY: chaos
+chaos: ## ten minutes of random faults at 200 calls/s, under the race detector (CHAOS=10m)
+	PLANETBELL_CHAOS=$(or $(CHAOS),10m) go test -race '-gcflags=modernc.org/...=-d=checkptr=0' -timeout 60m -run '^TestChaos$$' -v ./e2e | grep -vE '^ *[{]"time"'
+
 .PHONY: check
 check: ## format, vet, lint and module checks, without tests
 	@tools/check

@@ -84,9 +84,8 @@ type Engine struct {
 	withdrawn map[callKey]time.Time // calls that ended lately: a late Start must not ring
 	routes    map[RouteKey]*route
 	left      map[string]struct{} // deliveries that ended, or whose devices had them, while a claim was under way; nil while none is
-	sick      bool                // the last sweep failed, and the log says so
 
-	unrecorded map[string]final // by delivery ID: ended, but the database did not take it
+	unrecorded ends // has a lock of its own
 }
 
 // entry is one delivery in memory.
@@ -115,7 +114,7 @@ func New(c Config) *Engine {
 		Config: c, ctx: ctx, cancel: cancel,
 		entries: map[string]*entry{}, calls: map[callKey]*ringing{},
 		withdrawn: map[callKey]time.Time{}, routes: map[RouteKey]*route{},
-		unrecorded: map[string]final{},
+		unrecorded: ends{byID: map[string]final{}},
 	}
 }
 
@@ -211,7 +210,7 @@ func (e *Engine) Start(rings []bell.Ring) {
 		entry.cancel = cancel
 		e.work.Go(func() {
 			defer e.leave(key, r.Delivery.ID)
-			e.ring(call, ctx, r)
+			(&journey{Engine: e, r: r, call: call}).run(ctx)
 		})
 	}
 	e.Metrics.inFlight(e.room)
@@ -277,9 +276,8 @@ func (e *Engine) settle(id string) {
 // an embedded database open; takeAll says whether that is so. A database in trouble is
 // asked again every second.
 func (e *Engine) Run(ctx context.Context, takeAll bool) error {
-	all, err := e.claim(ctx, takeAll)
-	e.tell(err)
-	takeAll = takeAll && !all
+	s := sweeper{Engine: e, takeAll: takeAll}
+	s.tell(s.claim(ctx))
 	ticker := time.NewTicker(sweepEvery)
 	defer ticker.Stop()
 	for {
@@ -287,7 +285,7 @@ func (e *Engine) Run(ctx context.Context, takeAll bool) error {
 		case <-ctx.Done():
 			return nil
 		case <-ticker.C:
-			takeAll = e.sweep(ctx, takeAll)
+			s.sweep(ctx)
 		}
 	}
 }
@@ -310,6 +308,9 @@ func (e *Engine) Stop(ctx context.Context) {
 	}
 	e.cancel(errStopping)
 	<-done
+	ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), lastPatience, errSlowStore)
+	defer cancel()
+	e.unrecorded.record(ctx, e.Store) // else the next process repeats them
 }
 
 // wait reports whether the time passed before the context ended.

@@ -110,11 +110,11 @@ type tries struct {
 // try makes one attempt. When it is the first, its answer is slow to come and the channel
 // is hedged, a second one goes out beside it over the other connection, and the better
 // answer decides. A retry goes over the other connection anyway.
-func (e *Engine) try(ctx context.Context, r *bell.Ring, w way, p *progress) tries {
-	r.Delivery.Attempts++
-	number, spare := r.Delivery.Attempts, p.spare
-	if w.route.hedges == nil || p.retry {
-		return tries{last: e.attempt(ctx, r, w, Try{Number: number, Spare: spare})}
+func (j *journey) try(ctx context.Context, w way) tries {
+	j.r.Delivery.Attempts++
+	number, spare := j.r.Delivery.Attempts, j.spare
+	if w.route.hedges == nil || j.retry {
+		return tries{last: j.attempt(ctx, w, Try{Number: number, Spare: spare})}
 	}
 	first, giveUpFirst := context.WithCancelCause(ctx)
 	second, giveUpSecond := context.WithCancelCause(ctx)
@@ -122,14 +122,15 @@ func (e *Engine) try(ctx context.Context, r *bell.Ring, w way, p *progress) trie
 	defer giveUpSecond(nil)
 	var beside bell.Attempt
 	done := make(chan struct{})
-	hedge := *r // the first attempt has r
-	timer := time.AfterFunc(w.route.hedges.sent(e.Now()), func() {
+	ring := *j.r // the first attempt has j.r
+	other := &journey{Engine: j.Engine, r: &ring, call: j.call}
+	timer := time.AfterFunc(w.route.hedges.sent(j.Now()), func() {
 		defer close(done)
-		if beside = e.hedge(second, &hedge, w, Try{Number: number + 1, Spare: !spare}); beside.Outcome.Verdict == bell.Accepted {
+		if beside = other.hedge(second, w, Try{Number: number + 1, Spare: !spare}); beside.Outcome.Verdict == bell.Accepted {
 			giveUpFirst(ErrOutrun)
 		}
 	})
-	last := e.attempt(first, r, w, Try{Number: number, Spare: spare})
+	last := j.attempt(first, w, Try{Number: number, Spare: spare})
 	if timer.Stop() {
 		return tries{last: last}
 	}
@@ -140,13 +141,13 @@ func (e *Engine) try(ctx context.Context, r *bell.Ring, w way, p *progress) trie
 	if beside.Number == 0 {
 		return tries{last: last}
 	}
-	r.Delivery.Attempts++
+	j.r.Delivery.Attempts++
 	return better(last, beside)
 }
 
 // hedge makes the second attempt if the budget and the route's places allow it.
-func (e *Engine) hedge(ctx context.Context, r *bell.Ring, w way, t Try) bell.Attempt {
-	if ctx.Err() != nil || r.Delivery.Attempts >= policies[r.Device.Channel].attempts {
+func (j *journey) hedge(ctx context.Context, w way, t Try) bell.Attempt {
+	if ctx.Err() != nil || j.r.Delivery.Attempts >= policies[j.r.Device.Channel].attempts {
 		return bell.Attempt{}
 	}
 	select {
@@ -156,14 +157,14 @@ func (e *Engine) hedge(ctx context.Context, r *bell.Ring, w way, t Try) bell.Att
 		return bell.Attempt{}
 	}
 	if !w.route.hedges.take() {
-		e.Metrics.hedged("denied")
+		j.Metrics.hedged("denied")
 		return bell.Attempt{}
 	}
-	a := e.attempt(ctx, r, w, t)
+	a := j.attempt(ctx, w, t)
 	if a.Outcome.Verdict == bell.Accepted {
-		e.Metrics.hedged("won")
+		j.Metrics.hedged("won")
 	} else {
-		e.Metrics.hedged("lost")
+		j.Metrics.hedged("lost")
 	}
 	return a
 }

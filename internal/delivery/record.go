@@ -58,7 +58,7 @@ func (e *Engine) recordUntil(r *bell.Ring, state bell.DeliveryState, a bell.Atte
 		if bell.KindOf(err) == bell.Unavailable {
 			level = slog.LevelDebug // the database is in trouble, and that is told once
 		}
-		if state.Final() && e.remember(*d, a) {
+		if state.Final() && e.unrecorded.remember(*d, a) {
 			level = slog.LevelDebug // it is recorded later
 		}
 		e.Log.Log(ctx, level, "an outcome could not be recorded", "delivery", d.ID, "sid", d.SessionID, "state", state, "error", err)

@@ -15,9 +15,14 @@ import (
 // or less: all that are held must not ask in the same instant.
 const guardWait = time.Second
 
-// progress is how far a delivery has come.
-type progress struct {
-	call    context.Context      //nolint:containedctx // the whole call's: it ends a moment before those of its deliveries
+// journey is the life of one delivery in memory: from its start to its end, or until the
+// server stops. One goroutine at a time has it.
+type journey struct {
+	*Engine
+	r    *bell.Ring
+	call context.Context //nolint:containedctx // the whole call's: it ends a moment before those of its deliveries
+
+	// How far the delivery has come.
 	seen    map[bell.Verdict]int // attempts by verdict
 	reached int                  // attempts that may have reached the provider
 	retry   bool                 // the next attempt is not the first on its route
@@ -33,36 +38,36 @@ type way struct {
 	sender Sender
 }
 
-// ring brings one delivery to its end, or leaves it to be claimed when the server stops.
-func (e *Engine) ring(call, ctx context.Context, r *bell.Ring) {
-	if f, ended := e.recall(r.Delivery.ID); ended {
-		r.Delivery = f.delivery
-		e.record(r, f.delivery.State, f.attempt)
+// run brings the delivery to its end, or leaves it to be claimed when the server stops.
+func (j *journey) run(ctx context.Context) {
+	if f, ended := j.unrecorded.recall(j.r.Delivery.ID); ended {
+		j.r.Delivery = f.delivery
+		j.record(j.r, f.delivery.State, f.attempt)
 		return
 	}
-	ctx, cancel := context.WithDeadlineCause(ctx, r.Delivery.Deadline, errDeadline)
+	ctx, cancel := context.WithDeadlineCause(ctx, j.r.Delivery.Deadline, errDeadline)
 	defer cancel()
-	p := progress{call: call, seen: map[bell.Verdict]int{}, reached: before(r)}
+	j.seen, j.reached = map[bell.Verdict]int{}, before(j.r)
 	for {
-		rt, sender, reason := e.routeTo(&r.Device)
+		rt, sender, reason := j.routeTo(&j.r.Device)
 		if reason != "" {
-			e.finish(r, bell.DeliveryFailed, reason)
+			j.finish(j.r, bell.DeliveryFailed, reason)
 			return
 		}
-		report, ok := e.clearance(ctx, r, rt, &p)
+		report, ok := j.clearance(ctx, rt)
 		if !ok {
 			return
 		}
-		release, ok := e.slot(ctx, r, rt, &p)
+		release, ok := j.slot(ctx, rt)
 		if !ok {
 			report(errNoProof)
-			e.interrupted(ctx, r, &p)
+			j.interrupted(ctx)
 			return
 		}
-		t := e.try(ctx, r, way{rt, sender}, &p)
+		t := j.try(ctx, way{rt, sender})
 		release()
 		report(health(t.last.Outcome))
-		if !e.follow(ctx, r, rt, &p, t) {
+		if !j.follow(ctx, rt, t) {
 			return
 		}
 	}
@@ -77,88 +82,88 @@ func before(r *bell.Ring) int {
 
 // clearance waits until the guards of the route let the next attempt go. A first attempt
 // never waits. When it reports false the delivery has come to its end.
-func (e *Engine) clearance(ctx context.Context, r *bell.Ring, rt *route, p *progress) (permit, bool) {
-	if !p.retry || rt.guard == nil {
-		return rt.guard.first(e.Now()), true
+func (j *journey) clearance(ctx context.Context, rt *route) (permit, bool) {
+	if !j.retry || rt.guard == nil {
+		return rt.guard.first(j.Now()), true
 	}
-	report, cause := rt.guard.retry(e.Now(), p.free)
+	report, cause := rt.guard.retry(j.Now(), j.free)
 	if cause == "" {
 		return report, true
 	}
-	e.Metrics.held(rt.key, cause)
-	if !rt.hold(e.MaxInFlight / 2) {
-		e.finish(r, bell.DeliveryFailed, r.Delivery.Reason)
+	j.Metrics.held(rt.key, cause)
+	if !rt.hold(j.MaxInFlight / 2) {
+		j.finish(j.r, bell.DeliveryFailed, j.r.Delivery.Reason)
 		return nil, false
 	}
 	defer rt.letGo()
 	for cause != "" {
-		if !wait(ctx, guardWait/2+time.Duration(e.Random()*float64(guardWait))) {
-			e.interrupted(ctx, r, p)
+		if !wait(ctx, guardWait/2+time.Duration(j.Random()*float64(guardWait))) {
+			j.interrupted(ctx)
 			return nil, false
 		}
-		report, cause = rt.guard.retry(e.Now(), p.free)
+		report, cause = rt.guard.retry(j.Now(), j.free)
 	}
 	return report, true
 }
 
 // follow records what came of a try, and decides and waits for the next. It reports
 // whether there is one.
-func (e *Engine) follow(ctx context.Context, r *bell.Ring, rt *route, p *progress, t tries) bool {
+func (j *journey) follow(ctx context.Context, rt *route, t tries) bool {
 	last := t.last
 	if last.Outcome.Verdict == bell.Deposited {
-		e.deposited(r)
+		j.deposited()
 		return false
 	}
 	if t.beside.Number != 0 {
-		e.record(r, bell.DeliverySending, t.beside)
-		p.noteBeside(t.beside.Outcome)
+		j.record(j.r, bell.DeliverySending, t.beside)
+		j.noteBeside(t.beside.Outcome)
 	}
-	if e.over(ctx, r, p) && !settled(last.Outcome) {
-		e.record(r, p.stateAfter(ctx), last)
+	if j.over(ctx) && !settled(last.Outcome) {
+		j.record(j.r, j.stateAfter(ctx), last)
 		return false
 	}
-	repeated := p.note(last.Outcome)
+	repeated := j.note(last.Outcome)
 	d := decide(tried{
-		channel: r.Device.Channel, outcome: last.Outcome, reached: p.reached, repeated: repeated,
-		other: last.Outcome.Verdict == bell.RetryOtherHost && !p.other && !r.Device.APNsServerConfirmed && e.otherWay(&r.Device),
-		now:   e.Now(), deadline: r.Delivery.Deadline, random: e.Random(),
+		channel: j.r.Device.Channel, outcome: last.Outcome, reached: j.reached, repeated: repeated,
+		other: last.Outcome.Verdict == bell.RetryOtherHost && !j.other && !j.r.Device.APNsServerConfirmed && j.otherWay(),
+		now:   j.Now(), deadline: j.r.Delivery.Deadline, random: j.Random(),
 	})
 	if !d.again {
-		e.record(r, finalState(last.Outcome), last)
-		e.learn(r, rt, p, last)
+		j.record(j.r, finalState(last.Outcome), last)
+		j.learn(rt, last)
 		return false
 	}
-	e.recordUntil(r, bell.DeliverySending, last, d.wait)
-	p.retry, p.free, p.spare = true, last.Outcome.Unsent, p.spare != d.spare
+	j.recordUntil(j.r, bell.DeliverySending, last, d.wait)
+	j.retry, j.free, j.spare = true, last.Outcome.Unsent, j.spare != d.spare
 	if d.other {
-		p.own = lesson(r, rt, p, last)
-		r.Device.APNsServer = otherServer(r.Device.APNsServer)
-		p.retry, p.other, p.spare = false, true, false
+		j.own = j.lesson(rt, last)
+		j.r.Device.APNsServer = otherServer(j.r.Device.APNsServer)
+		j.retry, j.other, j.spare = false, true, false
 	}
 	if !wait(ctx, d.wait) {
-		e.interrupted(ctx, r, p)
+		j.interrupted(ctx)
 		return false
 	}
 	return true
 }
 
 // note counts an outcome and returns how often its verdict came before.
-func (p *progress) note(o bell.Outcome) (repeated int) {
-	repeated = p.seen[o.Verdict]
-	p.seen[o.Verdict]++
+func (j *journey) note(o bell.Outcome) (repeated int) {
+	repeated = j.seen[o.Verdict]
+	j.seen[o.Verdict]++
 	if !o.Unsent {
-		p.reached++
+		j.reached++
 	}
 	return repeated
 }
 
 // noteBeside counts the outcome of an attempt beside the one that decides. What is repeated
 // only once is not used up when both attempts of one turn were answered alike.
-func (p *progress) noteBeside(o bell.Outcome) {
-	repeated := p.note(o)
+func (j *journey) noteBeside(o bell.Outcome) {
+	repeated := j.note(o)
 	switch o.Verdict {
 	case bell.RetryOtherHost, bell.RetryCredential, bell.RetryThrottled:
-		p.seen[o.Verdict] = repeated
+		j.seen[o.Verdict] = repeated
 	}
 }
 
@@ -170,13 +175,13 @@ func otherServer(s bell.APNsServer) bell.APNsServer {
 }
 
 // otherWay reports whether there is a way to the device over the other APNs server.
-func (e *Engine) otherWay(d *bell.Device) bool {
-	if d.APNsServer == "" {
+func (j *journey) otherWay() bool {
+	other := j.r.Device
+	if other.APNsServer == "" {
 		return false
 	}
-	other := *d
-	other.APNsServer = otherServer(d.APNsServer)
-	_, reason := e.Router.Route(&other)
+	other.APNsServer = otherServer(other.APNsServer)
+	_, reason := j.Router.Route(&other)
 	return reason == ""
 }
 
@@ -184,41 +189,41 @@ func (e *Engine) otherWay(d *bell.Device) bool {
 // both APNs servers refuse it, the refusal of the device's own server comes first: that is
 // the one that can be held against the token. It waited, because a registry that takes its
 // time must not keep the other server from being asked.
-func (e *Engine) learn(r *bell.Ring, rt *route, p *progress, a bell.Attempt) {
-	if e.Registry == nil || a.Outcome.Status == 0 {
+func (j *journey) learn(rt *route, a bell.Attempt) {
+	if j.Registry == nil || a.Outcome.Status == 0 {
 		return
 	}
-	parent := e.ctx // the end of a stop's patience is this one's too: the next attempt teaches the same
+	parent := j.ctx // the end of a stop's patience is this one's too: the next attempt teaches the same
 	if parent.Err() != nil {
 		parent = context.Background()
 	}
-	ctx, cancel := context.WithTimeoutCause(parent, e.patience(), errors.New("the registry of devices did not answer in time"))
+	ctx, cancel := context.WithTimeoutCause(parent, j.patience(), errors.New("the registry of devices did not answer in time"))
 	defer cancel()
-	if p.own != nil && a.Outcome.Token == bell.TokenCheck {
-		e.Registry.Learn(ctx, *p.own)
+	if j.own != nil && a.Outcome.Token == bell.TokenCheck {
+		j.Registry.Learn(ctx, *j.own)
 	}
-	e.Registry.Learn(ctx, *lesson(r, rt, p, a))
+	j.Registry.Learn(ctx, *j.lesson(rt, a))
 }
 
 // lesson is what an attempt teaches.
-func lesson(r *bell.Ring, rt *route, p *progress, a bell.Attempt) *bell.Lesson {
+func (j *journey) lesson(rt *route, a bell.Attempt) *bell.Lesson {
 	return &bell.Lesson{
-		Device: r.Device, Credential: rt.key.Credential, Outcome: a.Outcome, OtherTried: p.other, At: a.StartedAt,
+		Device: j.r.Device, Credential: rt.key.Credential, Outcome: a.Outcome, OtherTried: j.other, At: a.StartedAt,
 	}
 }
 
 // over reports whether nothing may be attempted any more. The clock is asked too: a
 // timer, and so a context, ends a moment after its time.
-func (e *Engine) over(ctx context.Context, r *bell.Ring, p *progress) bool {
-	return p.call.Err() != nil || ctx.Err() != nil || !e.Now().Before(r.Delivery.Deadline)
+func (j *journey) over(ctx context.Context) bool {
+	return j.call.Err() != nil || ctx.Err() != nil || !j.Now().Before(j.r.Delivery.Deadline)
 }
 
 // slot waits for one of the route's places; false means that the ring is over. Places
 // are per route, so a provider that hangs fills its own and nobody else's.
-func (e *Engine) slot(ctx context.Context, r *bell.Ring, rt *route, p *progress) (release func(), ok bool) {
+func (j *journey) slot(ctx context.Context, rt *route) (release func(), ok bool) {
 	select {
 	case rt.places <- struct{}{}:
-		if e.over(ctx, r, p) { // a ring's end frees many places at once, and both were ready
+		if j.over(ctx) { // a ring's end frees many places at once, and both were ready
 			<-rt.places
 			return nil, false
 		}
@@ -233,15 +238,15 @@ func (e *Engine) slot(ctx context.Context, r *bell.Ring, rt *route, p *progress)
 }
 
 // attempt makes one request, within the channel's time limit and the ring.
-func (e *Engine) attempt(ctx context.Context, r *bell.Ring, w way, t Try) bell.Attempt {
-	t.Now = e.Now()
-	limit := max(min(policies[r.Device.Channel].timeout, r.Delivery.Deadline.Sub(t.Now)), minAttempt)
+func (j *journey) attempt(ctx context.Context, w way, t Try) bell.Attempt {
+	t.Now = j.Now()
+	limit := max(min(policies[j.r.Device.Channel].timeout, j.r.Delivery.Deadline.Sub(t.Now)), minAttempt)
 	ctx, cancel := context.WithTimeoutCause(ctx, limit, errTooSlow)
 	defer cancel()
-	outcome := e.send(ctx, r, w, t)
+	outcome := j.send(ctx, w, t)
 	a := bell.Attempt{
-		DeliveryID: r.Delivery.ID, Number: t.Number,
-		StartedAt: t.Now, Took: e.Now().Sub(t.Now), Outcome: outcome,
+		DeliveryID: j.r.Delivery.ID, Number: t.Number,
+		StartedAt: t.Now, Took: j.Now().Sub(t.Now), Outcome: outcome,
 	}
 	if outcome.Verdict == bell.Deposited {
 		return a
@@ -249,17 +254,17 @@ func (e *Engine) attempt(ctx context.Context, r *bell.Ring, w way, t Try) bell.A
 	if outcome.Verdict == bell.Accepted && w.route.hedges != nil {
 		w.route.hedges.answered(a.Took)
 	}
-	w.route.metrics.attempted(a, r.Call.NotifiedAt)
-	e.logAttempt(r, w.route.key, a)
+	w.route.metrics.attempted(a, j.r.Call.NotifiedAt)
+	j.logAttempt(j.r, w.route.key, a)
 	return a
 }
 
 // send lets the sender send. One that panics must not end all other calls: what it was
 // given is refused, and would be again. The panic's text is not kept, it may hold a secret.
-func (e *Engine) send(ctx context.Context, r *bell.Ring, w way, t Try) (o bell.Outcome) {
+func (j *journey) send(ctx context.Context, w way, t Try) (o bell.Outcome) {
 	defer func() {
 		if p := recover(); p != nil {
-			e.Log.Error("a sender panicked", "sid", r.Call.SessionID, "device", r.Device.ID, "channel", w.route.key.Channel,
+			j.Log.Error("a sender panicked", "sid", j.r.Call.SessionID, "device", j.r.Device.ID, "channel", w.route.key.Channel,
 				"type", fmt.Sprintf("%T", p), "stack", string(debug.Stack()))
 			o = bell.Outcome{
 				Verdict: bell.Rejected, Reason: "panic", Token: bell.TokenKeep, Alarm: bell.AlarmBug,
@@ -267,7 +272,7 @@ func (e *Engine) send(ctx context.Context, r *bell.Ring, w way, t Try) (o bell.O
 			}
 		}
 	}()
-	return w.sender.Send(ctx, r, t)
+	return w.sender.Send(ctx, j.r, t)
 }
 
 var errTooSlow = errors.New("the provider did not answer in time")
@@ -275,28 +280,28 @@ var errTooSlow = errors.New("the provider did not answer in time")
 // deposited leaves a delivery to the mailbox, which reports what becomes of it. The try
 // counts when the device takes its call. A claimed delivery has a short lease: it is
 // made as long as that of a new one, or it would be claimed and put in once more.
-func (e *Engine) deposited(r *bell.Ring) {
-	r.Delivery.Attempts--
-	if r.Delivery.LeaseUntil.Before(r.Delivery.Deadline) {
-		e.record(r, bell.DeliveryPending, bell.Attempt{})
+func (j *journey) deposited() {
+	j.r.Delivery.Attempts--
+	if j.r.Delivery.LeaseUntil.Before(j.r.Delivery.Deadline) {
+		j.record(j.r, bell.DeliveryPending, bell.Attempt{})
 	}
 }
 
 // interrupted ends a delivery whose context ended while no attempt was under way.
-func (e *Engine) interrupted(ctx context.Context, r *bell.Ring, p *progress) {
-	state := p.stateAfter(ctx)
-	reason := r.Delivery.Reason
+func (j *journey) interrupted(ctx context.Context) {
+	state := j.stateAfter(ctx)
+	reason := j.r.Delivery.Reason
 	if state == bell.DeliveryExpired && reason == "" {
 		reason = "deadline"
 	}
-	e.finish(r, state, reason)
+	j.finish(j.r, state, reason)
 }
 
 // stateAfter is what a delivery becomes when its context ended.
-func (p *progress) stateAfter(ctx context.Context) bell.DeliveryState {
+func (j *journey) stateAfter(ctx context.Context) bell.DeliveryState {
 	cause := context.Cause(ctx)
 	if cause == nil {
-		cause = context.Cause(p.call)
+		cause = context.Cause(j.call)
 	}
 	switch {
 	case errors.Is(cause, errWithdrawn):

@@ -39,77 +39,97 @@ func (c *Config) setDefaults() {
 	}
 }
 
-// sweep does what has to be done every second. It reports whether the next sweep must
-// take everything again, because there was no room for all of it.
-func (e *Engine) sweep(ctx context.Context, takeAll bool) bool {
-	now := e.Now()
-	e.forget(now)
-	e.recordLate(ctx)
-	n, err := e.Store.ExpireDeliveries(ctx, now)
+// sweeper does what has to be done every second. One goroutine has it: Run's.
+type sweeper struct {
+	*Engine
+	takeAll bool // claim also what another process holds
+	sick    bool // the last sweep failed, and the log says so
+}
+
+// sweep marks what has expired and continues what dead processes left. It takes all as long
+// as there was no room for all of it.
+func (s *sweeper) sweep(ctx context.Context) {
+	now := s.Now()
+	s.forget(now)
+	late, cancel := context.WithTimeoutCause(ctx, s.patience(), errSlowStore)
+	s.unrecorded.record(late, s.Store)
+	cancel()
+	n, err := s.Store.ExpireDeliveries(ctx, now)
 	if err == nil {
-		e.Metrics.dropped("deadline", n)
+		s.Metrics.dropped("deadline", n)
 	}
-	all, failed := e.claim(ctx, takeAll)
+	failed := s.claim(ctx)
 	if ctx.Err() == nil {
-		e.tell(errors.Join(err, failed))
+		s.tell(errors.Join(err, failed))
 	}
-	return takeAll && !all
+}
+
+// forget drops what nobody can ask for any more.
+func (s *sweeper) forget(now time.Time) {
+	s.unrecorded.forget(now)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for key, at := range s.withdrawn {
+		if now.Sub(at) > withdrawnKept {
+			delete(s.withdrawn, key)
+		}
+	}
 }
 
 // tell says once that sweeps fail, and once that they work again.
-func (e *Engine) tell(err error) {
-	e.mu.Lock()
-	before := e.sick
-	e.sick = err != nil
-	e.mu.Unlock()
+func (s *sweeper) tell(err error) {
+	before := s.sick
+	s.sick = err != nil
 	switch {
 	case err != nil && !before:
-		e.Log.Error("deliveries of dead processes cannot be looked for, nor expired ones marked; both are tried every second", "error", err)
+		s.Log.Error("deliveries of dead processes cannot be looked for, nor expired ones marked; both are tried every second", "error", err)
 	case err == nil && before:
-		e.Log.Info("deliveries of dead processes are looked for again")
+		s.Log.Info("deliveries of dead processes are looked for again")
 	}
 }
 
 // claim continues deliveries whose process is gone. What this process still works on,
 // because an attempt takes longer than its lease, is left alone. It goes on as long as
-// it finds something that its route has room for, and reports whether that was all.
-func (e *Engine) claim(ctx context.Context, takeAll bool) (all bool, err error) {
+// it finds something that its route has room for; when that was all, it takes no more than
+// its share from then on.
+func (s *sweeper) claim(ctx context.Context) error {
 	for range claimsPerSweep {
-		if ctx.Err() != nil || e.stopping() {
+		if ctx.Err() != nil || s.stopping() {
 			break
 		}
-		taken, err := e.claimSome(ctx, takeAll)
+		taken, err := s.claimSome(ctx)
 		if err != nil {
-			return false, err
+			return err
 		}
 		if taken == 0 { // fewer than a batch may have been left out on the way here
-			return true, nil
+			s.takeAll = false
+			break
 		}
 	}
-	return false, nil
+	return nil
 }
 
 // claimSome claims one batch, and returns how many deliveries it held.
-func (e *Engine) claimSome(ctx context.Context, takeAll bool) (taken int, err error) {
-	now := e.Now()
-	e.watchClaim(true)
-	defer e.watchClaim(false) // after the start: what ends until then is not started
-	rings, err := e.Store.ClaimDeliveries(ctx, Claim{
-		Owner: e.Owner, Now: now, LeaseUntil: now.Add(e.Config.Lease), TakeAll: takeAll, Limit: claimBatch,
+func (s *sweeper) claimSome(ctx context.Context) (taken int, err error) {
+	now := s.Now()
+	s.watchClaim(true)
+	defer s.watchClaim(false) // after the start: what ends until then is not started
+	rings, err := s.Store.ClaimDeliveries(ctx, Claim{
+		Owner: s.Owner, Now: now, LeaseUntil: now.Add(s.Config.Lease), TakeAll: s.takeAll, Limit: claimBatch,
 	})
 	if err != nil {
 		return 0, err
 	}
 	taken = len(rings)
-	if started := e.resume(e.fresh(rings)); started > 0 {
-		e.Log.Info("continuing deliveries that another process left", "deliveries", started)
+	if started := s.resume(s.fresh(rings)); started > 0 {
+		s.Log.Info("continuing deliveries that another process left", "deliveries", started)
 	}
 	return taken, nil
 }
 
 // resume starts what its route has room for, and gives the rest back for a while. It
 // returns how many it started.
-func (e *Engine) resume(rings []bell.Ring) int {
+func (s *sweeper) resume(rings []bell.Ring) int {
 	if len(rings) == 0 {
 		return 0
 	}
@@ -117,7 +137,7 @@ func (e *Engine) resume(rings []bell.Ring) int {
 	for i := range rings {
 		held[i] = rings[i].Delivery
 	}
-	if err := e.Admit(rings); err != nil && e.stopping() {
+	if err := s.Admit(rings); err != nil && s.stopping() {
 		return 0 // their leases run out
 	}
 	var group errgroup.Group
@@ -131,11 +151,11 @@ func (e *Engine) resume(rings []bell.Ring) int {
 		r := rings[i]
 		r.Delivery = held[i]
 		group.Go(func() error {
-			e.giveBack(&r)
+			s.giveBack(&r)
 			return nil
 		})
 	}
-	e.Start(rings)
+	s.Start(rings)
 	_ = group.Wait()
 	return started
 }
@@ -148,13 +168,13 @@ const claimsPerSweep = 200
 const givingBack = 64
 
 // giveBack leaves a delivery to a later sweep.
-func (e *Engine) giveBack(r *bell.Ring) {
+func (s *sweeper) giveBack(r *bell.Ring) {
 	d := r.Delivery
-	d.State, d.UpdatedAt, d.LeaseUntil = bell.DeliveryPending, e.Now(), e.Now().Add(sweepEvery)
-	ctx, cancel := context.WithTimeoutCause(context.Background(), e.patience(), errSlowStore)
+	d.State, d.UpdatedAt, d.LeaseUntil = bell.DeliveryPending, s.Now(), s.Now().Add(sweepEvery)
+	ctx, cancel := context.WithTimeoutCause(context.Background(), s.patience(), errSlowStore)
 	defer cancel()
-	if err := e.Store.RecordAttempt(ctx, d, bell.Attempt{}); err != nil {
-		e.Log.Error("a delivery could not be given back; its lease will run out", "delivery", d.ID, "error", err)
+	if err := s.Store.RecordAttempt(ctx, d, bell.Attempt{}); err != nil {
+		s.Log.Error("a delivery could not be given back; its lease will run out", "delivery", d.ID, "error", err)
 	}
 }
 
@@ -166,22 +186,22 @@ func (e *Engine) stopping() bool {
 
 // watchClaim notes which deliveries end while a claim is under way: the claim may have seen
 // them before their end was recorded, and must not ring them again.
-func (e *Engine) watchClaim(begin bool) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.left = nil
+func (s *sweeper) watchClaim(begin bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.left = nil
 	if begin {
-		e.left = map[string]struct{}{}
+		s.left = map[string]struct{}{}
 	}
 }
 
 // fresh leaves out what is in memory already, or was when the claim began.
-func (e *Engine) fresh(rings []bell.Ring) []bell.Ring {
-	e.mu.Lock()
-	defer e.mu.Unlock()
+func (s *sweeper) fresh(rings []bell.Ring) []bell.Ring {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	fresh := rings[:0]
 	for _, r := range rings {
-		if _, ended := e.left[r.Delivery.ID]; e.entries[r.Delivery.ID] == nil && !ended {
+		if _, ended := s.left[r.Delivery.ID]; s.entries[r.Delivery.ID] == nil && !ended {
 			fresh = append(fresh, r)
 		}
 	}

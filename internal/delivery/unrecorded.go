@@ -3,6 +3,7 @@ package delivery
 import (
 	"context"
 	"maps"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -24,40 +25,41 @@ type final struct {
 	attempt  bell.Attempt
 }
 
-// remember keeps an end that could not be recorded. To the database the delivery is still
+// ends are those that could not be recorded. To the database such a delivery is still
 // open: its lease runs out, it is claimed, and without this the device would ring again.
-// A restart forgets; then the delivery is repeated, as after a crash. It reports whether
-// there was room.
-func (e *Engine) remember(d bell.Delivery, a bell.Attempt) bool {
+// A restart forgets; then the delivery is repeated, as after a crash. Safe for concurrent
+// use.
+type ends struct {
+	mu   sync.Mutex
+	byID map[string]final // by delivery ID
+}
+
+// remember keeps an end. It reports whether there was room.
+func (e *ends) remember(d bell.Delivery, a bell.Attempt) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if len(e.unrecorded) >= maxUnrecorded {
+	if len(e.byID) >= maxUnrecorded {
 		return false
 	}
-	e.unrecorded[d.ID] = final{d, a}
+	e.byID[d.ID] = final{d, a}
 	return true
 }
 
 // recall takes back what was remembered of a delivery.
-func (e *Engine) recall(id string) (final, bool) {
+func (e *ends) recall(id string) (final, bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	f, ok := e.unrecorded[id]
-	delete(e.unrecorded, id)
+	f, ok := e.byID[id]
+	delete(e.byID, id)
 	return f, ok
 }
 
-// recordLate records the ends that could not be recorded before. It stops at the first
-// failure of the database; what the database does not know yet is kept.
-func (e *Engine) recordLate(ctx context.Context) {
+// record brings the ends to the store. It stops at the first failure of the database; what
+// the database does not know yet is kept.
+func (e *ends) record(ctx context.Context, store Store) {
 	e.mu.Lock()
-	late := maps.Clone(e.unrecorded)
+	late := maps.Clone(e.byID)
 	e.mu.Unlock()
-	if len(late) == 0 {
-		return
-	}
-	ctx, cancel := context.WithTimeoutCause(ctx, e.patience(), errSlowStore)
-	defer cancel()
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(givingBack)
 	for id, f := range late {
@@ -65,7 +67,7 @@ func (e *Engine) recordLate(ctx context.Context) {
 			break
 		}
 		group.Go(func() error {
-			err := e.Store.RecordAttempt(ctx, f.delivery, f.attempt)
+			err := store.RecordAttempt(ctx, f.delivery, f.attempt)
 			if bell.KindOf(err) == bell.NotFound {
 				return nil // its call is not recorded yet
 			}
@@ -78,19 +80,13 @@ func (e *Engine) recordLate(ctx context.Context) {
 	_ = group.Wait() // the next sweep tries again, and the trouble has been logged
 }
 
-// forget drops what nobody can ask for any more: calls that ended long ago, and ends of
-// deliveries whose ring was over long ago.
-func (e *Engine) forget(now time.Time) {
+// forget drops ends of deliveries whose ring was over long ago.
+func (e *ends) forget(now time.Time) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	for key, at := range e.withdrawn {
-		if now.Sub(at) > withdrawnKept {
-			delete(e.withdrawn, key)
-		}
-	}
-	for id, f := range e.unrecorded {
+	for id, f := range e.byID {
 		if now.Sub(f.delivery.Deadline) > unrecordedKept {
-			delete(e.unrecorded, id)
+			delete(e.byID, id)
 		}
 	}
 }

@@ -38,7 +38,7 @@ func TestOutcomeThatCouldNotBeRecordedIsNotRepeated(t *testing.T) {
 				t.Errorf("recorded %+v with attempts %+v, want %s", got, b.store.attempts["d/1"], c.want)
 			}
 			b.checkEmpty(t)
-			if n := len(b.unrecorded); n != 0 {
+			if n := len(b.unrecorded.byID); n != 0 {
 				t.Errorf("%d outcomes are still remembered", n)
 			}
 			end()
@@ -57,9 +57,9 @@ func TestUnrecordedOutcomesAreForgottenInTheEnd(t *testing.T) {
 		b.store.breakDown(errDisk)
 		pass(time.Second)
 		remembered := func() int {
-			b.Engine.mu.Lock()
-			defer b.Engine.mu.Unlock()
-			return len(b.unrecorded)
+			b.unrecorded.mu.Lock()
+			defer b.unrecorded.mu.Unlock()
+			return len(b.unrecorded.byID)
 		}
 		if n := remembered(); n != 2 {
 			t.Errorf("%d outcomes are remembered, want 2", n)
@@ -74,5 +74,21 @@ func TestUnrecordedOutcomesAreForgottenInTheEnd(t *testing.T) {
 		}
 		end()
 		b.finish(t)
+	})
+}
+
+// A stop records what the database did not take before, so that the next process does not
+// ring again.
+func TestAStopRecordsWhatIsRemembered(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, nil)
+		b.begin(t, b.rings(1, bell.FCM, "d"))
+		b.store.breakDown(errDisk)
+		pass(20 * time.Second)
+		b.store.breakDown(nil)
+		b.Stop(t.Context())
+		if got := b.store.row("d/1"); got.State != bell.DeliveryAccepted {
+			t.Errorf("the record says %s after the stop, want accepted", got.State)
+		}
 	})
 }

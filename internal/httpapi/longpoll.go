@@ -24,28 +24,55 @@ const (
 // longPoll holds the request until a call comes for the device, or the hold time is
 // over: GET /v2/notification/lp. "No call" is 503, as LINE's clients expect. With ack=1 the
 // client promises a receipt for each call (ack.go), and is handed a call again without one.
+//
+// It does little itself: what a waiting request has on its stack is kept as long as it
+// waits, and 300 bytes more would double the stack of each (make bench, "polls").
 func (a *api) longPoll(w http.ResponseWriter, r *http.Request) error {
+	poll, err := a.preparePoll(r)
+	if err != nil {
+		return err
+	}
+	letter, err := a.nextCall(r.Context(), poll)
+	return a.answerPoll(w, r, letter, err)
+}
+
+// preparePoll finds out whose poll it is. An error that is not to be answered at once is
+// waited with.
+func (a *api) preparePoll(r *http.Request) (bell.Poll, error) {
 	// net/http sees that a client leaves only when the request's body is at its end.
 	if _, err := readBody(r); err != nil {
-		return err
+		return bell.Poll{}, err
 	}
 	id, err := a.identify(r)
 	if errors.Is(err, bell.Unauthorized) {
-		return err
+		return bell.Poll{}, err
 	}
 	acknowledges, wrong := saysAck(r)
 	if wrong != nil {
-		return wrong
+		return bell.Poll{}, wrong
 	}
-	var letter *bell.Letter
+	poll := bell.Poll{Hold: a.hold(), Acknowledges: acknowledges}
 	if err == nil {
-		letter, err = a.nextCall(r, id, acknowledges)
+		poll.DeviceID, err = a.services.Devices.Polling(r.Context(), id)
 	}
 	if err != nil {
-		pause(r.Context(), refusalDelay+rand.N(refusalDelay))
-		return bell.E(bell.Unavailable, "Calls cannot be waited for now; ask again.", err)
+		return bell.Poll{}, refusePoll(r.Context(), err)
 	}
-	if letter == nil {
+	return poll, nil
+}
+
+// refusePoll is the answer to a poll that cannot be served, when its time has come.
+func refusePoll(ctx context.Context, err error) error {
+	pause(ctx, refusalDelay+rand.N(refusalDelay))
+	return bell.E(bell.Unavailable, "Calls cannot be waited for now; ask again.", err)
+}
+
+// answerPoll answers with the call that came, if one did.
+func (a *api) answerPoll(w http.ResponseWriter, r *http.Request, letter *bell.Letter, err error) error {
+	switch {
+	case err != nil:
+		return refusePoll(r.Context(), err)
+	case letter == nil:
 		eventOf(r).quiet = true
 		return bell.E(bell.Unavailable, "No call came; ask again.", nil)
 	}
@@ -66,18 +93,14 @@ func saysAck(r *http.Request) (bool, error) {
 	return false, bell.E(bell.Invalid, "ack: must be 1, or be left out.", nil)
 }
 
-// nextCall waits for a call for the identity's device; nil when none came.
-func (a *api) nextCall(r *http.Request, id bell.Identity, acknowledges bool) (*bell.Letter, error) {
-	deviceID, err := a.services.Devices.Polling(r.Context(), id)
-	if err != nil {
-		return nil, err
-	}
+// nextCall waits for a call for the poll's device; nil when none came.
+func (a *api) nextCall(ctx context.Context, poll bell.Poll) (*bell.Letter, error) {
 	a.metrics.polls.Inc()
 	defer a.metrics.polls.Dec()
 	start := time.Now()
-	letter, err := a.services.Mailbox.Wait(r.Context(), bell.Poll{DeviceID: deviceID, Hold: a.hold(), Acknowledges: acknowledges})
+	letter, err := a.services.Mailbox.Wait(ctx, poll)
 	if letter == nil && err == nil {
-		pause(r.Context(), minWait-time.Since(start))
+		pause(ctx, minWait-time.Since(start))
 	}
 	return letter, err
 }

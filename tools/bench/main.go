@@ -42,7 +42,14 @@ func benchmark() bool {
 	devices := flag.Int("devices", 1000, "users with one device each")
 	profile := flag.String("cpuprofile", "", "write a CPU profile of the whole run to this file")
 	only := flag.String("only", "", "run only measurements whose name contains this, and print no table but that of bulkheads")
+	poll := flag.String("poll", "", "be the clients that poll this URL, with the app tokens on standard input; for the measurement of polls itself")
 	flag.Parse()
+	if *poll != "" {
+		if err := runPollClient(*poll, os.Stdin, os.Stdout); err != nil {
+			fmt.Fprintln(os.Stderr, "bench:", err)
+		}
+		return true
+	}
 	if *profile != "" {
 		f, err := os.Create(*profile)
 		if err == nil {
@@ -86,6 +93,11 @@ func run(ctx context.Context, s settings) (err error) {
 	}
 	if s.only == "" {
 		results.print(os.Stdout)
+	}
+	if strings.Contains(pollsName, s.only) {
+		if err := measurePolls(ctx, s); err != nil {
+			return err
+		}
 	}
 	if len(isolation) > 0 {
 		isolation.print(os.Stdout)

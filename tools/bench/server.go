@@ -26,13 +26,14 @@ import (
 
 // server is the product, in this process, with its users.
 type server struct {
-	url    string
-	secret string
-	tokens []string // push token of each user
-	client *http.Client
-	next   atomic.Int64
-	cancel context.CancelFunc
-	done   chan error
+	url     string
+	secret  string
+	service string
+	tokens  []string // push token of each user
+	client  *http.Client
+	next    atomic.Int64
+	cancel  context.CancelFunc
+	done    chan error
 }
 
 func startServer(ctx context.Context, s settings, fake *provider) (*server, error) {
@@ -46,7 +47,7 @@ func startServer(ctx context.Context, s settings, fake *provider) (*server, erro
 	}
 	running, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	srv := &server{
-		url: a.PublicURL(), secret: cfg.Projects[0].CallbackSecret.Reveal(),
+		url: a.PublicURL(), secret: cfg.Projects[0].CallbackSecret.Reveal(), service: cfg.Projects[0].ServiceID,
 		client: newClient(), cancel: cancel, done: make(chan error, 1),
 	}
 	go func() { srv.done <- a.Run(running) }()
@@ -142,8 +143,8 @@ var param = strings.Repeat("eyJhIjoi", 23)
 // notify sends one Notify for the next user, and returns that user's number.
 func (s *server) notify(ctx context.Context, user int) error {
 	q := url.Values{
-		"sid": {fmt.Sprintf("00000000-0000-4000-8000-%012x", s.next.Add(1))}, "from_service_id": {"bench-service"}, "from_user_id": {"caller"},
-		"to_service_id": {"bench-service"}, "to_user_id": {userID(user)}, "type": {"A"}, "param": {param},
+		"sid": {fmt.Sprintf("00000000-0000-4000-8000-%012x", s.next.Add(1))}, "from_service_id": {s.service}, "from_user_id": {"caller"},
+		"to_service_id": {s.service}, "to_user_id": {userID(user)}, "type": {"A"}, "param": {param},
 	}
 	return get(ctx, s.client, s.url+"/cb/"+s.secret+"/notify?"+q.Encode())
 }

@@ -56,7 +56,7 @@ func TestScheduleAndDeadLetters(t *testing.T) {
 		if n, more, err := w.worker.ReplayDead(t.Context(), "acme/main"); n != 1 || more || err != nil {
 			t.Errorf("ReplayDead = %d, %v, %v", n, more, err)
 		}
-		pass(6 * time.Hour)
+		pass(12 * time.Hour)
 		if _, taken := w.seen(); typesOf(taken, 1) == "" || len(taken) != 3 {
 			t.Errorf("%d events arrived in the end, want all three", len(taken))
 		}

@@ -33,7 +33,6 @@ type eventRinging struct {
 	NotifiedAt time.Time `json:"notified_at"`
 	Deadline   time.Time `json:"deadline"`             // no attempt to ring starts after it
 	Devices    int       `json:"devices"`              // that ring
-	Suppressed string    `json:"suppressed,omitempty"` // why none may ring, though there may be some
 }
 
 type eventEnded struct {
@@ -125,7 +124,7 @@ func callSubject(environment planet.Environment, id planet.SessionID) string {
 // RingingEvent tells that a Notify was taken and that devices ring, perhaps none.
 func RingingEvent(c *Call, devices int) Event {
 	return eventOf(c, EventCallRinging, c.NotifiedAt, eventRinging{
-		eventCall: callOf(c), NotifiedAt: utc(c.NotifiedAt), Deadline: utc(c.Deadline), Devices: devices, Suppressed: string(c.Suppressed),
+		eventCall: callOf(c), NotifiedAt: utc(c.NotifiedAt), Deadline: utc(c.Deadline), Devices: devices,
 	})
 }
 

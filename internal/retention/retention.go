@@ -39,6 +39,13 @@ type Store interface {
 	// ForgetJournal removes the oldest callbacks that came before a time, at most limit, and
 	// says how many.
 	ForgetJournal(ctx context.Context, before time.Time, limit int) (int, error)
+	// ForgetRooms removes the oldest closed runs of rooms whose first event came before a time,
+	// with their participants: at most limit, and of a large run a part at a time. It says how
+	// many it worked on; none only if there are none.
+	ForgetRooms(ctx context.Context, before time.Time, limit int) (int, error)
+	// ForgetAgentCalls removes the oldest Agent Call Statuses that came before a time, at most
+	// limit, and says how many.
+	ForgetAgentCalls(ctx context.Context, before time.Time, limit int) (int, error)
 }
 
 // Config is what a Service is made of. Store is needed.
@@ -84,9 +91,20 @@ func (s *Service) Run(ctx context.Context) {
 }
 
 func (s *Service) sweep(ctx context.Context) {
-	calls := s.forget(ctx, "call", s.Calls, s.Store.ForgetCalls)
-	journal := s.forget(ctx, "callback", s.Journal, s.Store.ForgetJournal)
-	if calls && journal && ctx.Err() == nil {
+	done := true
+	for _, kind := range []struct {
+		name   string
+		keep   time.Duration
+		remove func(context.Context, time.Time, int) (int, error)
+	}{
+		{"call", s.Calls, s.Store.ForgetCalls},
+		{"room", s.Calls, s.Store.ForgetRooms},
+		{"agent_call", s.Calls, s.Store.ForgetAgentCalls},
+		{"callback", s.Journal, s.Store.ForgetJournal},
+	} {
+		done = s.forget(ctx, kind.name, kind.keep, kind.remove) && done
+	}
+	if done && ctx.Err() == nil {
 		s.Metrics.swept.Set(float64(s.Now().Unix()))
 	}
 }
@@ -147,7 +165,7 @@ type Metrics struct {
 func NewMetrics(r prometheus.Registerer) *Metrics {
 	m := &Metrics{
 		removed: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "planetbell_retention_removed_total", Help: "Records that were removed because they were old; kind is call or callback.",
+			Name: "planetbell_retention_removed_total", Help: "Records that were removed because they were old; kind is call, room, agent_call or callback.",
 		}, []string{"kind"}),
 		swept: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "planetbell_retention_swept_timestamp_seconds", Help: "When nothing too old was left for the last time; 0 since the start: not yet.",

@@ -23,6 +23,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 type fakeStore struct {
 	mu             sync.Mutex
 	calls, journal []time.Time
+	rooms, agents  []time.Time
 	batches        []time.Time // when each batch was asked for
 	largest        int
 	fail           error
@@ -35,6 +36,14 @@ func (s *fakeStore) ForgetCalls(ctx context.Context, before time.Time, limit int
 
 func (s *fakeStore) ForgetJournal(ctx context.Context, before time.Time, limit int) (int, error) {
 	return s.forget(ctx, &s.journal, before, limit)
+}
+
+func (s *fakeStore) ForgetRooms(ctx context.Context, before time.Time, limit int) (int, error) {
+	return s.forget(ctx, &s.rooms, before, limit)
+}
+
+func (s *fakeStore) ForgetAgentCalls(ctx context.Context, before time.Time, limit int) (int, error) {
+	return s.forget(ctx, &s.agents, before, limit)
 }
 
 func (s *fakeStore) forget(ctx context.Context, kept *[]time.Time, before time.Time, limit int) (int, error) {
@@ -94,6 +103,8 @@ func TestOldRecordsGo(t *testing.T) {
 		s := &fakeStore{
 			calls:   append(ages(2*batch+1, 91*day), ages(5, 89*day)...),
 			journal: append(ages(3, 31*day), ages(4, 29*day)...),
+			rooms:   append(ages(2, 91*day), ages(1, 89*day)...),
+			agents:  append(ages(1, 91*day), ages(1, 89*day)...),
 		}
 		metrics, log := running(t, Config{Store: s, Calls: 90 * day, Journal: 30 * day})
 
@@ -107,14 +118,19 @@ func TestOldRecordsGo(t *testing.T) {
 		if calls, journal, _ := s.left(); calls != 5 || journal != 4 {
 			t.Fatalf("after the first sweep: %d calls, %d callbacks", calls, journal)
 		}
+		s.mu.Lock()
+		if len(s.rooms) != 1 || len(s.agents) != 1 {
+			t.Errorf("after the first sweep: %d rooms, %d agent calls", len(s.rooms), len(s.agents))
+		}
 		if s.largest > batch {
 			t.Errorf("a batch of %d", s.largest)
 		}
 		for i := range s.batches[1:] {
-			if apart := s.batches[i+1].Sub(s.batches[i]); apart < pause && i != 3 { // 3: from calls to callbacks
+			if apart := s.batches[i+1].Sub(s.batches[i]); apart < pause && i != 3 && i != 5 && i != 7 { // from one kind to the next
 				t.Errorf("batch %d came %v after the one before", i+1, apart)
 			}
 		}
+		s.mu.Unlock()
 		if got := testutil.ToFloat64(metrics.removed.WithLabelValues("call")); got != 2*batch+1 {
 			t.Errorf("%v calls counted", got)
 		}
@@ -161,10 +177,10 @@ func TestTroubleIsLeftAlone(t *testing.T) {
 		metrics, log := running(t, Config{Store: s, Calls: day, Journal: day})
 		<-time.After(firstSweep + sweepEvery/2)
 		synctest.Wait()
-		if _, _, batches := s.left(); batches != 2 {
+		if _, _, batches := s.left(); batches != 4 {
 			t.Errorf("%d batches, want one of each kind", batches)
 		}
-		if got := strings.Count(log.String(), "the disk is full"); got != 2 || testutil.ToFloat64(metrics.swept) != 0 {
+		if got := strings.Count(log.String(), "the disk is full"); got != 4 || testutil.ToFloat64(metrics.swept) != 0 {
 			t.Errorf("%d log lines, swept %v", got, testutil.ToFloat64(metrics.swept))
 		}
 		s.mu.Lock()

@@ -89,3 +89,70 @@ func (s *Store) ForgetJournal(ctx context.Context, before time.Time, limit int) 
 	}
 	return int(removed), nil
 }
+
+// participantsPerForget bounds one transaction that removes rooms: a run may have had
+// thousands of participants.
+const participantsPerForget = 400
+
+// ForgetRooms implements retention.Store.
+func (s *Store) ForgetRooms(ctx context.Context, before time.Time, limit int) (int, error) {
+	var ids []int64
+	err := s.readers.read(ctx, func(l *link) error {
+		return l.each(`SELECT id FROM room_runs WHERE heard_at < ? AND state = 'closed' ORDER BY heard_at LIMIT ?`, func(row scanner) error {
+			var id int64
+			err := row.Scan(&id)
+			ids = append(ids, id)
+			return err
+		}, micros(before), max(limit, 0))
+	})
+	if err != nil || len(ids) == 0 {
+		return 0, err
+	}
+	worked := 0
+	err = s.writer.submit(ctx, "forget rooms", func(l *link) error {
+		worked = 0
+		left := int64(participantsPerForget)
+		for _, id := range ids {
+			n, err := forgetRoom(l, id, left)
+			if err != nil {
+				return fmt.Errorf("forget a room: %w", err)
+			}
+			worked++
+			if left -= n; left <= 0 {
+				break
+			}
+		}
+		l.erased = true
+		return nil
+	})
+	if err != nil {
+		return 0, err // worked is not read: the closure may still be at work on it
+	}
+	return worked, nil
+}
+
+// forgetRoom removes at most so many participants of a run, and, when none is left, the run.
+func forgetRoom(l *link, id, most int64) (int64, error) {
+	n, err := l.exec(`DELETE FROM room_participants WHERE run_id = ?1 AND (user_id, service_id) IN
+		(SELECT user_id, service_id FROM room_participants WHERE run_id = ?1 LIMIT ?2)`, id, most)
+	if err != nil || n >= most {
+		return n, err
+	}
+	_, err = l.exec(`DELETE FROM room_runs WHERE id = ?`, id)
+	return n, err
+}
+
+// ForgetAgentCalls implements retention.Store.
+func (s *Store) ForgetAgentCalls(ctx context.Context, before time.Time, limit int) (int, error) {
+	var removed int64
+	err := s.writer.submit(ctx, "forget agent calls", func(l *link) error {
+		n, err := l.exec(`DELETE FROM agent_calls WHERE (session_id, environment) IN
+			(SELECT session_id, environment FROM agent_calls WHERE received_at < ? ORDER BY received_at LIMIT ?)`, micros(before), max(limit, 0))
+		removed = n
+		return err
+	})
+	if err != nil {
+		return 0, fmt.Errorf("forget agent calls: %w", err)
+	}
+	return int(removed), nil
+}

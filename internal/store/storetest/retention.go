@@ -2,11 +2,13 @@ package storetest
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
 	"github.com/planetbell/planetbell/internal/bell"
 	"github.com/planetbell/planetbell/internal/call"
+	"github.com/planetbell/planetbell/planet"
 )
 
 var retentionTests = map[string]func(*testing.T, Store){
@@ -17,6 +19,9 @@ var retentionTests = map[string]func(*testing.T, Store){
 	"the oldest callbacks go first":        forgetOldestJournal,
 	"nothing old is no error":              forgetNothing,
 	"a call may come again when forgotten": forgetAndAgain,
+	"closed rooms go with their people":    forgetRooms,
+	"large rooms go in parts":              forgetLargeRoom,
+	"the oldest agent calls go first":      forgetAgentCalls,
 }
 
 // forgetWhole removes one of two calls that are alike, and nothing of the other.
@@ -171,4 +176,88 @@ func forgetAndAgain(t *testing.T, s Store) {
 	// Its event is repeated after months: there is nothing to merge with, and it is kept.
 	ok(t, "EndCall", s.EndCall(t.Context(), e, entry))
 	same(t, "the call", record(t, s, c).Call, e)
+}
+
+// closedRun is a closed run whose first event came n minutes after noon.
+func closedRun(n int) bell.RoomRun {
+	r := newRun(n)
+	r.HeardAt, r.State, r.Reason = noon.Add(time.Duration(n)*time.Minute), bell.RoomClosed, bell.RoomEnded
+	return r
+}
+
+func forgetRooms(t *testing.T, s Store) {
+	open := newRun(9)
+	putRun(t, s, open, nil)
+	ann := newParticipant("ann")
+	for n := range 5 {
+		putRun(t, s, closedRun(n), &ann)
+	}
+	for _, step := range []struct {
+		before, limit, want int
+		left                []int
+	}{{3, 0, 0, []int{0, 1, 2, 3, 4}}, {3, 2, 2, []int{2, 3, 4}}, {3, 2, 1, []int{3, 4}}, {3, 2, 0, []int{3, 4}}, {60, 9, 2, nil}} {
+		n, err := s.ForgetRooms(t.Context(), noon.Add(time.Duration(step.before)*time.Minute), step.limit)
+		ok(t, "ForgetRooms", err)
+		if n != step.want {
+			t.Errorf("%d runs were removed, want %d", n, step.want)
+		}
+		for n := range 5 {
+			r := closedRun(n)
+			_, err := s.Run(t.Context(), r.Environment, r.SessionID)
+			if kept := slices.Contains(step.left, n); kept != (err == nil) {
+				t.Errorf("run %d after the sweep: %v, want it kept: %t", n, err, kept)
+			}
+		}
+	}
+	_, err := s.Run(t.Context(), open.Environment, open.SessionID)
+	ok(t, "an old run that is open", err)
+}
+
+// forgetLargeRoom: a run goes whole, however many were in it, and a room that is used again
+// does not find its people.
+func forgetLargeRoom(t *testing.T, s Store) {
+	r := closedRun(1)
+	for n := range 900 {
+		p := newParticipant(fmt.Sprintf("user%d", n))
+		putRun(t, s, r, &p)
+	}
+	rounds := 0
+	for n := 1; n > 0 && rounds < 20; rounds++ {
+		var err error
+		n, err = s.ForgetRooms(t.Context(), noon.Add(time.Hour), 100)
+		ok(t, "ForgetRooms", err)
+	}
+	if rounds < 3 || rounds > 10 {
+		t.Errorf("900 participants went in %d rounds", rounds)
+	}
+	_, err := s.Run(t.Context(), r.Environment, r.SessionID)
+	wantKind(t, "the removed run", err, bell.NotFound)
+	putRun(t, s, r, nil)
+	people, err := s.Participants(t.Context(), keyOf(&r), planet.UserRef{}, 10)
+	ok(t, "Participants", err)
+	if len(people) != 0 {
+		t.Errorf("%d participants of the removed run are found", len(people))
+	}
+}
+
+func forgetAgentCalls(t *testing.T, s Store) {
+	var calls []bell.Call
+	for n := range 4 {
+		c := newCall()
+		calls = append(calls, c)
+		appendEntry(t, s, agentEntry(c, n, ""))
+	}
+	for _, step := range []struct{ limit, removed, gone int }{{0, 0, 0}, {2, 2, 2}, {2, 1, 3}, {2, 0, 3}} {
+		n, err := s.ForgetAgentCalls(t.Context(), noon.Add(3*time.Second), step.limit)
+		ok(t, "ForgetAgentCalls", err)
+		if n != step.removed {
+			t.Errorf("%d statuses were removed, want %d", n, step.removed)
+		}
+		for i, c := range calls {
+			_, err := s.Call(t.Context(), c.Environment, c.SessionID)
+			if gone := err != nil; gone != (i < step.gone) {
+				t.Errorf("status %d after the sweep: %v", i, err)
+			}
+		}
+	}
 }

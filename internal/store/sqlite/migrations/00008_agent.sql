@@ -14,6 +14,7 @@ CREATE TABLE agent_calls (
     fail_reason  TEXT    NOT NULL,
     PRIMARY KEY (session_id, environment)
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX agent_calls_received ON agent_calls (received_at);
 
 -- +goose Down
 DROP TABLE agent_calls;

@@ -123,6 +123,7 @@ func (s *Store) ForgetRooms(ctx context.Context, before time.Time, limit int) (i
 			}
 		}
 		l.erased = true
+		l.rooms = newRoomCache() // which may hold what is gone
 		return nil
 	})
 	if err != nil {

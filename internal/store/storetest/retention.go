@@ -233,6 +233,8 @@ func forgetLargeRoom(t *testing.T, s Store) {
 	_, err := s.Run(t.Context(), r.Environment, r.SessionID)
 	wantKind(t, "the removed run", err, bell.NotFound)
 	putRun(t, s, r, nil)
+	_, err = s.Run(t.Context(), r.Environment, r.SessionID)
+	ok(t, "the run that is heard of again", err)
 	people, err := s.Participants(t.Context(), keyOf(&r), planet.UserRef{}, 10)
 	ok(t, "Participants", err)
 	if len(people) != 0 {

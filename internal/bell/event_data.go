@@ -31,8 +31,8 @@ type eventCall struct {
 type eventRinging struct {
 	eventCall
 	NotifiedAt time.Time `json:"notified_at"`
-	Deadline   time.Time `json:"deadline"`             // no attempt to ring starts after it
-	Devices    int       `json:"devices"`              // that ring
+	Deadline   time.Time `json:"deadline"` // no attempt to ring starts after it
+	Devices    int       `json:"devices"`  // that ring
 }
 
 type eventEnded struct {

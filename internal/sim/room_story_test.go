@@ -1,7 +1,10 @@
 package sim
 
 import (
+	"encoding/json"
 	"reflect"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -34,5 +37,25 @@ func TestRoomStory(t *testing.T) {
 		if seen["scS"] != 1 || seen["scE"] != map[bool]int{false: 0, true: 1}[ends] {
 			t.Errorf("it starts %d times and ends %d times", seen["scS"], seen["scE"])
 		}
+	}
+}
+
+func TestControlRooms(t *testing.T) {
+	w, _ := newTestWorld(t)
+	ask := func(method, body string) answer {
+		return mustDo(t, testClient(t), request(t, method, w.Settings().ControlURL+"/rooms", nil, []byte(body)))
+	}
+	if a := ask("POST", `{"room":"lounge"}`); a.status != 400 || !strings.Contains(a.body, "at least one user") {
+		t.Errorf("%+v", a)
+	}
+	ask("POST", `{"room":"lounge","users":["bob","alice"]}`)
+	ask("POST", `{"room":"lounge","users":["carol"]}`)
+	ask("POST", `{"room":"attic","users":["dora"]}`)
+	var rooms []roomState
+	if err := json.Unmarshal([]byte(ask("GET", "").body), &rooms); err != nil {
+		t.Fatal(err)
+	}
+	if len(rooms) != 2 || !strings.HasSuffix(rooms[0].Room, "/attic") || !slices.Equal(rooms[1].Users, []string{"alice", "bob", "carol"}) {
+		t.Errorf("%+v", rooms)
 	}
 }

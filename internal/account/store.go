@@ -19,7 +19,7 @@ type Store interface {
 	// issued after rule.FreeIssuedBefore, it changes nothing and returns an error of
 	// kind bell.Taken. Otherwise it revokes them (RevokedAt = rule.Now), and removes the
 	// devices of all the owner's earlier sessions, expired ones too: the ID now belongs to
-	// somebody else, whose calls must not ring there. Devices without a session stay.
+	// somebody else, whose calls must not ring there. Their call rules go too. Devices without a session stay.
 	OpenSession(ctx context.Context, user bell.User, session bell.Session, rule SessionRule) error
 
 	// Session returns the session, or bell.NotFound.

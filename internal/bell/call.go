@@ -55,9 +55,11 @@ type Call struct {
 	// It is the time of the Call Event, and is gone when that is done; zero: nothing is to be told.
 	MissedAt time.Time
 
-	// Events are recorded with the call, in the same transaction, if the record changes: with
-	// BeginCall when the call is new, with EndCall when it had not ended.
+	// Events are recorded with a call that begins, in the same transaction, if it is new.
 	Events []Event
+	// Wanted says of a call that ends which events are recorded with that. They are made of the
+	// record, because Notify and Call Event do not know the same, and not when it had ended.
+	Wanted EventSet
 }
 
 // MissedOutcomes are those of calls that the callee could not answer in time. A callee who

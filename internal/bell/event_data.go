@@ -43,6 +43,7 @@ type eventEnded struct {
 	StartedAt  time.Time      `json:"started_at,omitzero"` // of the conversation
 	EndedAt    time.Time      `json:"ended_at,omitzero"`
 	DurationMS int64          `json:"duration_ms"` // of the conversation
+	Suppressed Suppression    `json:"suppressed,omitempty"`
 	Release    eventRelease   `json:"release"`
 }
 
@@ -129,7 +130,8 @@ func RingingEvent(c *Call, devices int) Event {
 }
 
 // EndedEvents tell that a call is over, and, if it is in wanted, that the callee did not get
-// to answer it. Only what is wanted is made; a notice is no call, and makes none.
+// to answer it. Only what is wanted is made; a notice is no call, and makes none. A call that
+// was kept away is not told as missed: the callee did not want to hear of it.
 func EndedEvents(c *Call, wanted EventSet) []Event {
 	var events []Event
 	if c.Purpose != PurposeCall {
@@ -142,7 +144,7 @@ func EndedEvents(c *Call, wanted EventSet) []Event {
 	if wanted.Has(EventCallEnded) {
 		ended := eventOf(c, EventCallEnded, over, eventEnded{
 			eventCall: callOf(c), State: c.State, Outcome: c.Outcome,
-			NotifiedAt: utc(c.NotifiedAt), StartedAt: utc(c.StartedAt), EndedAt: utc(c.EndedAt), DurationMS: c.Duration.Milliseconds(),
+			NotifiedAt: utc(c.NotifiedAt), StartedAt: utc(c.StartedAt), EndedAt: utc(c.EndedAt), DurationMS: c.Duration.Milliseconds(), Suppressed: c.Suppressed,
 			Release: eventRelease{EndedBy: EndedBy(&c.Release), UserCode: c.Release.UserCode, Reasons: ReleaseReasons(&c.Release)},
 		})
 		if c.State == CallLost { // its Call Event may come after all, and is told too
@@ -150,7 +152,7 @@ func EndedEvents(c *Call, wanted EventSet) []Event {
 		}
 		events = append(events, ended)
 	}
-	if wanted.Has(EventCallMissed) && Missed(c.Outcome) {
+	if wanted.Has(EventCallMissed) && Missed(c.Outcome) && c.Suppressed == RingsAll {
 		events = append(events, eventOf(c, EventCallMissed, over, eventMissed{
 			eventCall: callOf(c), Outcome: c.Outcome, EndedAt: utc(c.EndedAt),
 		}))

@@ -206,7 +206,7 @@ func (s *Service) End(ctx context.Context, project *bell.Project, e planet.CallE
 		c.EndedAt = now
 	}
 	s.mark(&c, project, now)
-	c.Events = bell.EndedEvents(&c, project.Events)
+	c.Wanted = project.Events
 	entry := bell.JournalEntry{
 		ReceivedAt: now, Project: project.Name, Environment: project.Environment,
 		Kind: KindCallEvent, SessionID: e.SessionID, DedupKey: e.DedupKey(), Params: e.Raw,

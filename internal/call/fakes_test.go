@@ -95,6 +95,7 @@ func (s *fakeStore) EndCall(_ context.Context, c bell.Call, entry bell.JournalEn
 		}
 		c.NotifiedAt, c.Deadline = old.NotifiedAt, old.Deadline
 	}
+	c.Events = bell.EndedEvents(&c, c.Wanted)
 	s.calls[key] = c
 	s.journal = append(s.journal, entry)
 	for id, d := range s.deliveries {

@@ -24,6 +24,7 @@ type HistoryQuery struct {
 	SessionID string           // of the app token that asks
 	Direction Direction        // empty: both
 	Outcomes  []planet.Outcome // one of these; empty: all, and also calls that have not ended
+	Wanted    bool             // leave out calls that the callee had kept away
 	Since     time.Time        // calls at that time or later; zero: all
 	Before    Cursor
 	Limit     int

@@ -59,6 +59,10 @@ func (c *checker) config(cfg *Config) {
 	}
 	c.retention("retention.calls", cfg.Retention.Calls)
 	c.retention("retention.journal", cfg.Retention.Journal)
+	if keep := cfg.Retention.Calls; keep > 0 && keep < cfg.Calls.LostAfter {
+		c.wrong("retention.calls", fmt.Sprintf("%s, want at least calls.lost_after, %s: a call must not be removed while its end is waited for.",
+			durationText(keep), durationText(cfg.Calls.LostAfter)))
+	}
 	c.projects(cfg)
 }
 

@@ -224,6 +224,10 @@ func TestCallTimesAndSigningKey(t *testing.T) {
 				"retention.journal: 1s, want at least 24h, or 0s to keep everything.",
 			},
 		},
+		{
+			name: "calls that go before they are lost", yaml: "retention: {calls: 47h}\ncalls: {lost_after: 48h}\n",
+			errors: []string{"retention.calls: 47h, want at least calls.lost_after, 48h: a call must not be removed while its end is waited for."},
+		},
 		{name: "records kept for a day, and for ever", yaml: "retention: {calls: 24h, journal: 0s}\n"},
 		{
 			name: "records kept for too long", yaml: "retention: {calls: 87601h, journal: -1h}\n",

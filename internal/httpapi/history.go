@@ -102,7 +102,7 @@ func pastCallView(c *bell.Call, q call.HistoryQuery, language planet.Language) p
 		other = c.Callee
 	}
 	view.Peer = peer{other.ServiceID, other.UserID}
-	view.Missed = view.Direction == call.Incoming && slices.Contains(bell.MissedOutcomes(), c.Outcome)
+	view.Missed = view.Direction == call.Incoming && bell.Missed(c.Outcome) && c.Suppressed == bell.RingsAll
 	switch c.State {
 	case bell.CallEnded:
 		why := c.Release.Explain(planet.OneToOneCalls)
@@ -171,7 +171,7 @@ func onlyMissed(text string, q *call.HistoryQuery) error {
 	case q.Direction == call.Outgoing || q.Outcomes != nil:
 		return bell.E(bell.Invalid, "missed: only incoming calls can be missed, whatever their outcome; leave direction=out and outcome out.", nil)
 	}
-	q.Direction, q.Outcomes = call.Incoming, bell.MissedOutcomes()
+	q.Direction, q.Outcomes, q.Wanted = call.Incoming, bell.MissedOutcomes(), true
 	return nil
 }
 

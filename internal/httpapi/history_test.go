@@ -172,14 +172,18 @@ func TestHistoryQueries(t *testing.T) {
 		"?unknown=1&user=": func(*call.HistoryQuery) {},
 		// Whose calls they are is in the token, and nowhere else.
 		"?userId=bob&serviceId=other&environment=real": func(*call.HistoryQuery) {},
-		"?limit=100":             func(q *call.HistoryQuery) { q.Limit = 100 },
-		"?limit=1&limit=50":      func(q *call.HistoryQuery) { q.Limit = 1 },
-		"?direction=out":         func(q *call.HistoryQuery) { q.Direction = call.Outgoing },
-		"?outcome=push_failed":   func(q *call.HistoryQuery) { q.Outcomes = []planet.Outcome{planet.OutcomePushFailed} },
-		"?since=1700000000123":   func(q *call.HistoryQuery) { q.Since = time.UnixMilli(1_700_000_000_123) },
-		"?missed=0":              func(*call.HistoryQuery) {},
-		"?missed=1":              func(q *call.HistoryQuery) { q.Direction, q.Outcomes = call.Incoming, bell.MissedOutcomes() },
-		"?missed=1&direction=in": func(q *call.HistoryQuery) { q.Direction, q.Outcomes = call.Incoming, bell.MissedOutcomes() },
+		"?limit=100":           func(q *call.HistoryQuery) { q.Limit = 100 },
+		"?limit=1&limit=50":    func(q *call.HistoryQuery) { q.Limit = 1 },
+		"?direction=out":       func(q *call.HistoryQuery) { q.Direction = call.Outgoing },
+		"?outcome=push_failed": func(q *call.HistoryQuery) { q.Outcomes = []planet.Outcome{planet.OutcomePushFailed} },
+		"?since=1700000000123": func(q *call.HistoryQuery) { q.Since = time.UnixMilli(1_700_000_000_123) },
+		"?missed=0":            func(*call.HistoryQuery) {},
+		"?missed=1": func(q *call.HistoryQuery) {
+			q.Direction, q.Outcomes, q.Wanted = call.Incoming, bell.MissedOutcomes(), true
+		},
+		"?missed=1&direction=in": func(q *call.HistoryQuery) {
+			q.Direction, q.Outcomes, q.Wanted = call.Incoming, bell.MissedOutcomes(), true
+		},
 	} {
 		w := newWorld(t)
 		var asked call.HistoryQuery

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -161,7 +162,6 @@ func (rows deliveryRows) giveUp(l *link) error {
 func (s *Store) EndCall(ctx context.Context, c bell.Call, entry bell.JournalEntry) error {
 	row := newJournalRow(entry)
 	said := endArgs(&c)
-	events := newEventRows(c.Events)
 	when := entry.ReceivedAt
 	if when.IsZero() {
 		when = c.EndedAt
@@ -172,8 +172,9 @@ func (s *Store) EndCall(ctx context.Context, c bell.Call, entry bell.JournalEntr
 		}
 		var id int64
 		var state bell.CallState
-		known, err := l.one(`SELECT id, state FROM calls WHERE session_id = ? AND environment = ?`,
-			into([]any{&id, &state}), string(c.SessionID), string(c.Environment))
+		var suppressed bell.Suppression
+		known, err := l.one(`SELECT id, state, suppressed FROM calls WHERE session_id = ? AND environment = ?`,
+			into([]any{&id, &state, &suppressed}), string(c.SessionID), string(c.Environment))
 		switch {
 		case err != nil:
 			return fmt.Errorf("look up a call: %w", err)
@@ -182,6 +183,10 @@ func (s *Store) EndCall(ctx context.Context, c bell.Call, entry bell.JournalEntr
 		case state == bell.CallEnded || state == bell.CallNotice:
 			return nil
 		default:
+			said := said
+			if suppressed != bell.RingsAll { // the callee did not want to hear of it
+				said = append(slices.Clip(said[:len(said)-1]), 0)
+			}
 			err = endKnown(l, id, append([]any{c.AppServerData, c.STID}, said...), when)
 			if err == nil {
 				err = fillCaller(l, id, c.Caller)
@@ -190,8 +195,22 @@ func (s *Store) EndCall(ctx context.Context, c bell.Call, entry bell.JournalEntr
 		if err != nil {
 			return err
 		}
-		return events.insert(l)
+		return tellEnded(l, &c)
 	})
+}
+
+// tellEnded records what the customer's systems want to be told of a call that has ended.
+func tellEnded(l *link, c *bell.Call) error {
+	if !c.Wanted.Has(bell.EventCallEnded) && !c.Wanted.Has(bell.EventCallMissed) {
+		return nil
+	}
+	var ended bell.Call
+	_, err := l.one(`SELECT `+callColumns+` FROM calls c WHERE c.session_id = ? AND c.environment = ?`,
+		into(callFields(&ended)), string(c.SessionID), string(c.Environment))
+	if err != nil {
+		return fmt.Errorf("read a call that has ended: %w", err)
+	}
+	return newEventRows(bell.EndedEvents(&ended, c.Wanted)).insert(l)
 }
 
 // endKnown ends a call whose Notify was seen: what Notify said stays, gaps are filled.
@@ -262,7 +281,7 @@ func number(n *int) any {
 
 // Call implements call.Store.
 func (s *Store) Call(ctx context.Context, environment planet.Environment, id planet.SessionID) (record call.Record, err error) {
-	err = s.readers.read(ctx, func(l *link) error {
+	err = s.list(ctx, func(l *link) error {
 		return snapshot(l, func() error {
 			var err error
 			record, err = readRecord(l, environment, id)

@@ -207,7 +207,7 @@ func (s *Store) ExpireDeliveries(ctx context.Context, now time.Time) (int, error
 	return total, err
 }
 
-const overdueDeliveries = `SELECT id FROM deliveries WHERE state IN ('pending', 'sending') AND deadline <= ?1 LIMIT ?2`
+const overdueDeliveries = `SELECT id FROM deliveries WHERE state IN ('pending', 'sending') AND deadline <= ?1 ORDER BY deadline, id LIMIT ?2`
 
 // overdue are the deliveries that the next batch expires, if anybody wants to be told.
 func (s *Store) overdue(l *link, now time.Time, limit int) ([]string, error) {

@@ -90,6 +90,9 @@ func listHistory(q call.HistoryQuery, registered time.Time) (string, []any) {
 		where.add(`c.environment = ?`, string(q.Owner.Environment))
 		where.add(`c.purpose = ''`)
 		where.addOutcomes(q.Outcomes)
+		if q.Wanted {
+			where.add(`c.suppressed = ''`)
+		}
 		where.addSince(q.Since, registered)
 		if q.Before != (call.Cursor{}) {
 			where.add(`(c.at, c.session_id) < (?, ?)`, micros(q.Before.At), string(q.Before.SessionID))

@@ -64,10 +64,10 @@ func (s *Store) Journal(ctx context.Context, id planet.SessionID) ([]bell.Journa
 		entries = append(entries, e)
 		return err
 	}
-	err := s.readers.read(ctx, func(l *link) error {
+	err := s.list(ctx, func(l *link) error {
 		return snapshot(l, func() error {
 			err := l.each(`SELECT notified_at, project, environment, 'notify', session_id, session_id, raw
-				FROM calls WHERE session_id = ? AND notified_at <> 0`, add, string(id))
+				FROM calls WHERE session_id = ? AND notified_at <> 0 AND purpose = ''`, add, string(id))
 			if err != nil {
 				return err
 			}

@@ -11,7 +11,7 @@ import (
 // Missed implements call.Store.
 func (s *Store) Missed(ctx context.Context, limit int) ([]bell.Call, error) {
 	var calls []bell.Call
-	err := s.readers.read(ctx, func(l *link) error {
+	err := s.list(ctx, func(l *link) error {
 		return l.each(`SELECT coalesce(u.display_name, ''), `+callColumns+`
 			FROM calls c INDEXED BY calls_missed LEFT JOIN users u
 			ON u.environment = c.environment AND u.service_id = c.caller_service AND u.user_id = c.caller_user
@@ -87,7 +87,7 @@ func (s *Store) LoseCalls(ctx context.Context, before time.Time, limit int, even
 
 func (s *Store) ringingSince(ctx context.Context, before time.Time, limit int, events func(bell.Call) []bell.Event) ([]lost, error) {
 	var found []lost
-	err := s.readers.read(ctx, func(l *link) error {
+	err := s.list(ctx, func(l *link) error {
 		return l.each(`SELECT c.id, `+callColumns+` FROM calls c INDEXED BY calls_ringing
 			WHERE c.state = 'ringing' AND c.notified_at < ? ORDER BY c.notified_at LIMIT ?`, func(row scanner) error {
 			var one lost

@@ -39,7 +39,7 @@ func (s *Store) ForgetCalls(ctx context.Context, before time.Time, limit int) (i
 
 func (s *Store) oldCalls(ctx context.Context, before time.Time, limit int) (ids []int64, err error) {
 	total := 0
-	err = s.readers.read(ctx, func(l *link) error {
+	err = s.list(ctx, func(l *link) error {
 		return l.each(`SELECT c.id, (SELECT count(*) FROM deliveries d WHERE d.call_id = c.id) FROM calls c
 			WHERE c.at < ? ORDER BY c.at LIMIT ?`, func(row scanner) error {
 			var id int64
@@ -97,7 +97,7 @@ const participantsPerForget = 400
 // ForgetRooms implements retention.Store.
 func (s *Store) ForgetRooms(ctx context.Context, before time.Time, limit int) (int, error) {
 	var ids []int64
-	err := s.readers.read(ctx, func(l *link) error {
+	err := s.list(ctx, func(l *link) error {
 		return l.each(`SELECT id FROM room_runs WHERE heard_at < ? AND state = 'closed' ORDER BY heard_at LIMIT ?`, func(row scanner) error {
 			var id int64
 			err := row.Scan(&id)
@@ -112,6 +112,7 @@ func (s *Store) ForgetRooms(ctx context.Context, before time.Time, limit int) (i
 	err = s.writer.submit(ctx, "forget rooms", func(l *link) error {
 		worked = 0
 		left := int64(participantsPerForget)
+		l.rooms = newRoomCache() // which may hold what is gone
 		for _, id := range ids {
 			n, err := forgetRoom(l, id, left)
 			if err != nil {
@@ -123,7 +124,6 @@ func (s *Store) ForgetRooms(ctx context.Context, before time.Time, limit int) (i
 			}
 		}
 		l.erased = true
-		l.rooms = newRoomCache() // which may hold what is gone
 		return nil
 	})
 	if err != nil {
@@ -134,6 +134,11 @@ func (s *Store) ForgetRooms(ctx context.Context, before time.Time, limit int) (i
 
 // forgetRoom removes at most so many participants of a run, and, when none is left, the run.
 func forgetRoom(l *link, id, most int64) (int64, error) {
+	var closed int
+	known, err := l.one(`SELECT state = 'closed' FROM room_runs WHERE id = ?`, into([]any{&closed}), id)
+	if err != nil || !known || closed == 0 {
+		return 0, err // a late event has opened it again
+	}
 	n, err := l.exec(`DELETE FROM room_participants WHERE run_id = ?1 AND (user_id, service_id) IN
 		(SELECT user_id, service_id FROM room_participants WHERE run_id = ?1 LIMIT ?2)`, id, most)
 	if err != nil || n >= most {

@@ -53,7 +53,7 @@ func (s *Store) Invite(ctx context.Context, i room.Invitation) (room.Invitation,
 
 // InvitationsOf implements room.Store.
 func (s *Store) InvitationsOf(ctx context.Context, run room.RunKey, now time.Time, limit int) (found []room.Invitation, err error) {
-	err = s.readers.read(ctx, func(l *link) error {
+	err = s.list(ctx, func(l *link) error {
 		return l.each(`SELECT `+invitationColumns+` FROM room_invitations
 			WHERE session_id = ? AND environment = ? AND deadline > ? ORDER BY user_id LIMIT ?`, func(row scanner) error {
 			var i room.Invitation

@@ -39,7 +39,7 @@ func listRuns(f room.Filter, before room.Cursor, limit int) (string, []any) {
 }
 
 func (s *Store) readRuns(ctx context.Context, query string, args ...any) (runs []bell.RoomRun, err error) {
-	err = s.readers.read(ctx, func(l *link) error {
+	err = s.list(ctx, func(l *link) error {
 		return l.each(query, func(row scanner) error {
 			var r bell.RoomRun
 			err := row.Scan(runFields(&r)...)
@@ -70,7 +70,7 @@ func (s *Store) Run(ctx context.Context, environment planet.Environment, id plan
 
 // Participants implements room.Store.
 func (s *Store) Participants(ctx context.Context, run room.RunKey, after planet.UserRef, limit int) (found []bell.Participant, err error) {
-	err = s.readers.read(ctx, func(l *link) error {
+	err = s.list(ctx, func(l *link) error {
 		return l.each(`SELECT `+participantColumns+` FROM room_runs r JOIN room_participants p ON p.run_id = r.id
 			WHERE r.session_id = ? AND r.environment = ? AND (p.user_id, p.service_id) > (?, ?)
 			ORDER BY p.user_id, p.service_id LIMIT ?`, func(row scanner) error {
@@ -88,7 +88,7 @@ func (s *Store) Participants(ctx context.Context, run room.RunKey, after planet.
 
 // SilentRuns implements room.Store. It looks at the open runs only, and those are few.
 func (s *Store) SilentRuns(ctx context.Context, since time.Time, limit int) (keys []room.RunKey, err error) {
-	err = s.readers.read(ctx, func(l *link) error {
+	err = s.list(ctx, func(l *link) error {
 		return l.each(`SELECT environment, session_id FROM room_runs 
 			WHERE state = 'open' AND heard_at < ? AND seen_at < ? ORDER BY heard_at LIMIT ?`,
 			func(row scanner) error {

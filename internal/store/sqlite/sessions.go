@@ -33,7 +33,7 @@ func (s *Store) OpenSession(ctx context.Context, user bell.User, session bell.Se
 
 // takeOver revokes the owner's other living sessions, unless one of them keeps the user
 // ID: because it has a device, or is so new that its device may still be on its way. The
-// devices of earlier holders go with their sessions; an operator's stay.
+// devices and call rules of earlier holders go with their sessions; an operator's devices stay.
 func (s *Store) takeOver(l *link, session bell.Session, rule account.SessionRule) error {
 	owner := []any{
 		string(session.Owner.Environment), session.Owner.User.ServiceID, session.Owner.User.UserID, micros(rule.Now), session.ID,
@@ -60,6 +60,11 @@ func (s *Store) takeOver(l *link, session bell.Session, rule account.SessionRule
 		AND session_id <> ?`, owner[0], owner[1], owner[2], session.ID)
 	if err != nil {
 		return fmt.Errorf("remove devices of earlier holders: %w", err)
+	}
+	for _, table := range []string{"blocked_users", "do_not_disturb"} { // whom they did not want to hear is theirs
+		if _, err := l.exec(`DELETE FROM `+table+` WHERE environment = ? AND service_id = ? AND user_id = ?`, owner[:3]...); err != nil {
+			return fmt.Errorf("remove the rules of earlier holders: %w", err)
+		}
 	}
 	return nil
 }

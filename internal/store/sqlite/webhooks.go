@@ -18,7 +18,7 @@ func (s *Store) AddEvent(ctx context.Context, e bell.Event) error {
 // found reports whether a query has a row. It asks a reader, so that looking for work costs
 // the writer nothing while there is none.
 func (s *Store) found(ctx context.Context, query string, args ...any) (found bool, err error) {
-	err = s.readers.read(ctx, func(l *link) error {
+	err = s.list(ctx, func(l *link) error {
 		var err error
 		found, err = l.one(query, into([]any{new(int)}), args...)
 		return err
@@ -224,7 +224,7 @@ func (s *Store) ClearGone(ctx context.Context, endpoint string) error {
 // GoneEndpoints implements webhook.Store.
 func (s *Store) GoneEndpoints(ctx context.Context) (map[string]string, error) {
 	gone := map[string]string{}
-	err := s.readers.read(ctx, func(l *link) error {
+	err := s.list(ctx, func(l *link) error {
 		return l.each(`SELECT endpoint, print FROM gone_endpoints`, func(row scanner) error {
 			var endpoint, print string
 			err := row.Scan(&endpoint, &print)

@@ -37,7 +37,7 @@ const (
 // SweepTellings implements webhook.Store. What is too much is counted by a reader.
 func (s *Store) SweepTellings(ctx context.Context, b webhook.Bounds) (webhook.Swept, error) {
 	var open, dead int
-	err := s.readers.read(ctx, func(l *link) error {
+	err := s.list(ctx, func(l *link) error {
 		if _, err := l.one(countOpen, into([]any{&open})); err != nil {
 			return err
 		}
@@ -126,7 +126,7 @@ func deleteTellings(l *link, state string, since time.Time, limit int) (int, err
 // Backlogs implements webhook.Store.
 func (s *Store) Backlogs(ctx context.Context) (map[string]webhook.Backlog, int, error) {
 	open, dead := map[string]webhook.Backlog{}, 0
-	err := s.readers.read(ctx, func(l *link) error {
+	err := s.list(ctx, func(l *link) error {
 		err := l.each(`SELECT endpoint, count(*), min(since) FROM tellings INDEXED BY tellings_open
 			WHERE state IN ('waiting', 'behind') GROUP BY endpoint`, func(row scanner) error {
 			var endpoint string
@@ -167,7 +167,7 @@ func (s *Store) Tellings(ctx context.Context, f webhook.Filter, before webhook.C
 		where.add(`(t.seq, t.endpoint) < (?, ?)`, before.Seq, before.Endpoint)
 	}
 	var tellings []webhook.Telling
-	err := s.readers.read(ctx, func(l *link) error {
+	err := s.list(ctx, func(l *link) error {
 		return l.each(`SELECT `+tellingColumns+` FROM tellings t`+index+` JOIN events e ON e.seq = t.seq `+where.clause()+`
 			ORDER BY t.seq DESC, t.endpoint DESC LIMIT ?`, func(row scanner) error {
 			var t webhook.Telling
@@ -211,7 +211,7 @@ func (s *Store) ReplayEvent(ctx context.Context, id, endpoint string, now time.T
 // ReplayDead implements webhook.Store. The dead are found by a reader: there may be many.
 func (s *Store) ReplayDead(ctx context.Context, endpoint string, now time.Time, limit int) (int, error) {
 	var keys []tellingKey
-	err := s.readers.read(ctx, func(l *link) error {
+	err := s.list(ctx, func(l *link) error {
 		var err error
 		keys, err = tellingKeys(l, `SELECT seq, endpoint, subject FROM tellings INDEXED BY tellings_final
 			WHERE state IN ('told', 'dead') AND state = 'dead' AND endpoint = ? ORDER BY seq LIMIT ?`, endpoint, max(limit, 0))

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/planetbell/planetbell/internal/account"
 	"github.com/planetbell/planetbell/internal/bell"
 	"github.com/planetbell/planetbell/internal/call"
 	"github.com/planetbell/planetbell/internal/policy"
@@ -210,15 +211,20 @@ func ruleHostile(t *testing.T, s Store) {
 	}
 }
 
-// Somebody who signs up again still does not want to hear of whom he blocked.
+// Somebody who signs up again, and shows that he is the same, still does not want to hear of
+// whom he blocked. Who takes over the user ID neither hears of that nor is kept quiet by it.
 func ruleOutlive(t *testing.T, s Store) {
 	ok(t, "OpenSession", openSession(t, s, newSession("bob", 1), exclusive))
 	ok(t, "Block", s.Block(t.Context(), owner("bob"), blocked("eve"), 10))
 	next := newSession("bob", 2)
-	ok(t, "OpenSession", openSession(t, s, next, exclusive))
+	ok(t, "OpenSession", openSession(t, s, next, account.SessionRule{Now: noon}))
 	rules, err := s.RulesOf(t.Context(), next.Owner)
 	ok(t, "RulesOf", err)
 	if !slices.Equal(rules.Blocked, []policy.Blocked{blocked("eve")}) {
 		t.Errorf("rules %+v", rules)
 	}
+	rules.DoNotDisturb = everyday
+	ok(t, "ReplaceRules", s.ReplaceRules(t.Context(), next.Owner, rules, noon))
+	ok(t, "OpenSession", openSession(t, s, newSession("bob", 3), exclusive))
+	rulesAre(t, s, next.Owner, policy.Rules{})
 }

@@ -28,6 +28,7 @@ var webhookTests = map[string]func(*testing.T, Store){
 	"lists":                      tellingLists,
 	"gone endpoints":             goneEndpoints,
 	"the events of a call":       eventsOfCalls,
+	"a call that was kept away":  eventsOfSuppressed,
 	"the events of deliveries":   eventsOfDeliveries,
 	"the events of devices":      eventsOfDevices,
 	"a known event is dropped":   knownEvents,

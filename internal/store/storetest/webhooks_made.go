@@ -52,12 +52,31 @@ func eventsOfCalls(t *testing.T, s Store) {
 	}
 	end, entry := ended(c)
 	end.Outcome = planet.OutcomeMissed
-	end.Events = bell.EndedEvents(&end, bell.Events(bell.EventTypes()...))
+	end.Wanted, end.AppServerData = bell.Events(bell.EventTypes()...), ""
 	ok(t, "EndCall", s.EndCall(t.Context(), end, entry))
 	ok(t, "EndCall", s.EndCall(t.Context(), end, entry))
-	wantTold(t, s, "call.ringing call.ended call.missed")
+	// What only Notify said is told too.
+	wantTold(t, s, "call.ringing call.ended call.missed", `"notified_at":"`+noon.Format(time.RFC3339Nano)+`"`, `"app_server_data":"`+c.AppServerData+`"`)
 	ok(t, "EndCall", s.EndCall(t.Context(), end, entry))
 	wantTold(t, s, "")
+}
+
+// A call that was kept away is told as one, and is not missed: whoever tells the callee of
+// missed calls would tell of somebody who is blocked.
+func eventsOfSuppressed(t *testing.T, s Store) {
+	c := newCall()
+	c.Suppressed, c.CCParam = bell.SuppressBlocked, ""
+	begin(t, s, c)
+	end, entry := ended(c)
+	end.Outcome, end.Wanted, end.Suppressed = planet.OutcomeMissed, bell.Events(bell.EventTypes()...), bell.RingsAll
+	end.MissedAt = noon
+	ok(t, "EndCall", s.EndCall(t.Context(), end, entry))
+	wantTold(t, s, "call.ended", `"suppressed":"blocked"`)
+	marked, err := s.Missed(t.Context(), 10)
+	ok(t, "Missed", err)
+	if len(marked) != 0 {
+		t.Errorf("the callee is to be told of %+v", marked)
+	}
 }
 
 func eventsOfDeliveries(t *testing.T, s Store) {

@@ -91,7 +91,8 @@ func (s *Service) askNotice(ctx context.Context, project *bell.Project, n *bell.
 	}
 }
 
-// prepare fills in what a notice has whatever it tells. It never has a cc_param.
+// prepare fills in what a notice has whatever it tells. It never has a cc_param, and its name
+// is safe to show, wherever it comes from.
 func prepare(n *bell.Call, project *bell.Project, now time.Time) {
 	switch {
 	case n.SessionID != "":
@@ -107,6 +108,7 @@ func prepare(n *bell.Call, project *bell.Project, now time.Time) {
 		n.Deadline = now.Add(noticeWindow)
 	}
 	n.Label, n.State, n.NotifiedAt, n.CCParam = project.EnvironmentLabel, bell.CallNotice, now, ""
+	n.CallerName = bell.CleanName(n.CallerName)
 }
 
 // audience are the devices that can be told, each as it is reached for that: an iPhone that

@@ -160,7 +160,7 @@ func (s *Service) look(ctx context.Context, settings Settings, c *bell.Call) Fac
 		return facts
 	}
 	if q.Name {
-		facts.CallerName = cleanName(facts.CallerName)
+		facts.CallerName = bell.CleanName(facts.CallerName)
 		s.names.put(caller, facts.CallerName, s.now().Add(nameLife))
 	}
 	return facts

@@ -17,7 +17,8 @@ type Config struct {
 	// DataDir is the folder for everything the server writes. It is made at start.
 	DataDir string `koanf:"data_dir" default:"data" path:"yes"`
 	// CAFile holds further PEM certificates that are trusted when the server connects to
-	// push providers and to endpoints of events, beside the system's. Empty: the system's only.
+	// push providers, and to the customer's own systems: endpoints of events, policy hooks and
+	// members_url. They are trusted beside the system's. Empty: the system's only.
 	CAFile string `koanf:"ca_file" path:"yes"`
 	// ShutdownTimeout bounds a graceful stop: waiting polls are answered, running
 	// attempts finished, and the database closed within it. 1 second to 5 minutes.

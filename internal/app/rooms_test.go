@@ -8,6 +8,8 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"reflect"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -167,5 +169,13 @@ func TestWhichRoomsInvite(t *testing.T) {
 	}
 	if n := len(usersOf("s", strings.Split(strings.Repeat("u,", 2*room.MaxMembers), ","))); n != room.MaxMembers {
 		t.Errorf("%d users are invited, want %d", n, room.MaxMembers)
+	}
+}
+
+// The largest request must be possible within every limit that an operator can set.
+func TestNoLimitRefusesTheLargestInvitationForEver(t *testing.T) {
+	field, _ := reflect.TypeFor[config.Limits]().FieldByName("InvitationsPerMinute")
+	if least := field.Tag.Get("min"); least != strconv.Itoa(room.MaxInvited) {
+		t.Errorf("limits.invitations_per_minute may be %s; one request may have %d users", least, room.MaxInvited)
 	}
 }

@@ -171,7 +171,9 @@ func (a *App) buildServices(context.Context) error {
 	a.cleanups.push("answer waiting polls", func(context.Context) error { a.mailbox.Close(a.stagger()); return nil })
 	a.senders.mailbox = a.mailbox
 	ring.Engine, ring.mailbox = a.engine, a.mailbox
-	a.rooms = a.newRooms(ring)
+	if a.rooms, err = a.newRooms(ring); err != nil {
+		return err
+	}
 	a.accounts, err = account.New(account.Config{Store: register{a.store, a.calls}, Projects: projects, SigningKey: a.cfg.AppTokens.SigningKey})
 	if err != nil {
 		return err

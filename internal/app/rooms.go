@@ -2,6 +2,8 @@ package app
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -28,17 +30,21 @@ func (t teller) Withdraw(environment planet.Environment, id planet.SessionID) {
 }
 
 // newRooms builds the service of group calls.
-func (a *App) newRooms(ring *bells) *room.Service {
+func (a *App) newRooms(ring *bells) (*room.Service, error) {
+	roots, err := providerRoots(a.cfg.CAFile)
+	if err != nil {
+		return nil, err
+	}
 	c := room.Config{
 		Store: a.store, Keeper: a.calls, Teller: teller{a.calls, ring}, Projects: a.projects,
 		ForgetAfter: a.cfg.Rooms.ForgetAfter, InviteFor: a.cfg.Rooms.InviteFor,
 		Log: a.log.With("component", "room"), Metrics: room.NewMetrics(a.registry), Wants: a.wants,
 	}
-	if m := newMembers(a.cfg.Projects); len(m.rules) > 0 {
+	if m := newMembers(a.cfg.Projects, roots); len(m.rules) > 0 {
 		c.Members = m
 		a.cleanups.push("close the connections to members_url", func(context.Context) error { m.client.CloseIdleConnections(); return nil })
 	}
-	return room.New(c)
+	return room.New(c), nil
 }
 
 // maxMembersAnswer bounds what is read of an answer of members_url: 1,000 IDs of 64 bytes fit.
@@ -56,11 +62,13 @@ type memberRule struct {
 	fixed   map[string][]planet.UserRef
 }
 
-func newMembers(projects []config.Project) *members {
+// newMembers makes members. roots is what certificates are checked against; the system's if nil.
+func newMembers(projects []config.Project, roots *x509.CertPool) *members {
 	m := &members{rules: map[string]memberRule{}, client: &http.Client{
 		// What the operator configured is asked, and nothing that it points to.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		Transport: &http.Transport{
+			TLSClientConfig: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}, ForceAttemptHTTP2: true,
 			Proxy: http.ProxyFromEnvironment, MaxIdleConnsPerHost: 4, IdleConnTimeout: time.Minute, MaxResponseHeaderBytes: 64 << 10,
 		},
 	}}

@@ -1,13 +1,21 @@
 package app
 
 import (
+	"encoding/pem"
+	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/planetbell/planetbell/internal/bell"
 	"github.com/planetbell/planetbell/internal/config"
@@ -48,7 +56,7 @@ func TestMembersAreAsked(t *testing.T) {
 		_, _ = w.Write([]byte(`{"user_ids":["cat","not valid","dan"],"more":1}`))
 	}))
 	defer server.Close()
-	m := newMembers([]config.Project{invitations(server.URL)})
+	m := newMembers([]config.Project{invitations(server.URL)}, nil)
 	defer m.client.CloseIdleConnections()
 	project := &bell.Project{Name: "demo"}
 	got, err := m.Of(t.Context(), project, runOf("tea"))
@@ -61,6 +69,34 @@ func TestMembersAreAsked(t *testing.T) {
 	}
 	if want := "GET room_id=coffee&service_id=my-service&sid=59db2167e13911ea83a8213945545d1c"; asked != want {
 		t.Errorf("asked %q, want %q", asked, want)
+	}
+}
+
+// The customer's system may have a certificate of its own authority: ca_file.
+func TestMembersOfAnOwnAuthority(t *testing.T) {
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = w.Write([]byte(`{"user_ids":["cat"]}`))
+	}))
+	server.Config.ErrorLog = log.New(io.Discard, "", 0)
+	server.StartTLS()
+	defer server.Close()
+	file := filepath.Join(t.TempDir(), "ca.pem")
+	block := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})
+	if err := os.WriteFile(file, block, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for ca, trusted := range map[string]bool{file: true, "": false} {
+		cfg := config.Config{CAFile: ca, Projects: []config.Project{invitations(server.URL)}}
+		a := &App{cfg: cfg, log: testlog.New(t), registry: prometheus.NewRegistry()}
+		s, err := a.newRooms(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := s.Members.Of(t.Context(), &bell.Project{Name: "demo"}, runOf("coffee"))
+		if trusted != (err == nil && len(got) == 1) {
+			t.Errorf("with ca_file %q: %v, error %v", ca, got, err)
+		}
+		s.Members.(*members).client.CloseIdleConnections()
 	}
 }
 
@@ -93,7 +129,7 @@ func TestMembersThatCannotBeAsked(t *testing.T) {
 			if name != "hangs" {
 				p.Invitations.MembersTimeout = time.Minute
 			}
-			m := newMembers([]config.Project{p})
+			m := newMembers([]config.Project{p}, nil)
 			defer m.client.CloseIdleConnections()
 			_, err := m.Of(t.Context(), &bell.Project{Name: "demo"}, runOf("coffee"))
 			if err == nil || !strings.Contains(err.Error(), test.says) || !strings.Contains(err.Error(), "members_url of project demo") {
@@ -113,7 +149,7 @@ func TestMembersThatCannotBeAsked(t *testing.T) {
 func TestWhichRoomsInvite(t *testing.T) {
 	hook, fixed, off := invitations("https://backend.example.com"), invitations(""), invitations("")
 	hook.Name, off.Name, off.Invitations.OnRoomStart = "hook", "off", false
-	m := newMembers([]config.Project{hook, fixed, off})
+	m := newMembers([]config.Project{hook, fixed, off}, nil)
 	for _, c := range []struct {
 		project, service, room string
 		want                   bool
@@ -133,5 +169,13 @@ func TestWhichRoomsInvite(t *testing.T) {
 	}
 	if n := len(usersOf("s", strings.Split(strings.Repeat("u,", 2*room.MaxMembers), ","))); n != room.MaxMembers {
 		t.Errorf("%d users are invited, want %d", n, room.MaxMembers)
+	}
+}
+
+// The largest request must be possible within every limit that an operator can set.
+func TestNoLimitRefusesTheLargestInvitationForEver(t *testing.T) {
+	field, _ := reflect.TypeFor[config.Limits]().FieldByName("InvitationsPerMinute")
+	if least := field.Tag.Get("min"); least != strconv.Itoa(room.MaxInvited) {
+		t.Errorf("limits.invitations_per_minute may be %s; one request may have %d users", least, room.MaxInvited)
 	}
 }

@@ -1,6 +1,9 @@
 package bell
 
-import "strings"
+import (
+	"strings"
+	"unicode"
+)
 
 // MaxText bounds what a client may say about itself, in bytes; LINE Planet's display
 // names have 128.
@@ -18,4 +21,19 @@ func Clip(s string) string {
 		end--
 	}
 	return s[:end]
+}
+
+// CleanName makes a name that is safe to show: no control characters, nothing that turns the
+// direction of what stands beside it, at most MaxText bytes. Clients choose their names.
+func CleanName(name string) string {
+	name = strings.Map(func(r rune) rune {
+		switch {
+		case r == '\n', r == '\t':
+			return ' '
+		case unicode.IsControl(r), r == '\u2028', r == '\u2029', unicode.Is(unicode.Bidi_Control, r):
+			return -1
+		}
+		return r
+	}, name)
+	return strings.TrimSpace(Clip(strings.TrimSpace(name)))
 }

@@ -52,7 +52,7 @@ func NewMetrics(registerer prometheus.Registerer) *Metrics {
 		}),
 		notices: auto.NewCounterVec(prometheus.CounterOpts{
 			Name: "planetbell_notices_total",
-			Help: "Missed calls and invitations that users were to be told of: told, repeated, no_device, or failed.",
+			Help: "Missed calls and invitations that users were to be told of: told, suppressed, repeated, no_device, or failed.",
 		}, []string{"purpose", "result"}),
 	}
 }

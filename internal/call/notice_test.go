@@ -106,6 +106,35 @@ func TestTellRecordsFirst(t *testing.T) {
 	})
 }
 
+// Names come from clients; whoever hands one on, devices can show it as it is.
+func TestNoticesHaveNamesThatAreSafeToShow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		x := newExchange(t, nil)
+		x.acme.TellMissedCalls = true
+		x.store.devices[bob()] = []bell.Device{device("a", bell.FCM)}
+		const raw, want = " A\x1bl\u202eice\n", "Alice"
+		n := notice(bell.PurposeInvitation, "run")
+		n.CallerName = raw
+		if _, err := x.Tell(t.Context(), n); err != nil {
+			t.Fatal(err)
+		}
+		x.store.calls[callKey{planet.Evaluation, "s"}] = bell.Call{
+			Environment: planet.Evaluation, SessionID: "s", Callee: bob().User, CallerName: raw, State: bell.CallEnded, MissedAt: time.Now(),
+		}
+		x.running(t)
+		synctest.Wait()
+		got := x.notices()
+		for _, c := range got {
+			if c.CallerName != want {
+				t.Errorf("the name in a notice of %q is %q, want %q", c.Purpose, c.CallerName, want)
+			}
+		}
+		if len(got) != 2 {
+			t.Errorf("%d notices", len(got))
+		}
+	})
+}
+
 func TestTellNobody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		x := newExchange(t, nil)

@@ -15,7 +15,7 @@ const policyBudget = 1300 * time.Millisecond
 
 // Policy says before a call rings whether it may, and what the callee is shown of the caller.
 // It is asked for calls that are new as far as the service knows, and for repeats after a
-// restart too. Whenever it cannot say, it must let the call ring: a lost call is worse than
+// restart too; and for invitations into rooms, which say so by their purpose. Whenever it cannot say, it must let the call ring: a lost call is worse than
 // an unwanted one.
 type Policy interface {
 	// Decide is called while the callee's devices are read. project is the callee's, or, if

@@ -193,3 +193,63 @@ func TestSuppressedCallWhileTheStoreIsSick(t *testing.T) {
 		})
 	}
 }
+
+// Whom the callee does not want to hear reaches him by an invitation neither, and learns as
+// little of it: the answers are those of an invitation that is told, and of its repeat.
+func TestSuppressedInvitationTellsNobody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var asked []bell.Call
+		x := asking(t, func(_ context.Context, p *bell.Project, c bell.Call) bell.Decision {
+			if asked = append(asked, c); p.Name != "acme" {
+				t.Errorf("asked for project %s, want the callee's", p.Name)
+			}
+			return bell.Decision{Suppress: bell.SuppressDoNotDisturb}
+		})
+		x.store.devices[bob()] = []bell.Device{device("a", bell.FCM), device("b", bell.FCM)}
+		invitation := notice(bell.PurposeInvitation, "run")
+		for _, want := range []int{2, 0} {
+			if devices, err := x.Tell(t.Context(), invitation); devices != want || err != nil {
+				t.Errorf("%d devices, error %v; want %d", devices, err, want)
+			}
+		}
+		kept := x.store.calls[callKey{planet.Evaluation, bell.NoticeID(&invitation)}]
+		if kept.Suppressed != bell.SuppressDoNotDisturb || kept.State != bell.CallNotice || len(x.store.deliveries) != 0 {
+			t.Errorf("recorded %+v with %d deliveries", kept, len(x.store.deliveries))
+		}
+		if len(x.bells.started) != 0 || x.bells.room != 0 {
+			t.Errorf("%d started, room %d", len(x.bells.started), x.bells.room)
+		}
+		if len(asked) != 2 || asked[0].Purpose != bell.PurposeInvitation || asked[0].Caller.UserID != "alice" || asked[0].CCParam != "" {
+			t.Errorf("asked about %+v", asked)
+		}
+		if devices, err := x.Tell(t.Context(), notice(bell.PurposeMissedCall, "s-1")); devices != 2 || err != nil || len(asked) != 2 {
+			t.Errorf("a missed call: %d devices, error %v, asked %d times", devices, err, len(asked))
+		}
+		x.store.devices[bob()] = nil
+		if devices, err := x.Tell(t.Context(), notice(bell.PurposeInvitation, "other")); devices != 0 || err != nil {
+			t.Errorf("without a device: %d devices, error %v", devices, err)
+		}
+	})
+}
+
+// The policy lends an invitation a name, and leaves what it has.
+func TestPolicyNamesTheInviter(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		x := asking(t, func(context.Context, *bell.Project, bell.Call) bell.Decision {
+			return bell.Decision{CallerName: "Registered"}
+		})
+		x.store.devices[bob()] = []bell.Device{device("a", bell.FCM)}
+		for run, name := range map[planet.SessionID]string{"named": "Alice", "nameless": ""} {
+			invitation := notice(bell.PurposeInvitation, run)
+			invitation.CallerName, invitation.AppFields = name, map[string]string{"app_x": "1"}
+			if _, err := x.Tell(t.Context(), invitation); err != nil {
+				t.Fatal(err)
+			}
+			want := map[string]string{"Alice": "Alice", "": "Registered"}[name]
+			got := x.store.calls[callKey{planet.Evaluation, bell.NoticeID(&invitation)}]
+			if got.CallerName != want || got.AppFields["app_x"] != "1" || got.Suppressed != bell.RingsAll {
+				t.Errorf("%s: told of %q with %v, suppressed %q", run, got.CallerName, got.AppFields, got.Suppressed)
+			}
+		}
+	})
+}

@@ -1,6 +1,7 @@
 package call
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"time"
@@ -18,6 +19,9 @@ const noticeWindow = 3 * time.Minute
 // devices are told now: 0 also for a repeat, and when there is no device, of which nothing is
 // recorded.
 //
+// An invitation that the policy suppresses is recorded without deliveries, and told to
+// nobody; devices is then what it would be else, so that the inviter learns nothing of rules.
+//
 // The caller gives Environment, Project, Caller, Callee, About, and what the purpose needs. A
 // Deadline is needed if there is something to join; without one it is tried for a few
 // minutes. The SessionID may be given; else it is made of purpose, environment, About, Room
@@ -33,7 +37,9 @@ func (s *Service) Tell(ctx context.Context, notice bell.Call) (devices int, err 
 		return 0, bell.E(bell.Invalid, "This is no notice, or it is for nobody whom this server knows.", nil)
 	}
 	prepare(&notice, project, now)
+	decided := s.askNotice(ctx, project, &notice)
 	known, err := s.read(ctx, notice.CalleeOwner())
+	notice.Suppressed = decided()
 	if err != nil {
 		return 0, fmt.Errorf("look up the devices of %s: %w", notice.Callee, err)
 	}
@@ -46,7 +52,11 @@ func (s *Service) Tell(ctx context.Context, notice bell.Call) (devices int, err 
 	if err := s.bells.Admit(rings); err != nil {
 		return 0, err
 	}
-	found, err := s.recordNotice(ctx, notice, rings)
+	recorded := rings
+	if notice.Suppressed != bell.RingsAll {
+		recorded = nil
+	}
+	found, err := s.recordNotice(ctx, notice, recorded)
 	if err != nil || found != Began {
 		s.bells.Dismiss(rings)
 		if err == nil {
@@ -54,13 +64,35 @@ func (s *Service) Tell(ctx context.Context, notice bell.Call) (devices int, err 
 		}
 		return 0, err
 	}
-	s.metrics.noticed(notice.Purpose, "told")
 	devices = len(rings) - refused(rings) // counted before: what is started is not ours any more
+	if notice.Suppressed != bell.RingsAll {
+		s.bells.Dismiss(rings)
+		s.metrics.noticed(notice.Purpose, "suppressed")
+		return devices, nil
+	}
+	s.metrics.noticed(notice.Purpose, "told")
 	s.bells.Start(rings)
 	return devices, nil
 }
 
-// prepare fills in what a notice has whatever it tells. It never has a cc_param.
+// askNotice asks the policy about an invitation, as Ring does about a call. The returned
+// function waits for its decision; it must be called. A missed call is not asked about: its
+// call was. A name that the notice has, and its keys, stay.
+func (s *Service) askNotice(ctx context.Context, project *bell.Project, n *bell.Call) func() bell.Suppression {
+	if n.Purpose != bell.PurposeInvitation {
+		return func() bell.Suppression { return bell.RingsAll }
+	}
+	decided := s.ask(ctx, project, n)
+	return func() bell.Suppression {
+		said := *n
+		suppress := decided(&said)
+		n.CallerName = cmp.Or(n.CallerName, said.CallerName)
+		return suppress
+	}
+}
+
+// prepare fills in what a notice has whatever it tells. It never has a cc_param, and its name
+// is safe to show, wherever it comes from.
 func prepare(n *bell.Call, project *bell.Project, now time.Time) {
 	switch {
 	case n.SessionID != "":
@@ -76,6 +108,7 @@ func prepare(n *bell.Call, project *bell.Project, now time.Time) {
 		n.Deadline = now.Add(noticeWindow)
 	}
 	n.Label, n.State, n.NotifiedAt, n.CCParam = project.EnvironmentLabel, bell.CallNotice, now, ""
+	n.CallerName = bell.CleanName(n.CallerName)
 }
 
 // audience are the devices that can be told, each as it is reached for that: an iPhone that

@@ -17,7 +17,8 @@ type Config struct {
 	// DataDir is the folder for everything the server writes. It is made at start.
 	DataDir string `koanf:"data_dir" default:"data" path:"yes"`
 	// CAFile holds further PEM certificates that are trusted when the server connects to
-	// push providers and to endpoints of events, beside the system's. Empty: the system's only.
+	// push providers, and to the customer's own systems: endpoints of events, policy hooks and
+	// members_url. They are trusted beside the system's. Empty: the system's only.
 	CAFile string `koanf:"ca_file" path:"yes"`
 	// ShutdownTimeout bounds a graceful stop: waiting polls are answered, running
 	// attempts finished, and the database closed within it. 1 second to 5 minutes.
@@ -169,8 +170,9 @@ type Limits struct {
 	// AccessTokensPerMinute is how many PlanetKit access tokens one user may ask for. 1 to
 	// 10,000. Planet Cloud has its own limit (disconnect reason 1512).
 	AccessTokensPerMinute int `koanf:"access_tokens_per_minute" default:"60" min:"1" max:"10000"`
-	// InvitationsPerMinute is how many users one user may invite into rooms. 1 to 10,000.
-	InvitationsPerMinute int `koanf:"invitations_per_minute" default:"120" min:"1" max:"10000"`
+	// InvitationsPerMinute is how many users one user may invite into rooms. 100, because one
+	// request may have so many, to 10,000.
+	InvitationsPerMinute int `koanf:"invitations_per_minute" default:"120" min:"100" max:"10000"`
 	// LongPolls is how many polls may wait at once in this process. 10 to 1,000,000.
 	LongPolls int `koanf:"long_polls" default:"20000" min:"10" max:"1000000"`
 }

@@ -88,10 +88,11 @@ func TestForm(t *testing.T) {
 		},
 		{
 			name: "values out of bounds",
-			yaml: "calls: {ring_time: 9s}\nlong_poll: {hold: 56s}\ndevices: {forget_unseen_after: 9601h}\nlimits: {long_polls: 0}\nlog: {level: loud, format: xml}\nshutdown_timeout: 1h\n",
+			yaml: "calls: {ring_time: 9s}\nlong_poll: {hold: 56s}\ndevices: {forget_unseen_after: 9601h}\nlimits: {long_polls: 0, invitations_per_minute: 99}\nlog: {level: loud, format: xml}\nshutdown_timeout: 1h\n",
 			errors: []string{
 				"calls.ring_time: 9s, want 10s to 2m.",
 				"devices.forget_unseen_after: 9601h, want 1h to 9600h.",
+				"limits.invitations_per_minute: 99, want 100 to 10000.",
 				"limits.long_polls: 0, want 10 to 1000000.",
 				`log.format: "xml", want auto, json or text.`,
 				`log.level: "loud", want debug, info, warn or error.`,

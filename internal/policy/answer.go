@@ -8,7 +8,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode"
 
 	"github.com/planetbell/planetbell/internal/bell"
 	"github.com/planetbell/planetbell/planet"
@@ -50,7 +49,7 @@ func parseAnswer(body []byte) (d bell.Decision, dropped int, err error) {
 	if a.Ring != nil && !*a.Ring {
 		return bell.Decision{Suppress: suppression(text(a.Reason))}, 0, nil
 	}
-	d.CallerName = cleanName(text(a.CallerName))
+	d.CallerName = bell.CleanName(text(a.CallerName))
 	fields := map[string]string{}
 	for key, raw := range a.AppFields {
 		if value := text(raw); len(value) <= maxFieldValue && !strings.HasPrefix(key, takenPrefix) {
@@ -76,21 +75,6 @@ func text(raw json.RawMessage) string {
 		return ""
 	}
 	return strings.ReplaceAll(s, "\x00", "")
-}
-
-// cleanName makes a name that is safe to show: no control characters, nothing that turns the
-// direction of what stands beside it, at most bell.MaxText bytes. Clients choose their names.
-func cleanName(name string) string {
-	name = strings.Map(func(r rune) rune {
-		switch {
-		case r == '\n', r == '\t':
-			return ' '
-		case unicode.IsControl(r), r == '\u2028', r == '\u2029', unicode.Is(unicode.Bidi_Control, r):
-			return -1
-		}
-		return r
-	}, name)
-	return strings.TrimSpace(bell.Clip(strings.TrimSpace(name)))
 }
 
 // lifeOf is how long an answer may be used again: Cache-Control's max-age, unless it forbids.

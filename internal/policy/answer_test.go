@@ -72,20 +72,6 @@ func TestOfTooManyFieldsTheSameStay(t *testing.T) {
 	}
 }
 
-func TestCleanName(t *testing.T) {
-	for name, want := range map[string]string{
-		"": "", "  Ann Ä. ": "Ann Ä.", "a\tb\nc": "a b c", "\x00\x01\x7f\u009f": "", "\u202eevil\u2066\u2069\u200f": "evil",
-		"👩‍👩‍👧": "👩‍👩‍👧", "\xff\xfeA": "\uFFFD\uFFFDA",
-		strings.Repeat("ä", 100):       strings.Repeat("ä", 64),
-		strings.Repeat("x", 127) + "ä": strings.Repeat("x", 127),
-	} {
-		got := cleanName(name)
-		if got != want || !utf8.ValidString(got) || len(got) > bell.MaxText {
-			t.Errorf("%q became %q, want %q", name, got, want)
-		}
-	}
-}
-
 func TestLifeOfAnswers(t *testing.T) {
 	const most = 5 * time.Minute
 	for value, want := range map[string]time.Duration{

@@ -79,6 +79,24 @@ func TestHookIsNotAskedAboutTheBlocked(t *testing.T) {
 }
 
 // Whatever a hook does, the call rings in time.
+// The built-in rules and names are for invitations too, the hook is for calls only.
+func TestHookIsNotAskedAboutInvitations(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := open(t, Settings{Rules: true, Names: true, Hook: hooked.Hook})
+		d.store.facts.CallerName, d.customer.body = "Registered", `{"ring":false}`
+		invitation := callOf("alice")
+		invitation.Purpose = bell.PurposeInvitation
+		want := bell.Decision{CallerName: "Registered"}
+		if diff := cmp.Diff(want, d.Decide(t.Context(), acme, invitation)); diff != "" || d.customer.times() != 0 {
+			t.Errorf("asked %d times: %s", d.customer.times(), diff)
+		}
+		d.store.facts.Blocked = true
+		if got := d.Decide(t.Context(), acme, invitation); got.Suppress != bell.SuppressBlocked {
+			t.Errorf("%+v", got)
+		}
+	})
+}
+
 func TestHookThatIsUnwellLetsTheCallRing(t *testing.T) {
 	no := `{"ring":false}`
 	for name, test := range map[string]struct {

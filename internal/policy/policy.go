@@ -117,7 +117,7 @@ func (s *Service) Close() {
 // Decide says what is to be done about a call for a user of the project. It returns within
 // lookBudget and the hook's time limit together, and soon after ctx ends. c holds no
 // cc_param. The callee's own rules come first: whom they keep away, the hook is not asked
-// about.
+// about; nor is it about invitations, for which it was not made.
 func (s *Service) Decide(ctx context.Context, project *bell.Project, c bell.Call) bell.Decision {
 	settings := s.settings[project.Name]
 	facts := s.look(ctx, settings, &c)
@@ -128,7 +128,7 @@ func (s *Service) Decide(ctx context.Context, project *bell.Project, c bell.Call
 		return bell.Decision{Suppress: bell.SuppressDoNotDisturb}
 	}
 	d := bell.Decision{CallerName: facts.CallerName}
-	if h := s.hooks[project.Name]; h != nil {
+	if h := s.hooks[project.Name]; h != nil && c.Purpose == bell.PurposeCall {
 		said := h.ask(ctx, &c)
 		d.Suppress, d.AppFields = said.Suppress, said.AppFields
 		if said.CallerName != "" {
@@ -160,7 +160,7 @@ func (s *Service) look(ctx context.Context, settings Settings, c *bell.Call) Fac
 		return facts
 	}
 	if q.Name {
-		facts.CallerName = cleanName(facts.CallerName)
+		facts.CallerName = bell.CleanName(facts.CallerName)
 		s.names.put(caller, facts.CallerName, s.now().Add(nameLife))
 	}
 	return facts

@@ -26,6 +26,8 @@ type fakeStore struct {
 	journal     map[string]bool
 	events      []bell.Event
 	invitations map[Invitation]Invitation // by what identifies one
+	withdrawn   []planet.SessionID        // notices
+	writes      []int                     // how many notices each withdrawal had
 	failure     error
 }
 
@@ -155,6 +157,13 @@ func (s *fakeStore) InvitationsOf(_ context.Context, run RunKey, now time.Time, 
 	return found, s.failure
 }
 
+func (s *fakeStore) WithdrawNotices(_ context.Context, _ planet.Environment, ids []planet.SessionID, _ time.Time) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.withdrawn, s.writes = append(s.withdrawn, ids...), append(s.writes, len(ids))
+	return s.failure
+}
+
 func (s *fakeStore) PruneInvitations(_ context.Context, before time.Time, limit int) (n int, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -204,6 +213,13 @@ func (t *teller) Withdraw(_ planet.Environment, id planet.SessionID) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.withdrawn = append(t.withdrawn, id)
+}
+
+// gone is how many notices were withdrawn.
+func (t *teller) gone() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return len(t.withdrawn)
 }
 
 // names are who was told, in alphabetical order.

@@ -23,6 +23,8 @@ const (
 	MaxMembers = 1000
 	// pendingBatch is how many invitations are withdrawn when a room ends.
 	pendingBatch = MaxMembers + MaxInvited
+	// withdrawBatch is how many of them share a write, so that no ring waits for long.
+	withdrawBatch = 100
 	// inviteAtOnce is how many rooms invite their members at the same time.
 	inviteAtOnce = 64
 	// inviteBatch is how many are looked at in one go: those whose members cannot be found out
@@ -157,16 +159,23 @@ func (i *Invitation) noticeID() planet.SessionID {
 		i.Room.ServiceID, i.Room.RoomID, i.User.ServiceID, i.User.UserID, strconv.FormatInt(i.At.UnixMicro(), 10)))
 }
 
-// withdraw stops what is still to be sent of the invitations to a run that ended. What a
-// provider has taken cannot be called back; it ends at its deadline, as does what another
-// process sends. Invitations to a room that was not open then are of no run, and do the same.
+// withdraw stops what is still to be sent of the invitations to a run that ended, here and in
+// the database: no process continues them, and nobody is told that they failed. What a
+// provider has taken cannot be called back; it ends at its deadline. Invitations to a room
+// that was not open then are of no run, and do the same.
 func (s *Service) withdraw(ctx context.Context, run *bell.RoomRun) {
 	pending, err := s.Store.InvitationsOf(ctx, RunKey{run.Environment, run.SessionID}, s.now(), pendingBatch)
+	ids := make([]planet.SessionID, len(pending))
+	for i := range pending {
+		ids[i] = pending[i].noticeID()
+		s.Teller.Withdraw(run.Environment, ids[i])
+	}
+	for batch := range slices.Chunk(ids, withdrawBatch) {
+		if err == nil {
+			err = s.Store.WithdrawNotices(ctx, run.Environment, batch, s.now())
+		}
+	}
 	if err != nil {
 		s.Log.Warn("the invitations to a room that ended could not be withdrawn; they end at their deadline", "sid", run.SessionID, "error", err)
-		return
-	}
-	for i := range pending {
-		s.Teller.Withdraw(run.Environment, pending[i].noticeID())
 	}
 }

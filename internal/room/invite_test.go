@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strconv"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -31,11 +32,15 @@ type party struct {
 	members *list
 }
 
-func celebrate(t *testing.T, story func(t *testing.T, p *party)) {
+func celebrate(t *testing.T, story func(t *testing.T, p *party), change ...func(*Config)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		p := &party{store: newFakeStore(), teller: &teller{}, members: &list{}}
-		p.Service = New(Config{Store: p.store, Keeper: straight{}, Teller: p.teller, Members: p.members, Projects: projects{}})
+		c := Config{Store: p.store, Keeper: straight{}, Teller: p.teller, Members: p.members, Projects: projects{}}
+		for _, f := range change {
+			f(&c)
+		}
+		p.Service = New(c)
 		ctx, cancel := contextOf(t)
 		done := make(chan struct{})
 		go func() { defer close(done); p.Run(ctx) }()
@@ -179,11 +184,48 @@ func TestTheEndWithdrawsInvitations(t *testing.T) {
 		if len(want) != 2 || !slices.Equal(p.teller.withdrawn, want) {
 			t.Errorf("withdrawn %v, want %v", p.teller.withdrawn, want)
 		}
+		slices.Sort(p.store.withdrawn)
+		if !slices.Equal(p.store.withdrawn, want) {
+			t.Errorf("withdrawn in the database %v, want %v", p.store.withdrawn, want)
+		}
 		p.members.users = users("cat")
 		p.members.fail(nil)
 		pass(time.Minute)
 		if len(p.teller.names()) != 2 {
 			t.Errorf("told %v, after the end", p.teller.names())
+		}
+	})
+}
+
+// So it is when a room is closed, because nothing was heard of it for long.
+func TestSilenceWithdrawsInvitations(t *testing.T) {
+	celebrate(t, func(t *testing.T, p *party) {
+		take(t, p.Service, event(1000, "S", "C", "host", 1))
+		synctest.Wait()
+		p.ask(t, "ann")
+		pass(time.Minute)
+		if p.teller.gone() != 0 {
+			t.Fatal("withdrawn while the room was open")
+		}
+		pass(3 * time.Minute)
+		if want := p.teller.told[0].SessionID; !slices.Equal(p.teller.withdrawn, []planet.SessionID{want}) || !slices.Equal(p.store.withdrawn, p.teller.withdrawn) {
+			t.Errorf("withdrawn %v, in the database %v, want %s", p.teller.withdrawn, p.store.withdrawn, want)
+		}
+	}, func(c *Config) { c.ForgetAfter, c.InviteFor = 2*time.Minute, time.Hour })
+}
+
+// The invitations to a large room are withdrawn in several writes.
+func TestManyInvitationsAreWithdrawnInBatches(t *testing.T) {
+	celebrate(t, func(t *testing.T, p *party) {
+		for i := range 2*withdrawBatch + 1 {
+			p.members.users = append(p.members.users, user(strconv.Itoa(i)))
+		}
+		take(t, p.Service, event(1000, "S", "C", "host", 1))
+		synctest.Wait()
+		take(t, p.Service, event(9000, "E", "D", "host", 0))
+		synctest.Wait()
+		if want := []int{withdrawBatch, withdrawBatch, 1}; !slices.Equal(p.store.writes, want) {
+			t.Errorf("writes of %v, want %v", p.store.writes, want)
 		}
 	})
 }

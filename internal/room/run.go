@@ -100,6 +100,7 @@ func (s *Service) forget(ctx context.Context, key RunKey, since time.Time) error
 		return err
 	}
 	s.Metrics.silent(&c.Run)
+	s.follow(&c.Run)
 	s.Log.Info("a room was closed, because nothing was heard of it for long", "sid", key.SessionID, "last_event_at", c.Run.LastEventAt)
 	return nil
 }

@@ -43,6 +43,11 @@ type Store interface {
 	// InvitationsOf returns the invitations to a run whose deadline is after now, at most limit.
 	InvitationsOf(ctx context.Context, run RunKey, now time.Time, limit int) ([]Invitation, error)
 
+	// WithdrawNotices turns the deliveries of notices that are not final into withdrawn, as
+	// call.Store's EndCall does for calls; a call, and a notice that is not there, are left
+	// alone. It writes nothing when there is nothing to withdraw. The caller bounds the notices.
+	WithdrawNotices(ctx context.Context, environment planet.Environment, notices []planet.SessionID, now time.Time) error
+
 	// PruneInvitations removes invitations whose deadline was before a time, at most limit, and
 	// says how many.
 	PruneInvitations(ctx context.Context, before time.Time, limit int) (int, error)

@@ -3,10 +3,15 @@ package sqlite
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/planetbell/planetbell/internal/room"
+	"github.com/planetbell/planetbell/planet"
 )
+
+// withdrawBatch is how many deliveries are withdrawn in one transaction.
+const withdrawBatch = 500
 
 const invitationColumns = `environment, session_id, service_id, room_id, user_service, user_id, at, deadline`
 
@@ -66,6 +71,46 @@ func (s *Store) InvitationsOf(ctx context.Context, run room.RunKey, now time.Tim
 		return nil, fmt.Errorf("list the invitations to %s: %w", run.SessionID, err)
 	}
 	return found, nil
+}
+
+// WithdrawNotices implements room.Store. What is to be withdrawn is read before the writer's
+// turn: mostly, everything was sent long ago.
+func (s *Store) WithdrawNotices(ctx context.Context, environment planet.Environment, notices []planet.SessionID, now time.Time) error {
+	var open []string
+	err := s.readers.read(ctx, func(l *link) error {
+		for _, notice := range notices {
+			err := l.each(`SELECT d.id FROM calls c JOIN deliveries d ON d.call_id = c.id
+				WHERE c.session_id = ? AND c.environment = ? AND c.state = 'notice' AND d.state IN ('pending', 'sending')`, func(row scanner) error {
+				var id string
+				err := row.Scan(&id)
+				open = append(open, id)
+				return err
+			}, string(notice), string(environment))
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("look for what is to be withdrawn of notices: %w", err)
+	}
+	for batch := range slices.Chunk(open, withdrawBatch) {
+		err := s.writer.submit(ctx, "withdraw notices", func(l *link) error {
+			for _, id := range batch {
+				_, err := l.exec(`UPDATE deliveries SET state = 'withdrawn', lease_owner = '', lease_until = 0, updated_at = ?
+					WHERE id = ? AND state IN ('pending', 'sending')`, micros(now), id)
+				if err != nil {
+					return fmt.Errorf("withdraw the delivery of a notice: %w", err)
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // PruneInvitations implements room.Store.

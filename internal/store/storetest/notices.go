@@ -46,6 +46,7 @@ func newNotice(about planet.SessionID) bell.Call {
 func noticeKept(t *testing.T, s Store) {
 	missed, invitation := newNotice("s-1"), newNotice("run-1")
 	invitation.Purpose, invitation.Room, invitation.AppFields = bell.PurposeInvitation, planet.RoomRef{ServiceID: "service", RoomID: "lobby"}, nil
+	invitation.Suppressed = bell.SuppressDoNotDisturb
 	for _, n := range []bell.Call{missed, invitation} {
 		written := begin(t, s, n, newDevice("bob", 1))
 		got := record(t, s, n)

@@ -39,6 +39,7 @@ var roomListTests = map[string]func(*testing.T, Store){
 	"one invitation at a time": roomInvite,
 	"invitations of a run":     roomInvitations,
 	"old invitations":          roomPrune,
+	"withdrawn notices":        roomWithdraw,
 }
 
 func newRun(n int) bell.RoomRun {

@@ -235,3 +235,43 @@ func roomPrune(t *testing.T, s Store) {
 		}
 	}
 }
+
+// Only what is open of the notices that are named is withdrawn: then nobody claims it, and it
+// does not expire.
+func roomWithdraw(t *testing.T, s Store) {
+	ended, other, foreign, c := newNotice("run-1"), newNotice("run-2"), newNotice("run-1"), newCall()
+	foreign.SessionID, foreign.Environment = ended.SessionID, planet.Real
+	phone, tablet, pc := newDevice("bob", 1), newDevice("bob", 2), newDevice("bob", 3)
+	for _, d := range []bell.Device{phone, tablet, pc} {
+		add(t, s, d)
+	}
+	withdrawn, kept := begin(t, s, ended, phone, tablet, pc), begin(t, s, other, phone)
+	kept = append(append(kept, begin(t, s, foreign, phone)...), begin(t, s, c, phone)...)
+	sending, accepted := withdrawn[1], withdrawn[2]
+	sending.State, accepted.State = bell.DeliverySending, bell.DeliveryAccepted
+	for _, d := range []bell.Delivery{sending, accepted} {
+		ok(t, "RecordAttempt", s.RecordAttempt(t.Context(), d, bell.Attempt{}))
+	}
+	at := noon.Add(time.Second)
+	ids := []planet.SessionID{"nowhere", ended.SessionID, c.SessionID}
+	for range 2 { // it can be repeated
+		ok(t, "WithdrawNotices", s.WithdrawNotices(t.Context(), planet.Evaluation, ids, at))
+	}
+	ok(t, "WithdrawNotices of nothing", s.WithdrawNotices(t.Context(), planet.Evaluation, nil, at))
+	for _, d := range withdrawn[:2] {
+		got := state(t, s, d)
+		if got.State != bell.DeliveryWithdrawn || got.LeaseOwner != "" || !got.LeaseUntil.IsZero() || !got.UpdatedAt.Equal(at) {
+			t.Errorf("withdrawn is %+v", got)
+		}
+	}
+	stateIs(t, s, accepted, bell.DeliveryAccepted)
+	for _, d := range kept {
+		stateIs(t, s, d, bell.DeliveryPending)
+	}
+	late := noon.Add(time.Hour)
+	n, err := s.ExpireDeliveries(t.Context(), late)
+	if ok(t, "ExpireDeliveries", err); n != len(kept) {
+		t.Errorf("%d deliveries expire, want %d", n, len(kept))
+	}
+	stateIs(t, s, withdrawn[0], bell.DeliveryWithdrawn)
+}

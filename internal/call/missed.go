@@ -103,10 +103,12 @@ func (s *Service) tellOf(ctx context.Context, c *bell.Call) (done bool, err erro
 	if at.IsZero() { // only its Call Event came
 		at = c.EndedAt
 	}
-	_, err = s.Tell(ctx, bell.Call{
+	// When the rules were asked about the call, c knows what they said. When its Notify was not
+	// seen yet, they were not.
+	_, err = s.tell(ctx, bell.Call{
 		Purpose: bell.PurposeMissedCall, Environment: c.Environment, Project: c.Project, Caller: c.Caller, Callee: c.Callee,
 		Type: c.Type, CallerName: c.CallerName, About: c.SessionID, AboutAt: at, AppFields: c.AppFields,
-	})
+	}, c.NotifiedAt.IsZero())
 	switch {
 	case err == nil:
 		return true, nil

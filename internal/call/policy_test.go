@@ -253,3 +253,46 @@ func TestPolicyNamesTheInviter(t *testing.T) {
 		}
 	})
 }
+
+// A Call Event may overtake its Notify, and then nobody has asked the rules yet: the callee
+// must not be told of a caller who is blocked. A call that rang was asked about.
+func TestMissedCallsBeforeTheirNotifyAsk(t *testing.T) {
+	for name, rang := range map[string]bool{"the event came first": false, "the call rang": true} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				asked := 0
+				x := asking(t, func(_ context.Context, _ *bell.Project, c bell.Call) bell.Decision {
+					if c.Purpose == bell.PurposeCall {
+						return bell.Decision{}
+					}
+					asked++
+					return bell.Decision{Suppress: bell.SuppressBlocked}
+				})
+				x.acme.TellMissedCalls = true
+				x.store.devices[bob()] = []bell.Device{device("a", bell.FCM)}
+				x.running(t)
+				if rang {
+					if _, err := x.Ring(t.Context(), x.acme, notify("s1")); err != nil {
+						t.Fatal(err)
+					}
+				}
+				e := event("s1")
+				code := 1203
+				e.Release, e.Duration, e.StartTime = planet.Release{DisconnectReason: &code}, 0, time.Time{}
+				if err := x.End(t.Context(), x.acme, e); err != nil {
+					t.Fatal(err)
+				}
+				synctest.Wait()
+				told := 0
+				for _, n := range x.notices() {
+					if n.Suppressed == bell.RingsAll {
+						told++
+					}
+				}
+				if rang && (told != 1 || asked != 0) || !rang && (told != 0 || asked != 1) {
+					t.Errorf("told %d times, asked %d times", told, asked)
+				}
+			})
+		})
+	}
+}

@@ -31,13 +31,21 @@ const noticeWindow = 3 * time.Minute
 // when there is no room, and bell.Unavailable when the store is in trouble. It may be told all
 // the same after bell.Unavailable; a repeat with the same SessionID is safe.
 func (s *Service) Tell(ctx context.Context, notice bell.Call) (devices int, err error) {
+	return s.tell(ctx, notice, notice.Purpose == bell.PurposeInvitation)
+}
+
+// tell is Tell; rules says whether the callee's rules are asked.
+func (s *Service) tell(ctx context.Context, notice bell.Call, rules bool) (devices int, err error) {
 	now := s.now()
 	project, ok := s.projects.Reaching(notice.Environment, notice.Callee.ServiceID)
 	if !ok || notice.Purpose == bell.PurposeCall || notice.Callee.UserID == "" {
 		return 0, bell.E(bell.Invalid, "This is no notice, or it is for nobody whom this server knows.", nil)
 	}
 	prepare(&notice, project, now)
-	decided := s.askNotice(ctx, project, &notice)
+	decided := func() bell.Suppression { return bell.RingsAll }
+	if rules {
+		decided = s.askNotice(ctx, project, &notice)
+	}
 	known, err := s.read(ctx, notice.CalleeOwner())
 	notice.Suppressed = decided()
 	if err != nil {
@@ -75,13 +83,10 @@ func (s *Service) Tell(ctx context.Context, notice bell.Call) (devices int, err 
 	return devices, nil
 }
 
-// askNotice asks the policy about an invitation, as Ring does about a call. The returned
-// function waits for its decision; it must be called. A missed call is not asked about: its
-// call was. A name that the notice has, and its keys, stay.
+// askNotice asks the policy about a notice, as Ring does about a call. The returned
+// function waits for its decision; it must be called. A name that the notice has, and its
+// keys, stay.
 func (s *Service) askNotice(ctx context.Context, project *bell.Project, n *bell.Call) func() bell.Suppression {
-	if n.Purpose != bell.PurposeInvitation {
-		return func() bell.Suppression { return bell.RingsAll }
-	}
 	decided := s.ask(ctx, project, n)
 	return func() bell.Suppression {
 		said := *n

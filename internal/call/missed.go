@@ -20,6 +20,9 @@ const (
 	missedAtOnce = 16
 	// missedKept is how long after its Call Event a missed call is worth telling.
 	missedKept = 24 * time.Hour
+	// missedPatience is how long after its Call Event a missed call waits for room: the store
+	// may have a burst of calls to record, and calls come first.
+	missedPatience = 5 * time.Minute
 )
 
 // mark says that the callee of a call that ends is to be told that it was missed. The mark is
@@ -52,10 +55,14 @@ func (s *Service) tellMissed(ctx context.Context) {
 			s.log.Warn("missed calls cannot be told; it is tried every few seconds", "error", err)
 		}
 		well = err == nil
+		woken := s.missed
+		if err != nil {
+			woken = nil // what failed is not tried again with every call that ends
+		}
 		select {
 		case <-ctx.Done():
 			return
-		case <-s.missed:
+		case <-woken:
 		case <-ticker.C:
 		}
 	}
@@ -114,8 +121,10 @@ func (s *Service) tellOf(ctx context.Context, c *bell.Call) (done bool, err erro
 		return true, nil
 	case errors.Is(err, bell.Unavailable):
 		return false, err // the store is in trouble, or the server is stopping: later, and the same once
+	case errors.Is(err, bell.Overload) && now.Sub(c.MissedAt) < missedPatience:
+		return false, err // calls come first
 	}
-	s.metrics.noticed(bell.PurposeMissedCall, "failed") // no room, and calls come first
+	s.metrics.noticed(bell.PurposeMissedCall, "failed")
 	s.log.Debug("the callee cannot be told of a missed call", "sid", c.SessionID, "error", err)
 	return true, nil
 }

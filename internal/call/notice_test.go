@@ -270,22 +270,62 @@ func TestMarkedCalls(t *testing.T) {
 	})
 }
 
-// No room for a notice is no reason to try again and again: calls come first.
+// Without room a missed call waits for some minutes, and is not tried with every call that
+// ends meanwhile: calls come first. Then it is told, or given up.
 func TestNoRoomForANotice(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		x := newExchange(t, nil)
-		x.acme.TellMissedCalls = true
-		x.store.devices[bob()] = []bell.Device{device("a", bell.FCM)}
-		x.bells.full = bell.E(bell.Overload, "Full.", nil)
-		x.store.calls[callKey{planet.Evaluation, "s"}] = bell.Call{
-			Environment: planet.Evaluation, SessionID: "s", Callee: bob().User, State: bell.CallEnded, MissedAt: time.Now(),
-		}
-		x.running(t)
-		synctest.Wait()
-		if left, _ := x.store.Missed(t.Context(), 10); len(left) != 0 || len(x.notices()) != 0 {
-			t.Errorf("%d calls are still marked", len(left))
-		}
-	})
+	for name, roomAfter := range map[string]time.Duration{"a burst": 4 * time.Minute, "for long": time.Hour} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				x := newExchange(t, nil)
+				x.acme.TellMissedCalls = true
+				x.store.devices[bob()] = []bell.Device{device("a", bell.FCM)}
+				x.store.fail["BeginCall"] = bell.E(bell.Overload, "Full.", nil)
+				x.store.calls[callKey{planet.Evaluation, "s"}] = bell.Call{
+					Environment: planet.Evaluation, SessionID: "s", Callee: bob().User, State: bell.CallEnded, MissedAt: time.Now(),
+				}
+				marked := func() int {
+					left, _ := x.store.Missed(t.Context(), 10)
+					return len(left)
+				}
+				x.running(t)
+				synctest.Wait()
+				tries := func() (n int) {
+					x.bells.mu.Lock()
+					defer x.bells.mu.Unlock()
+					for _, event := range x.bells.events {
+						if event == "BeginCall" {
+							n++
+						}
+					}
+					return n
+				}
+				e := event("canceled")
+				cancelled := 1201
+				e.Release = planet.Release{DisconnectReason: &cancelled}
+				if err := x.End(t.Context(), x.acme, e); err != nil {
+					t.Fatal(err)
+				}
+				synctest.Wait()
+				if marked() != 2 || tries() != 1 {
+					t.Errorf("%d calls are marked, want 2; %d tries, want 1", marked(), tries())
+				}
+				if <-time.After(roomAfter); roomAfter < 5*time.Minute {
+					x.store.mu.Lock()
+					delete(x.store.fail, "BeginCall")
+					x.store.mu.Unlock()
+					<-time.After(6 * time.Second)
+				}
+				synctest.Wait()
+				want := 0
+				if roomAfter < 5*time.Minute {
+					want = 2
+				}
+				if marked() != 0 || len(x.notices()) != want {
+					t.Errorf("%d calls are still marked, %d were told, want %d", marked(), len(x.notices()), want)
+				}
+			})
+		})
+	}
 }
 
 func TestCallsAreLost(t *testing.T) {

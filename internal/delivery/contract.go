@@ -88,7 +88,7 @@ type Received struct {
 	DeliveryID string
 	Channel    bell.Channel // of the delivery
 	NotifiedAt time.Time    // when the call's Notify came; zero for a notice
-	AcceptedAt time.Time    // when the provider first took it, or a poll; zero if that is not on record
+	AcceptedAt time.Time    // when the provider first took it, or a poll; zero if that is not on record, and for a notice
 	Repeated   bool         // a receipt was recorded before
 }
 

@@ -146,7 +146,7 @@ func (e *Engine) Admit(rings []bell.Ring) error {
 	if e.stopped {
 		return bell.E(bell.Unavailable, "The server is stopping; this call was not taken.", nil)
 	}
-	refused := 0
+	refused, notices := 0, 0
 	for i, rt := range routes {
 		d := &rings[i].Delivery
 		switch {
@@ -154,6 +154,9 @@ func (e *Engine) Admit(rings []bell.Ring) error {
 		case rt.room >= e.roomFor(rings[i].Call):
 			d.State, d.Reason, d.LeaseOwner, d.LeaseUntil = bell.DeliveryFailed, reasonRouteFull, "", time.Time{}
 			refused++
+			if rings[i].Call.Purpose != bell.PurposeCall {
+				notices++
+			}
 		default:
 			rt.room++
 			e.room++
@@ -161,7 +164,8 @@ func (e *Engine) Admit(rings []bell.Ring) error {
 		}
 	}
 	e.Metrics.inFlight(e.room)
-	e.Metrics.dropped("full", refused)
+	e.Metrics.dropped("full", refused-notices)
+	e.Metrics.dropped("notice_full", notices)
 	if refused > 0 && refused == len(rings) {
 		return bell.E(bell.Overload, "Too many calls are ringing at once; this call was not taken.", nil)
 	}

@@ -350,8 +350,8 @@ func (b *bench) checkEmpty(t *testing.T) {
 		t.Errorf("in flight = %v, want 0", got)
 	}
 	for key, rt := range b.routes {
-		if len(rt.places) != 0 || rt.room != 0 || rt.held != 0 {
-			t.Errorf("left behind on %v: %d places, room %d, %d held", key, len(rt.places), rt.room, rt.held)
+		if len(rt.places) != 0 || rt.room != 0 || rt.held != 0 || rt.heldNotices != 0 {
+			t.Errorf("left behind on %v: %d places, room %d, %d and %d held", key, len(rt.places), rt.room, rt.held, rt.heldNotices)
 		}
 	}
 }

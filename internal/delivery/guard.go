@@ -23,6 +23,10 @@ const (
 	// The breaker opens when half of at least so many attempts in the window failed.
 	breakerLeast = 20
 	breakerProbe = time.Second // while it is open, one retry in so much time goes through
+	// Of the budget's retries, notices may have half, and of a route's room a sixteenth for
+	// those that are held.
+	noticeShare = 2
+	noticeHeld  = 16
 )
 
 // Why a retry is held back; labels of a metric.
@@ -44,6 +48,15 @@ type guard struct {
 type tally struct {
 	second         int64
 	sends, retries int
+	notices        int // retries of notices, which are not among retries
+}
+
+// spent is the count of retries of calls, or of notices.
+func (t *tally) spent(notice bool) *int {
+	if notice {
+		return &t.notices
+	}
+	return &t.retries
 }
 
 // Results of an attempt, as the breaker is told.
@@ -79,7 +92,7 @@ func (g *guard) forgive() {
 		return
 	}
 	for i := range g.seconds {
-		g.seconds[i].retries = 0
+		g.seconds[i].retries, g.seconds[i].notices = 0, 0
 	}
 }
 
@@ -111,36 +124,93 @@ func (g *guard) retry(now time.Time, free bool) (p permit, cause string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.forgive()
-	sends, retries := 0, 0
-	for _, t := range g.seconds {
-		if age := now.Unix() - t.second; age >= 0 && age < int64(len(g.seconds)) {
-			sends, retries = sends+t.sends, retries+t.retries
-		}
-	}
-	if !free && retries >= max(budgetLeast, sends/budgetShare) {
+	budget, retries, _ := g.budget(now)
+	if !free && retries >= budget {
 		return nil, heldByBudget
 	}
 	report, err := g.breaker.Allow()
 	if err != nil {
 		return nil, heldByBreaker
 	}
+	return g.spend(now, report, free, false), ""
+}
+
+// firstOfNotice is first for a notice. Its failure says nothing to the breaker, and it is
+// not the probe: neither must hold back a call.
+func (g *guard) firstOfNotice(now time.Time) permit {
+	if g == nil {
+		return func(error) {}
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.at(now).sends++
+	return g.prove
+}
+
+// retryOfNotice is retry for a notice. It takes what calls leave of the budget, half of it at
+// most, and what it spends is not counted against them. It waits as long as the breaker is
+// not closed: a call would have to wait for a notice that is the probe.
+func (g *guard) retryOfNotice(now time.Time, free bool) (p permit, cause string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.forgive()
+	budget, retries, notices := g.budget(now)
+	if !free && (notices >= budget/noticeShare || retries+notices >= budget) {
+		return nil, heldByBudget
+	}
+	if g.breaker.State() != gobreaker.StateClosed {
+		return nil, heldByBreaker
+	}
+	return g.spend(now, g.prove, free, true), ""
+}
+
+// prove takes what came of a notice: if the breaker waits for its probe, a provider that
+// answers a notice is as well as one that answers a call.
+func (g *guard) prove(err error) {
+	if err != nil {
+		return
+	}
+	g.mu.Lock() // a call's retry must not find the place of the probe taken
+	defer g.mu.Unlock()
+	if g.breaker.State() != gobreaker.StateHalfOpen {
+		return
+	}
+	if report, err := g.breaker.Allow(); err == nil {
+		report(nil)
+	}
+}
+
+// budget is how many retries the window allows, and how many calls and notices have spent.
+// The caller holds g.mu.
+func (g *guard) budget(now time.Time) (allowed, retries, notices int) {
+	sends := 0
+	for _, t := range g.seconds {
+		if age := now.Unix() - t.second; age >= 0 && age < int64(len(g.seconds)) {
+			sends, retries, notices = sends+t.sends, retries+t.retries, notices+t.notices
+		}
+	}
+	return max(budgetLeast, sends/budgetShare), retries, notices
+}
+
+// spend counts a retry that goes. The caller holds g.mu.
+func (g *guard) spend(now time.Time, report permit, free, notice bool) permit {
 	t := g.at(now)
 	t.sends++
 	if free {
-		return report, ""
+		return report
 	}
-	t.retries++
+	*t.spent(notice)++
 	second := t.second
 	return func(err error) {
 		report(err)
 		if err == nil {
 			g.mu.Lock()
 			defer g.mu.Unlock()
-			if t.second == second && t.retries > 0 {
-				t.retries--
+			if t.second == second && *t.spent(notice) > 0 {
+				*t.spent(notice)--
 			}
 		}
-	}, ""
+	}
 }
 
 // at is the tally of now's second. The caller holds g.mu.

@@ -52,7 +52,7 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 			Name: "planetbell_deliveries_in_flight", Help: "Deliveries in memory.",
 		}),
 		drops: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "planetbell_deliveries_dropped_total", Help: "Deliveries refused or given up before their end.",
+			Name: "planetbell_deliveries_dropped_total", Help: "Deliveries refused or given up before their end: full (a call's route had no room), notice_full (a notice's had none, which is left to calls), deadline (of calls and of notices).",
 		}, []string{"cause"}),
 		lost: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "planetbell_outcomes_unrecorded_total", Help: "Outcomes that the database did not take.",

@@ -31,6 +31,9 @@ func TestNoticesLeaveRoomForCalls(t *testing.T) {
 		if err := b.Admit(told(b.rings(2, bell.FCM, "x"))); bell.KindOf(err) != bell.Overload {
 			t.Errorf("a notice found room: %v", err)
 		}
+		if full, notices := b.metric(t, "planetbell_deliveries_dropped_total", "full"), b.metric(t, "planetbell_deliveries_dropped_total", "notice_full"); full != 0 || notices != 2 {
+			t.Errorf("%v calls and %v notices found no room, want 0 and 2", full, notices)
+		}
 		b.begin(t, b.rings(3, bell.FCM, "d", "e"))
 		b.finish(t)
 		for _, id := range []string{"a/1", "b/1", "d/3", "e/3"} {

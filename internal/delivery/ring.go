@@ -83,27 +83,39 @@ func before(r *bell.Ring) int {
 // clearance waits until the guards of the route let the next attempt go. A first attempt
 // never waits. When it reports false the delivery has come to its end.
 func (j *journey) clearance(ctx context.Context, rt *route) (permit, bool) {
+	notice := j.r.Call.Purpose != bell.PurposeCall
 	if !j.retry || rt.guard == nil {
+		if notice {
+			return rt.guard.firstOfNotice(j.Now()), true
+		}
 		return rt.guard.first(j.Now()), true
 	}
-	report, cause := rt.guard.retry(j.Now(), j.free)
+	report, cause := j.ask(rt.guard)
 	if cause == "" {
 		return report, true
 	}
 	j.Metrics.held(rt.key, cause)
-	if !rt.hold(j.MaxInFlight / 2) {
+	if !rt.hold(notice, j.MaxInFlight) {
 		j.finish(j.r, bell.DeliveryFailed, j.r.Delivery.Reason)
 		return nil, false
 	}
-	defer rt.letGo()
+	defer rt.letGo(notice)
 	for cause != "" {
 		if !wait(ctx, guardWait/2+time.Duration(j.Random()*float64(guardWait))) {
 			j.interrupted(ctx)
 			return nil, false
 		}
-		report, cause = rt.guard.retry(j.Now(), j.free)
+		report, cause = j.ask(rt.guard)
 	}
 	return report, true
+}
+
+// ask asks a guard for a retry.
+func (j *journey) ask(g *guard) (permit, string) {
+	if j.r.Call.Purpose != bell.PurposeCall {
+		return g.retryOfNotice(j.Now(), j.free)
+	}
+	return g.retry(j.Now(), j.free)
 }
 
 // follow records what came of a try, and decides and waits for the next. It reports

@@ -17,8 +17,9 @@ type route struct {
 
 	room int // deliveries admitted and not yet finished; guarded by Engine.mu
 
-	mu   sync.Mutex
-	held int // deliveries whose retry a guard holds back
+	mu          sync.Mutex
+	held        int // deliveries of calls whose retry a guard holds back
+	heldNotices int // those of notices
 
 	metrics *routeMetrics
 }
@@ -53,21 +54,30 @@ func (e *Engine) route(key RouteKey) *route {
 }
 
 // hold counts a delivery whose retry a guard holds back, and reports whether there is room
-// to hold one more. What is held costs memory only, but it must leave room for new calls.
-func (rt *route) hold(most int) bool {
+// to hold one more, on a route that has room for most. What is held costs memory only, but it
+// must leave room for new calls; notices that are held take nothing of what calls have.
+func (rt *route) hold(notice bool, most int) bool {
 	rt.mu.Lock()
 	defer rt.mu.Unlock()
-	if rt.held >= most {
+	held := rt.heldOf(notice)
+	if notice && *held >= max(1, most/noticeHeld) || !notice && *held >= most/2 {
 		return false
 	}
-	rt.held++
+	*held++
 	rt.metrics.holding.Inc()
 	return true
 }
 
-func (rt *route) letGo() {
+func (rt *route) letGo(notice bool) {
 	rt.mu.Lock()
 	defer rt.mu.Unlock()
-	rt.held--
+	*rt.heldOf(notice)--
 	rt.metrics.holding.Dec()
+}
+
+func (rt *route) heldOf(notice bool) *int {
+	if notice {
+		return &rt.heldNotices
+	}
+	return &rt.held
 }

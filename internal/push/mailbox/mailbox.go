@@ -142,7 +142,9 @@ func (m *Mailbox) Send(ctx context.Context, r *bell.Ring, _ delivery.Try) bell.O
 	switch {
 	case ctx.Err() != nil: // withdrawn a moment ago, and Withdraw has been here already
 		return bell.Outcome{Verdict: bell.RetryNow, Reason: "interrupted", Token: bell.TokenKeep}
-	case m.letters >= m.MaxLetters, r.Call.Purpose != bell.PurposeCall && m.letters >= m.MaxLetters/2: // calls come first
+	case r.Call.Purpose != bell.PurposeCall && m.letters >= m.MaxLetters/2: // calls come first, and find room
+		return bell.Outcome{Verdict: bell.Rejected, Reason: "mailbox_full", Token: bell.TokenKeep, Alarm: bell.AlarmCount}
+	case m.letters >= m.MaxLetters:
 		return bell.Outcome{Verdict: bell.Rejected, Reason: "mailbox_full", Token: bell.TokenKeep, Alarm: bell.AlarmPage}
 	}
 	b := m.box(r.Device.ID)

@@ -90,7 +90,7 @@ func TestNoticesLeaveRoomForCalls(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDesk(Config{MaxLetters: 4})
 		for i, want := range []bell.Verdict{bell.Deposited, bell.Deposited, bell.Rejected} {
-			if o := d.tell(t, i, "pc"); o.Verdict != want {
+			if o := d.tell(t, i, "pc"); o.Verdict != want || want == bell.Rejected && o.Alarm != bell.AlarmCount {
 				t.Errorf("notice %d: %+v", i, o)
 			}
 		}

@@ -160,6 +160,10 @@ func (s *Store) RecordReceipt(ctx context.Context, r bell.Receipt) (delivery.Rec
 				return fmt.Errorf("move a received delivery: %w", err)
 			}
 		}
+		if got.NotifiedAt.IsZero() { // a notice: its times are not measured
+			received = got
+			return nil
+		}
 		_, err = l.one(`SELECT coalesce(min(started_at + took_us), 0) FROM attempts WHERE delivery_id = ? AND verdict = 'accepted'`,
 			into([]any{at{&got.AcceptedAt}}), got.DeliveryID)
 		if err != nil {

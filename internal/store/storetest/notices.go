@@ -131,10 +131,13 @@ func noticeCallFields(t *testing.T, s Store) {
 func noticeReceipt(t *testing.T, s Store) {
 	n := newNotice("s-1")
 	d := begin(t, s, n, newDevice("bob", 1))[0]
+	a := attempt(d, 1)
+	a.Outcome.Verdict, d.State = bell.Accepted, bell.DeliveryAccepted
+	ok(t, "RecordAttempt", s.RecordAttempt(t.Context(), d, a))
 	got, err := s.RecordReceipt(t.Context(), bell.Receipt{Environment: n.Environment, SessionID: n.SessionID, DeviceID: d.DeviceID, At: noon})
 	ok(t, "RecordReceipt", err)
-	if got.DeliveryID != d.ID || !got.NotifiedAt.IsZero() {
-		t.Errorf("the receipt is for %q, of a Notify at %v; a notice has none", got.DeliveryID, got.NotifiedAt)
+	if got.DeliveryID != d.ID || !got.NotifiedAt.IsZero() || !got.AcceptedAt.IsZero() {
+		t.Errorf("the receipt is for %q, of a Notify at %v, taken at %v; a notice has no such times", got.DeliveryID, got.NotifiedAt, got.AcceptedAt)
 	}
 	if state(t, s, d).State != bell.DeliveryReceived {
 		t.Errorf("the delivery is %s", state(t, s, d).State)

@@ -162,7 +162,7 @@ func (a *App) buildServices(context.Context) error {
 	})
 	a.engine = delivery.New(delivery.Config{
 		Store: ledger{a.store, a.calls}, Router: a.senders, Registry: a.devices, Owner: a.owner, Log: a.log.With("component", "delivery"),
-		Metrics: delivery.NewMetrics(a.registry), MaxInFlight: a.cfg.Limits.DeliveriesInFlight,
+		Metrics: delivery.NewMetrics(a.registry), MaxInFlight: a.cfg.Limits.DeliveriesInFlight, Tells: a.tells,
 	})
 	a.cleanups.push("finish or give back deliveries", func(ctx context.Context) error { a.engine.Stop(ctx); return nil })
 	a.mailbox = mailbox.New(mailbox.Config{
@@ -179,6 +179,12 @@ func (a *App) buildServices(context.Context) error {
 		return err
 	}
 	return nil
+}
+
+// tells reports whether a notice may go by a channel as the project of its callee is set now.
+func (a *App) tells(n *bell.Call, channel bell.Channel) bool {
+	project, ok := a.projects.Reaching(n.Environment, n.Callee.ServiceID)
+	return ok && project.Tells(n.Purpose, channel)
 }
 
 // bells makes a call's end reach the mailbox too. The engine comes first: it ends the

@@ -29,6 +29,12 @@ func (p Purpose) Goes(channel Channel) bool {
 	return p != PurposeMissedCall || channel != APNsVoIP
 }
 
+// Tells reports whether what has a purpose may go to the project's devices by a channel. A
+// call may go by any.
+func (p *Project) Tells(purpose Purpose, channel Channel) bool {
+	return purpose == PurposeCall || channel != APNsVoIP || purpose.Goes(channel) && p.VoIPInvitations
+}
+
 // Urgent reports whether a device should be woken for it. A missed call can wait until the
 // device wakes by itself: Google lowers the priority of apps that are woken and show nothing
 // (docs/push-providers.md 7.6), as LINE's demo would, and then calls would come late too.

@@ -125,7 +125,7 @@ func audience(devices []bell.Device, purpose bell.Purpose, project *bell.Project
 		if d.Channel == bell.LongPoll && !d.Notices {
 			continue
 		}
-		if d.Channel == bell.APNsVoIP && (!purpose.Goes(bell.APNsVoIP) || !project.VoIPInvitations) {
+		if !project.Tells(purpose, d.Channel) {
 			d = d.Over(bell.APNsAlert)
 		}
 		told = append(told, d)

@@ -66,6 +66,9 @@ type Config struct {
 	HedgeAfter  time.Duration // least wait for an answer before a VoIP push is sent a second time; never if negative
 	Now         func() time.Time
 	Random      func() float64 // 0 to 1, for jitter; math/rand if nil
+	// Tells reports whether a notice may still go by a channel: the settings may have changed
+	// since it was recorded. Nil: as bell.Purpose.Goes says. It is not asked of calls.
+	Tells func(notice *bell.Call, channel bell.Channel) bool
 }
 
 // Engine rings devices. All methods are safe for concurrent use. Use Run to make it

@@ -45,6 +45,10 @@ func (j *journey) run(ctx context.Context) {
 		j.record(j.r, f.delivery.State, f.attempt)
 		return
 	}
+	if reason := j.unsendable(); reason != "" {
+		j.finish(j.r, bell.DeliveryFailed, reason)
+		return
+	}
 	ctx, cancel := context.WithDeadlineCause(ctx, j.r.Delivery.Deadline, errDeadline)
 	defer cancel()
 	j.seen, j.reached = map[bell.Verdict]int{}, before(j.r)
@@ -71,6 +75,19 @@ func (j *journey) run(ctx context.Context) {
 			return
 		}
 	}
+}
+
+// unsendable says why nothing may be sent though there is a route; empty when it may. The
+// device, or the settings, may have changed between the record and the claim of a delivery.
+func (j *journey) unsendable() string {
+	d := &j.r.Device
+	switch {
+	case d.Channel != bell.LongPoll && d.PushToken == "":
+		return "no_token"
+	case j.r.Call.Purpose != bell.PurposeCall && !j.Tells(j.r.Call, d.Channel):
+		return "channel_off"
+	}
+	return ""
 }
 
 // before is how many attempts of another process may have reached the provider. The row does

@@ -34,6 +34,9 @@ func (c *Config) setDefaults() {
 	if c.Random == nil {
 		c.Random = rand.Float64
 	}
+	if c.Tells == nil {
+		c.Tells = func(n *bell.Call, channel bell.Channel) bool { return n.Purpose.Goes(channel) }
+	}
 	if c.Metrics == nil {
 		c.Metrics = NewMetrics(nil)
 	}

@@ -252,7 +252,7 @@ func (w *world) missed(n int) {
 	w.t.Helper()
 	c := newCall(n)
 	c.State, c.Outcome, c.EndedAt, c.CCParam = bell.CallEnded, planet.OutcomeMissed, time.Now(), ""
-	c.Events = bell.EndedEvents(&c, w.project.Events)
+	c.Wanted = w.project.Events
 	if err := w.store.EndCall(w.t.Context(), c, bell.JournalEntry{DedupKey: string(c.SessionID), Kind: "call-event"}); err != nil {
 		w.t.Fatal(err)
 	}

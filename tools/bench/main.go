@@ -158,6 +158,7 @@ var measurements = []measurement{
 	{barePush, measureBarePush},
 	{calls50ms, measureCalls(50 * time.Millisecond)},
 	{roomsPerSecond, measureRooms},
+	{bareWire, measureBareWire},
 }
 
 // Names of measurements.
@@ -172,4 +173,5 @@ const (
 	calls50ms      = "calls/s, provider 50 ms"
 	bulkheadName   = "bulkhead"
 	roomsPerSecond = "room events"
+	bareWire       = "bare net/http, room events" // by the same client
 )

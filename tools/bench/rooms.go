@@ -4,9 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"net/url"
 	"runtime"
-	"strconv"
 	"text/tabwriter"
 	"time"
 )
@@ -21,10 +19,15 @@ const (
 // measureRooms sends as many Group Call Events as go through, over HTTP. Each connection
 // has events of its own; those of a room come over all of them, and so not in order.
 func measureRooms(ctx context.Context, set settings, s *server, _ *provider) (figure, error) {
+	w, err := dialWires(ctx, s.url, roomSenders)
+	if err != nil {
+		return figure{}, err
+	}
+	defer w.close()
 	before := heap()
 	start := time.Now()
 	rate, took, err := closedLoop(ctx, roomSenders, set.length, func(worker, number int) error {
-		return s.roomEvent(context.WithoutCancel(ctx), start, number*roomSenders+worker)
+		return w.get(worker, s.roomEvent(start, number*roomSenders+worker))
 	})
 	f := figure{perSecond: rate, answer: quantilesOf(took), heapBefore: before, heapAfter: heap()}
 	return f, err
@@ -33,19 +36,15 @@ func measureRooms(ctx context.Context, set settings, s *server, _ *provider) (fi
 // roomSenders is how many connections send events at once: as many as one commit takes.
 const roomSenders = 256
 
-// roomEvent sends the n-th event of all rooms.
-func (s *server) roomEvent(ctx context.Context, start time.Time, n int) error {
+// roomEvent is the n-th event of all rooms, as Planet Cloud asks for it.
+func (s *server) roomEvent(start time.Time, n int) []byte {
 	room, who, turn := n%benchRooms, n/benchRooms%benchParticipants, n/benchRooms/benchParticipants
-	id := strconv.Itoa(room)
-	now := strconv.FormatInt(start.UnixMilli()+int64(n), 10)
-	q := url.Values{
-		"sid": {fmt.Sprintf("%016x%016x", start.UnixNano(), room)}, "svc_id": {"bench-service"}, "id": {"room-" + id},
-		"user_svc_id": {"bench-service"}, "user_id": {userID(who)}, "host_svc_id": {"bench-service"}, "host_id": {userID(0)},
-		"sc": {"C"}, "msc": {[]string{"C", "M", "D"}[turn%3]}, "online": {strconv.Itoa(1 + who)}, "mediaType": {"V"},
-		"setup_time": {strconv.FormatInt(start.UnixMilli(), 10)}, "start_time": {strconv.FormatInt(start.UnixMilli(), 10)}, "end_time": {"0"},
-		"ts": {now}, "ue_type": {"IOS"}, "display_name": {"Guest " + strconv.Itoa(who)}, "client_address": {"192.0.2.1"},
-	}
-	return get(ctx, s.client, s.url+"/cb/"+s.secret+"/group-call-event?"+q.Encode())
+	began := start.UnixMilli()
+	return fmt.Appendf(nil, "/cb/%s/group-call-event?sid=%016x%016x&svc_id=bench-service&id=room-%d"+
+		"&user_svc_id=bench-service&user_id=%s&host_svc_id=bench-service&host_id=%s&sc=C&msc=%s&online=%d&mediaType=V"+
+		"&setup_time=%d&start_time=%d&end_time=0&ts=%d&ue_type=IOS&display_name=Guest+%d&client_address=192.0.2.1",
+		s.secret, start.UnixNano(), room, room, userID(who), userID(0), []string{"C", "M", "D"}[turn%3], 1+who,
+		began, began, began+int64(n), who)
 }
 
 // heap is what lives on the heap, of load generator, server and provider together.
@@ -67,8 +66,8 @@ func (r results) printRooms(out io.Writer) {
 	fmt.Fprintln(w, "room events\tanswer p50\tp99\theap before\tafter\tbare net/http\tbare grouped SQLite commit\t")
 	for i, f := range r[roomsPerSecond] {
 		handler, commit := "-", "-"
-		if i < len(r[bareHandler]) && i < len(r[bareCommit]) {
-			handler, commit = fmt.Sprintf("%.0f/s", r[bareHandler][i].perSecond), fmt.Sprintf("%.0f/s", r[bareCommit][i].perSecond)
+		if i < len(r[bareWire]) && i < len(r[bareCommit]) {
+			handler, commit = fmt.Sprintf("%.0f/s", r[bareWire][i].perSecond), fmt.Sprintf("%.0f/s", r[bareCommit][i].perSecond)
 		}
 		fmt.Fprintf(w, "%.0f/s\t%s\t%s\t%.1f MB\t%.1f MB\t%s\t%s\t\n", f.perSecond, round(f.answer.p50), round(f.answer.p99),
 			float64(f.heapBefore)/1e6, float64(f.heapAfter)/1e6, handler, commit)

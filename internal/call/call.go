@@ -185,8 +185,9 @@ func (s *Service) rings(c *bell.Call, devices []bell.Device, now time.Time) []be
 }
 
 // End takes a Call Event: it records how the call ended, withdraws what is still to be
-// sent, erases cc_param, and has the callee told if the call was missed. The event may come for a call that was never seen (the
-// callee was busy) or before its Notify; then the Notify will ring nothing. While the
+// sent, erases cc_param, and has the callee told if the call was missed. The event may come
+// for a call that was never seen (the callee was busy) or before its Notify; then the
+// Notify will ring nothing. While the
 // store is in trouble the event waits in memory, and the error is nil; it is bell.Overload
 // when too much waits.
 func (s *Service) End(ctx context.Context, project *bell.Project, e planet.CallEvent) error {

@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"flag"
 	"maps"
 	"regexp"
 	"slices"
@@ -92,7 +93,7 @@ func (s *statements) explain(t *testing.T, location string) {
 			t.Fatal(err)
 		}
 	}
-	if explained < 120 {
+	if whole := !strings.Contains(flag.Lookup("test.run").Value.String(), "/"); whole && explained < 120 {
 		t.Errorf("%d statements have a plan; the test looks at too little", explained)
 	}
 }

@@ -331,13 +331,21 @@ func endCall(c *bell.Call, entry bell.JournalEntry, told bool) []query {
 // AppendJournal implements call.Store. An entry that cannot be told from another is not sent
 // with others, because those may be sent again.
 func (s *Store) AppendJournal(ctx context.Context, entry bell.JournalEntry) error {
-	if entry.Agent != nil || entry.DedupKey == "" {
+	if entry.DedupKey == "" {
 		return s.Store.AppendJournal(ctx, entry)
 	}
-	q := appendJournal(entry)
+	queries := []query{appendJournal(entry)}
+	if entry.Agent != nil {
+		text, args := sqldb.AgentStatement(&entry)
+		queries = append(queries, query{rewrite(text), bind(args)})
+	}
 	return s.calls.submit(ctx, &task[*callTask]{
 		what: "keep a callback", key: string(entry.SessionID), rank: "0" + entry.DedupKey,
-		body: &callTask{queue: func(b *pgx.Batch) { b.Queue(q.sql, q.args...) }},
+		body: &callTask{queue: func(b *pgx.Batch) {
+			for _, q := range queries {
+				b.Queue(q.sql, q.args...)
+			}
+		}},
 	})
 }
 

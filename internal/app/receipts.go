@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/planetbell/planetbell/internal/bell"
+	"github.com/planetbell/planetbell/internal/bus"
 	"github.com/planetbell/planetbell/internal/delivery"
 	"github.com/planetbell/planetbell/internal/push/mailbox"
 )
@@ -13,6 +14,7 @@ import (
 type receipts struct {
 	engine  *delivery.Engine
 	mailbox *mailbox.Mailbox
+	nodes   *nodes
 }
 
 // Receive implements httpapi.Receipts.
@@ -21,5 +23,6 @@ func (r receipts) Receive(ctx context.Context, receipt bell.Receipt) error {
 		return err
 	}
 	r.mailbox.Acknowledge(receipt.Environment, receipt.SessionID, receipt.DeviceID)
+	r.nodes.tell(bus.ReceiptFor(receipt.Environment, receipt.SessionID, receipt.DeviceID))
 	return nil
 }

@@ -161,7 +161,7 @@ func (c cached) good(now time.Time) bool {
 // forgotten meanwhile: then it may have seen what was before the change.
 func (d *DeviceCache) read(ctx context.Context, owner bell.Owner, f *flight) ([]bell.Device, error) {
 	began := d.Clock()
-	f.left = true                     // unless we come to the end: Read may panic
+	f.left = true                   // unless we come to the end: Read may panic
 	defer d.finish(owner, f, began) // nobody must wait for ever
 	devices, err := d.Read(ctx, owner)
 	f.devices, f.err, f.left = devices, err, err != nil && ctx.Err() != nil

@@ -71,7 +71,7 @@ type Dialer interface {
 
 // Config is what a [Node] is made of.
 type Config struct {
-	Name    string // the node's own, other than that of all others: 1 to [MaxNode] printable characters
+	Name    string       // the node's own, other than that of all others: 1 to [MaxNode] printable characters
 	Metrics *Metrics     // its own
 	Log     *slog.Logger // not nil
 }

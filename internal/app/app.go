@@ -22,7 +22,6 @@ import (
 
 	"github.com/planetbell/planetbell/internal/account"
 	"github.com/planetbell/planetbell/internal/bell"
-	"github.com/planetbell/planetbell/internal/bus"
 	"github.com/planetbell/planetbell/internal/call"
 	"github.com/planetbell/planetbell/internal/config"
 	"github.com/planetbell/planetbell/internal/delivery"
@@ -188,7 +187,7 @@ type bells struct {
 func (b *bells) Withdraw(environment planet.Environment, id planet.SessionID) {
 	b.Engine.Withdraw(environment, id)
 	b.mailbox.Withdraw(environment, id)
-	b.nodes.tell(bus.OverFor(environment, id))
+	b.nodes.over(environment, id)
 }
 
 // Start tells other nodes of what lies in a mailbox, too. The call is recorded by then.

@@ -14,6 +14,7 @@ import (
 	"github.com/planetbell/planetbell/internal/bus/pgbus"
 	"github.com/planetbell/planetbell/internal/call"
 	"github.com/planetbell/planetbell/internal/cluster"
+	"github.com/planetbell/planetbell/internal/delivery"
 	"github.com/planetbell/planetbell/internal/push/mailbox"
 	"github.com/planetbell/planetbell/planet"
 )
@@ -50,7 +51,7 @@ func (a *App) joinNodes(store cluster.Store) error {
 	named.WithLabelValues(a.node).Set(1)
 	a.registry.MustRegister(named)
 	metrics := cluster.NewMetrics(a.registry)
-	a.nodes = &nodes{bus: b, cache: cluster.NewDeviceCache(a.store, cluster.CacheConfig{Metrics: metrics})}
+	a.nodes = &nodes{bus: b, cache: cluster.NewDeviceCache(cluster.CacheConfig{Read: a.store.DevicesOf, Metrics: metrics})}
 	a.nodes.worker = cluster.New(cluster.Config{
 		Store: store, Hints: hints{b}, Rings: here{a}, Mailbox: mailboxOf{a}, Devices: a.nodes.cache,
 		Node: cluster.Node{Owner: a.owner, Host: a.node, Version: string(a.version), StartedAt: time.Now()},
@@ -87,18 +88,24 @@ func (n *nodes) now() func() time.Time {
 	return n.worker.Now
 }
 
-// tell sends a hint to the other nodes.
-func (n *nodes) tell(h bus.Hint) {
+// over tells the other nodes that a call has ended.
+func (n *nodes) over(environment planet.Environment, id planet.SessionID) {
 	if n != nil {
-		n.bus.Publish(h)
+		n.worker.Over(environment, id)
+	}
+}
+
+// received tells the other nodes that a device has a call.
+func (n *nodes) received(r *bell.Receipt) {
+	if n != nil {
+		n.worker.Received(r.Environment, r.SessionID, r.DeviceID)
 	}
 }
 
 // changed forgets what is remembered of an owner's devices, here and elsewhere.
 func (n *nodes) changed(owner bell.Owner) {
 	if n != nil {
-		n.cache.Forget(owner)
-		n.bus.Publish(bus.DevicesFor(owner))
+		n.worker.DevicesChanged(owner)
 	}
 }
 
@@ -108,8 +115,8 @@ func (n *nodes) began(rings []bell.Ring) {
 		return
 	}
 	for i := range rings {
-		if d := &rings[i].Delivery; d.Channel == bell.LongPoll && d.LeaseOwner == "" && !d.State.Final() {
-			n.bus.Publish(bus.MailFor(d.DeviceID))
+		if d := &rings[i].Delivery; delivery.Unheld(d) {
+			n.worker.Posted(d.DeviceID)
 		}
 	}
 }
@@ -119,17 +126,17 @@ func (a *App) callStore() call.Store {
 	if a.nodes == nil {
 		return a.store
 	}
-	return cached{a.store, a.nodes.cache}
+	return remembered{a.store, a.nodes.cache}
 }
 
-type cached struct {
+type remembered struct {
 	call.Store
 	cache *cluster.DeviceCache
 }
 
 // DevicesOf implements call.Store.
-func (c cached) DevicesOf(ctx context.Context, owner bell.Owner) ([]bell.Device, error) {
-	return c.cache.DevicesOf(ctx, owner)
+func (r remembered) DevicesOf(ctx context.Context, owner bell.Owner) ([]bell.Device, error) {
+	return r.cache.DevicesOf(ctx, owner)
 }
 
 // join sets what a mailbox does that is one of several.
@@ -149,9 +156,9 @@ func (n *nodes) run(ctx context.Context) error {
 		defer close(heard)
 		n.bus.Run(ctx, bus.Handler{Hints: n.hear, Gap: n.worker.Gap})
 	}()
-	err := n.worker.Run(ctx)
+	n.worker.Run(ctx)
 	<-heard
-	return err
+	return nil
 }
 
 // hear hands hints of other nodes on.
@@ -211,9 +218,6 @@ func (h here) Open(since time.Time) []string { return h.a.engine.Open(since) }
 // Drop implements cluster.Rings.
 func (h here) Drop(delivery string, state bell.DeliveryState) { h.a.engine.Drop(delivery, state) }
 
-// GiveBack implements cluster.Rings.
-func (h here) GiveBack(ctx context.Context, r bell.Ring) error { return h.a.engine.GiveBack(ctx, r) }
-
 // mailboxOf is this node's mailbox.
 type mailboxOf struct{ a *App }
 
@@ -225,9 +229,6 @@ func (m mailboxOf) Letters(since time.Time) []string { return m.a.mailbox.Letter
 
 // Remove implements cluster.Mailbox.
 func (m mailboxOf) Remove(delivery string) { m.a.mailbox.Remove(delivery) }
-
-// Return implements cluster.Mailbox.
-func (m mailboxOf) Return(delivery string) { m.a.mailbox.Return(delivery) }
 
 // Acknowledge implements cluster.Mailbox.
 func (m mailboxOf) Acknowledge(environment planet.Environment, id planet.SessionID, device string) {

@@ -4,7 +4,6 @@ import (
 	"context"
 
 	"github.com/planetbell/planetbell/internal/bell"
-	"github.com/planetbell/planetbell/internal/bus"
 	"github.com/planetbell/planetbell/internal/delivery"
 	"github.com/planetbell/planetbell/internal/push/mailbox"
 )
@@ -23,6 +22,6 @@ func (r receipts) Receive(ctx context.Context, receipt bell.Receipt) error {
 		return err
 	}
 	r.mailbox.Acknowledge(receipt.Environment, receipt.SessionID, receipt.DeviceID)
-	r.nodes.tell(bus.ReceiptFor(receipt.Environment, receipt.SessionID, receipt.DeviceID))
+	r.nodes.received(&receipt)
 	return nil
 }

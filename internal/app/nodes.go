@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"time"
@@ -40,7 +41,7 @@ func nodeName(configured string) string {
 }
 
 // joinNodes makes this process one of several. Whatever it needs of the others is made later.
-func (a *App) joinNodes(store cluster.Store) error {
+func (a *App) joinNodes(ctx context.Context, store cluster.Store) error {
 	b, err := a.newBus()
 	if err != nil {
 		return err
@@ -57,8 +58,19 @@ func (a *App) joinNodes(store cluster.Store) error {
 		Node: cluster.Node{Owner: a.owner, Host: a.node, Version: string(a.version), StartedAt: time.Now()},
 		Log:  a.log.With("component", "cluster"), Metrics: metrics,
 	})
+	ctx, cancel := context.WithTimeoutCause(ctx, joinTimeout, errSlowJoin)
+	defer cancel()
+	if err := a.nodes.worker.Join(ctx); err != nil {
+		return err
+	}
+	a.cleanups.push("leave the other nodes", a.nodes.worker.Leave)
 	return nil
 }
+
+// joinTimeout bounds the first word with the other nodes.
+const joinTimeout = 10 * time.Second
+
+var errSlowJoin = errors.New("the database did not answer in time")
 
 func (a *App) newBus() (bus.Bus, error) {
 	c := bus.Config{Name: a.owner, Metrics: bus.NewMetrics(a.registry), Log: a.log.With("component", "bus")}

@@ -53,7 +53,7 @@ func (a *App) openStore(ctx context.Context) error {
 	}
 	a.store = store
 	a.cleanups.push("close the database", func(context.Context) error { return store.Close() })
-	return a.joinNodes(store)
+	return a.joinNodes(ctx, store)
 }
 
 func (a *App) openFile(ctx context.Context) error {

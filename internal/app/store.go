@@ -45,7 +45,7 @@ func (a *App) openStore(ctx context.Context) error {
 		return a.openFile(ctx)
 	}
 	store, err := postgres.Open(ctx, postgres.Config{
-		URL: a.cfg.Database.URL, Node: a.node, Connections: a.cfg.Database.Connections,
+		URL: a.cfg.Database.URL, Node: a.node,
 		Log: a.log.With("component", "postgres"), Registry: a.registry, Events: wants(&a.cfg),
 	})
 	if err != nil {

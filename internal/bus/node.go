@@ -384,7 +384,7 @@ func (n *Node) follows(h header) bool {
 		key = sender{strings.Clone(h.node), strings.Clone(h.run)}
 	}
 	n.senders[key] = last{h.seq, now}
-	return h.seq == before.seq+1 || known && h.seq == before.seq
+	return h.seq == before.seq+1 || h.seq == before.seq
 }
 
 func (n *Node) missed(cause string) {

@@ -344,6 +344,108 @@ func TestLostMessagesOfALinkAreAGap(t *testing.T) {
 	})
 }
 
+func TestAMissingMessageIsAGap(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n, ear, stop := start(t, "a", newWire())
+		defer stop()
+		for _, step := range []struct {
+			run  string
+			seq  int
+			gaps int // 1 is that of the connection
+		}{
+			{"one", 1, 1},
+			{"one", 2, 1},
+			{"one", 2, 1},
+			{"one", 4, 2},
+			{"one", 5, 2},
+			{"two", 1, 2},
+			{"one", 6, 2},
+			{"two", 3, 3},
+			{"late", 7, 4},
+			{"late", 8, 4},
+			{"one", 3, 5},
+			{"one", 4, 5},
+		} {
+			n.hear(fmt.Sprintf("pb1\tb\t%s\t%d\n", step.run, step.seq))
+			synctest.Wait()
+			if _, gaps := ear.got(); gaps != step.gaps {
+				t.Fatalf("after %+v: %d gaps", step, gaps)
+			}
+		}
+	})
+}
+
+func TestTheLastWordsAreSent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWire()
+		n, _, stop := start(t, "a", w)
+		n.Publish(MailFor("1")) // goes at once
+		synctest.Wait()
+		n.Publish(MailFor("2")) // is gathered
+		stop()
+		if got := w.hints(); len(got) != 3 || got[2] != "m\t2\n" {
+			t.Errorf("sent %q", got)
+		}
+	})
+}
+
+func TestAnEchoOfAnEarlierLinkIsNone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWire()
+		n, ear, stop := start(t, "a", w)
+		defer stop()
+		pass(5 * beatEvery)
+		w.with(func() {
+			w.mute = true
+			for l := range w.links {
+				l.fail <- errors.New("cable")
+			}
+		})
+		pass(time.Minute)
+		if _, gaps := ear.got(); n.State().Connected || gaps != 1 {
+			t.Errorf("it counts as connected: %+v, %d gaps", n.State(), gaps)
+		}
+	})
+}
+
+func TestALinkThatDoesNotSendIsGivenUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWire()
+		n, _, stop := start(t, "a", w)
+		defer stop()
+		w.with(func() { w.hangs = true })
+		n.Publish(MailFor("1"))
+		pass(sendWithin + time.Millisecond)
+		if n.State().Connected {
+			t.Error("it waits for ever")
+		}
+		w.with(func() { w.hangs = false })
+		pass(time.Minute)
+		if got := strings.Join(w.hints(), ""); !n.State().Connected || got != "m\t1\n" {
+			t.Errorf("%+v, sent %q", n.State(), got)
+		}
+	})
+}
+
+func TestTheLagIsThatOfAHeartbeat(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWire()
+		n, _, stop := start(t, "a", w)
+		defer stop()
+		w.with(func() { w.mute = true })
+		pass(2*beatEvery + 300*time.Millisecond)
+		w.with(func() {
+			w.mute = false
+			w.say(w.sent[1]) // the first that was not heard
+			w.say(w.sent[2])
+		})
+		synctest.Wait()
+		if got := n.State().Lag; got != 300*time.Millisecond {
+			t.Errorf("the lag is %s", got)
+		}
+	})
+}
+
 func TestANamesakeIsHeard(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWire()
@@ -406,6 +508,47 @@ func TestAnEndWhileConnectingIsQuick(t *testing.T) {
 		stop()
 		if took := time.Since(began); took != 0 {
 			t.Errorf("the end took %s", took)
+		}
+	})
+}
+
+func TestPeersAreThoseHeardOfLate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWire()
+		a, _, stopA := start(t, "a", w)
+		defer stopA()
+		_, _, stopB := start(t, "b", w)
+		pass(time.Minute)
+		if got := a.State().Peers; got != 1 {
+			t.Errorf("%d peers", got)
+		}
+		stopB()
+		pass(deafAfter)
+		if got := a.State().Peers; got != 0 {
+			t.Errorf("%d peers after the only one left", got)
+		}
+	})
+}
+
+// TestAGoodLinkIsReplacedSoon: long pauses are for servers that are away, not for a link
+// that broke after hours.
+func TestAGoodLinkIsReplacedSoon(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWire()
+		w.refuse = errors.New("nobody is there")
+		n, _, stop := start(t, "a", w)
+		defer stop()
+		pass(time.Minute)
+		w.with(func() { w.refuse = nil })
+		pass(time.Hour)
+		w.with(func() {
+			for l := range w.links {
+				l.fail <- errors.New("cable")
+			}
+		})
+		pass(2 * firstPause)
+		if !n.State().Connected {
+			t.Error("it waits as if the server were away")
 		}
 	})
 }

@@ -37,7 +37,7 @@ func drawHint(t *rapid.T) Hint {
 // decode reads messages as a node does.
 func decode(t interface{ Fatalf(string, ...any) }, messages []string, first uint64) (hints []Hint) {
 	for i, m := range messages {
-		if len(m) > maxMessage || !utf8.ValidString(m) || strings.ContainsRune(m, 0) {
+		if len(m) >= 8000 || !utf8.ValidString(m) || strings.ContainsRune(m, 0) {
 			t.Fatalf("PostgreSQL would not take a message of %d bytes", len(m))
 		}
 		h, lines, err := decodeHeader(m)
@@ -104,6 +104,37 @@ func TestManyShortHintsAreAllRead(t *testing.T) {
 	}
 	if got := decode(t, encode("tokyo-1", "run", 1, hints), 1); len(got) != len(hints) {
 		t.Errorf("%d of %d hints were read", len(got), len(hints))
+	}
+}
+
+func TestDamagedMessagesAreRefused(t *testing.T) {
+	const head = "pb1\ttokyo-1\trun\t1\n"
+	for _, message := range []string{
+		"", "\n", "pb1\ttokyo-1\trun\t1", "pb1\ttokyo-1\trun\n", "pb0\ttokyo-1\trun\t1\n", "pb1\t\trun\t1\n", "pb1\ttokyo-1\t\t1\n",
+		"pb1\ttokyo 1\trun\t1\n", "pb1\ttokyo-1\trun\t0\n", "pb1\ttokyo-1\trun\t-1\n", "pb1\ttokyo-1\trun\t18446744073709551616\n",
+		"pb1\t" + strings.Repeat("n", MaxNode+1) + "\trun\t1\n", head + strings.Repeat("z\n", maxMessage/2),
+		head + "m\n", head + "m\t\n", head + "m\tphone", head + "m\tmy phone\n", head + "m\t" + strings.Repeat("x", maxField+1) + "\n",
+		head + "m\tphone\n\n", head + "\tphone\n", head + "o\tmoon\tsession\n", head + "r\treal\tsession\n", head + "d\treal\tsvc\t\n",
+		head + "d\treal\tsvc\tボブ\n", head + "m\tphone\nm\t\x00\n",
+	} {
+		h, lines, err := decodeHeader(message)
+		if err == nil {
+			_, err = decodeHints(h.node, lines)
+		}
+		if err == nil {
+			t.Errorf("took %q", message)
+		}
+	}
+}
+
+func TestNewerReleasesMaySayMore(t *testing.T) {
+	h, lines, err := decodeHeader("pb1\ttokyo-1\trun\t1\tmore\tand\tmore\nw\tsomething\nm\tphone\tand\ta\tlot\tmore\tof\tit\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	hints, err := decodeHints(h.node, lines)
+	if diff := cmp.Diff([]Hint{{Kind: Mail, Device: "phone", From: "tokyo-1"}}, hints); diff != "" || err != nil {
+		t.Errorf("%v %s", err, diff)
 	}
 }
 

@@ -32,7 +32,7 @@ const (
 	gapPause = 100 * time.Millisecond
 	// steadyAge is how long something must have been here before it is asked about: what is
 	// younger a hint may still be on its way for.
-	steadyAge = time.Second
+	steadyAge = hintTime
 )
 
 // sweeps is what one sweep leaves to the next. Times are the database's.

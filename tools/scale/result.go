@@ -8,7 +8,7 @@ import (
 // latencies of one kind, of calls that came while it was measured: before a node died, and after.
 type latencies struct{ before, after []float64 }
 
-func (l *latencies) add(c *cluster, at, took float64) {
+func (l *latencies) add(c *model, at, took float64) {
 	switch {
 	case at < c.warm || at > c.warm+c.length:
 	case c.dies > 0 && c.clock.now >= c.dies:
@@ -46,7 +46,7 @@ type result struct {
 
 // simulate runs a setting to its end: every call that came is over, or the setting is overloaded.
 func simulate(s setting, in *inputs) result {
-	c := newCluster(s, in)
+	c := newModel(s, in)
 	c.arrivals(s.calls, c.newCall)
 	c.arrivals(s.polls/s.hold, c.poll)
 	if s.dies > 0 {
@@ -66,7 +66,7 @@ func simulate(s setting, in *inputs) result {
 }
 
 // reset forgets the work done so far.
-func (c *cluster) reset() {
+func (c *model) reset() {
 	for _, m := range c.nodes {
 		m.cpu.worked = 0
 	}
@@ -74,7 +74,7 @@ func (c *cluster) reset() {
 }
 
 // look says how busy everything was, and what cannot keep up.
-func (c *cluster) look(seconds float64) {
+func (c *model) look(seconds float64) {
 	busy, alive, queued := 0.0, 0, c.pg.queued()+len(c.wal.waiting)
 	var waiting int
 	for _, m := range c.nodes {
@@ -103,7 +103,7 @@ func (c *cluster) look(seconds float64) {
 	}
 }
 
-func (c *cluster) count() {
+func (c *model) count() {
 	c.seen.calls = len(c.opened)
 	for _, k := range c.opened {
 		if k.ended == 1 {

@@ -15,7 +15,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 func small() setting {
 	return setting{
 		calls: 800, devices: 2, polling: .3, polls: 2000, hold: 25, nodes: 3, cores: 2, pgCores: 4,
-		warm: 2, length: 4, seed: 1,
+		warm: 2, length: 3, seed: 1,
 	}
 }
 
@@ -42,7 +42,7 @@ func TestAStationIsTheErlangQueue(t *testing.T) {
 	for _, q := range []struct {
 		servers int
 		load    float64 // of each
-	}{{1, .5}, {1, .8}, {4, .7}, {16, .9}} {
+	}{{1, .5}, {4, .7}, {16, .8}} {
 		const work = 1e-3
 		r := rand.New(rand.NewPCG(uint64(q.servers), 7))
 		c := &clock{}
@@ -86,11 +86,11 @@ func TestAGroupTakesAllWhoWait(t *testing.T) {
 
 // Every call that came has ended once, and every device was served once, whatever died.
 func TestCallsAreConserved(t *testing.T) {
-	for _, dies := range []float64{0, 2.5, 3, 3.37, 4.2} {
+	for _, dies := range []float64{0, 2.5, 3.37} {
 		for seed := range uint64(2) {
 			s := small()
 			s.dies, s.seed = dies, seed
-			c := newCluster(s, &known)
+			c := newModel(s, &known)
 			c.arrivals(s.calls, c.newCall)
 			c.arrivals(s.polls/s.hold, c.poll)
 			if dies > 0 {
@@ -100,7 +100,7 @@ func TestCallsAreConserved(t *testing.T) {
 			c.closed = true
 			c.clock.run(math.Inf(1))
 			c.count()
-			if c.seen.calls < 4000 || c.seen.ended != c.seen.calls {
+			if c.seen.calls < 3000 || c.seen.ended != c.seen.calls {
 				t.Errorf("seed %d, dies at %v: %d calls came, %d ended once", seed, dies, c.seen.calls, c.seen.ended)
 			}
 			for _, k := range c.opened {
@@ -128,7 +128,7 @@ func TestSimulateCountsWhatItDid(t *testing.T) {
 		t.Errorf("%d polls came back, want a third of 2,000", r.herd)
 	}
 	served := len(r.pushed.before) + len(r.pushed.after) + len(r.polled.before) + len(r.polled.after)
-	if want := 800 * 4 * 2; math.Abs(float64(served-want)) > .06*float64(want) {
+	if want := 800 * 3 * 2; math.Abs(float64(served-want)) > .06*float64(want) {
 		t.Errorf("%d devices were measured, want about %d", served, want)
 	}
 	if longest := quantile(r.pushed.after, 1); r.taken > 0 && longest < takeover*1e3 {
@@ -146,10 +146,11 @@ func TestTheSeedDecides(t *testing.T) {
 		table(&b, &p, well, ill, &known)
 		return b.String()
 	}
-	if text(1) != text(1) {
+	first, again, other := text(1), text(1), text(2)
+	if first != again {
 		t.Error("the same seed gave two outputs")
 	}
-	if text(1) == text(2) {
+	if first == other {
 		t.Error("another seed changed nothing")
 	}
 }

@@ -4,16 +4,22 @@ import (
 	"cmp"
 	"math/rand/v2"
 	"slices"
+	"time"
+
+	"github.com/planetbell/planetbell/internal/cluster"
 )
 
 const (
 	batchRows = 200 // rows in one transaction at most
 	lanes     = 4   // transactions that a node has under way at once
-	takeover  = 5.0 // seconds: heartbeat of a dead node too old, at most
-	sweep     = 1.0 // seconds between sweeps, at most
-	coalesce  = 5.0 // milliseconds that hints are collected, at most
-	deadline  = 55.0
-	talk      = 1.0 // seconds until a call's end: shorter than real ones, which changes no rate
+
+	// Seconds until a node that is silent counts as dead, and until the others look.
+	takeover = float64(cluster.DeadAfter) / float64(time.Second)
+	sweep    = float64(cluster.SweepEvery) / float64(time.Second)
+
+	coalesce = 5.0 // milliseconds that hints are collected, at most
+	deadline = 55.0
+	talk     = 1.0 // seconds until a call's end: shorter than real ones, which changes no rate
 )
 
 // Rows that are written or changed.
@@ -73,8 +79,8 @@ type write struct {
 	lost func() // if the node dies before; nil: whoever waits is told otherwise
 }
 
-// cluster is the model's state.
-type cluster struct {
+// model is the simulation's state.
+type model struct {
 	setting
 	in      *inputs
 	clock   clock
@@ -90,8 +96,8 @@ type cluster struct {
 	closed  bool // no more arrivals
 }
 
-func newCluster(s setting, in *inputs) *cluster {
-	c := &cluster{setting: s, in: in, random: rand.New(rand.NewPCG(s.seed, 0x70b))}
+func newModel(s setting, in *inputs) *model {
+	c := &model{setting: s, in: in, random: rand.New(rand.NewPCG(s.seed, 0x70b))}
 	for range s.nodes {
 		c.nodes = append(c.nodes, &machine{cpu: &station{clock: &c.clock, servers: s.cores}, free: lanes, open: map[*call]struct{}{}})
 	}
@@ -102,7 +108,7 @@ func newCluster(s setting, in *inputs) *cluster {
 
 // pick is the load balancer's choice: the next node that is alive. That a connection to a dead one is
 // refused, and tried at another, is in the round trip.
-func (c *cluster) pick() *machine {
+func (c *model) pick() *machine {
 	for {
 		c.turn++
 		if m := c.nodes[c.turn%len(c.nodes)]; !m.dead {
@@ -112,15 +118,15 @@ func (c *cluster) pick() *machine {
 }
 
 // trip is a round trip to the database or the other way from the load balancer.
-func (c *cluster) trip() float64 { return c.in.roundTrip.sample(c.random) }
+func (c *model) trip() float64 { return c.in.roundTrip.sample(c.random) }
 
 // write adds rows to what a node's next transaction has.
-func (c *cluster) write(m *machine, rows int, done func()) {
+func (c *model) write(m *machine, rows int, done func()) {
 	m.pending = append(m.pending, write{rows: rows, done: done})
 	c.commit(m)
 }
 
-func (c *cluster) commit(m *machine) {
+func (c *model) commit(m *machine) {
 	if m.free == 0 || len(m.pending) == 0 || m.dead {
 		return
 	}
@@ -151,7 +157,7 @@ func (c *cluster) commit(m *machine) {
 }
 
 // arrivals lets something happen at random, so often a second, while the simulation is open.
-func (c *cluster) arrivals(perSecond float64, do func()) {
+func (c *model) arrivals(perSecond float64, do func()) {
 	if perSecond <= 0 {
 		return
 	}
@@ -167,7 +173,7 @@ func (c *cluster) arrivals(perSecond float64, do func()) {
 }
 
 // on does a call's next step, unless its node died meanwhile and another one has it.
-func (c *cluster) on(k *call, do func()) func() {
+func (c *model) on(k *call, do func()) func() {
 	life := k.life
 	return func() {
 		if k.life == life {
@@ -176,7 +182,7 @@ func (c *cluster) on(k *call, do func()) func() {
 	}
 }
 
-func (c *cluster) newCall() {
+func (c *model) newCall() {
 	k := &call{at: c.clock.now, devices: make([]bool, c.devices)}
 	for i := range k.devices {
 		k.devices[i] = c.random.Float64() < c.polling
@@ -186,14 +192,14 @@ func (c *cluster) newCall() {
 }
 
 // own gives a call, at its start or after its node's death, to a node.
-func (c *cluster) own(k *call) *machine {
+func (c *model) own(k *call) *machine {
 	k.owner = c.pick()
 	k.owner.open[k] = struct{}{}
 	return k.owner
 }
 
 // notify is the callback: parsed, written, answered.
-func (c *cluster) notify(k *call) {
+func (c *model) notify(k *call) {
 	m := c.own(k)
 	m.cpu.submit(c.in.workOf(c.in.notifyCPU.value, c.random), c.on(k, func() {
 		k.writing = true
@@ -206,7 +212,7 @@ func (c *cluster) notify(k *call) {
 }
 
 // ring serves the devices that were not served yet.
-func (c *cluster) ring(k *call, m *machine) {
+func (c *model) ring(k *call, m *machine) {
 	for _, polls := range k.devices[k.pushed:] {
 		if polls {
 			c.wake(k)
@@ -225,7 +231,7 @@ func (c *cluster) ring(k *call, m *machine) {
 }
 
 // wake is a hint to the node where the device polls, which takes the row and answers the poll.
-func (c *cluster) wake(k *call) {
+func (c *model) wake(k *call) {
 	bus := c.in.notifyBus
 	if c.nats {
 		bus = c.in.natsBus
@@ -248,7 +254,7 @@ func (c *cluster) wake(k *call) {
 }
 
 // served counts a device; after the last one the call goes on and ends some time later.
-func (c *cluster) served(k *call) {
+func (c *model) served(k *call) {
 	if k.pushed++; k.pushed < len(k.devices) {
 		return
 	}
@@ -257,7 +263,7 @@ func (c *cluster) served(k *call) {
 }
 
 // end is the Call Event, at any node.
-func (c *cluster) end(k *call) {
+func (c *model) end(k *call) {
 	m := c.own(k)
 	k.ending = true
 	m.cpu.submit(c.in.workOf(c.in.eventCPU.value, c.random), c.on(k, func() {
@@ -269,7 +275,7 @@ func (c *cluster) end(k *call) {
 }
 
 // poll starts a poll: the node looks once whether something waits for it.
-func (c *cluster) poll() {
+func (c *model) poll() {
 	m := c.pick()
 	m.cpu.submit(c.in.workOf(c.in.pollCPU.value, c.random), func() {
 		c.clock.after(c.trip()/2, func() { c.pg.submit(c.in.workOf(c.in.readCPU.value, c.random), func() {}) })
@@ -278,7 +284,7 @@ func (c *cluster) poll() {
 
 // die is SIGKILL to one node. Callbacks without an answer are sent again by the load balancer; what was
 // accepted is taken over when the dead node's heartbeat is old; its polls come back at once.
-func (c *cluster) die() {
+func (c *model) die() {
 	m := c.nodes[0]
 	m.dead = true
 	for _, w := range m.pending {

@@ -200,13 +200,25 @@ func (n *Node) session(ctx context.Context) (held time.Duration, err error) {
 	if err := n.hello(broken, link); err != nil {
 		return 0, err
 	}
+	// At the end of Run what is being sent is not broken off: that would break the link, too,
+	// and it is needed for the last words.
+	sending, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	defer context.AfterFunc(broken, func() {
+		if ctx.Err() != nil {
+			select {
+			case <-sending.Done():
+			case <-time.After(lastWords):
+			}
+		}
+		cancel()
+	})()
+
 	up := time.Now()
 	n.up(up)
-	err = n.send(broken, link)
+	err = n.send(broken, sending, link)
 	if ctx.Err() != nil { // the link may be well: say what is left
-		ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastWords)
-		defer cancel()
-		err = n.flush(ending, link)
+		err = n.flush(sending, link)
 	}
 	return time.Since(up), err
 }
@@ -230,8 +242,9 @@ func (n *Node) hello(ctx context.Context, link Link) error {
 	}
 }
 
-// send sends what is published, and heartbeats, until the link breaks.
-func (n *Node) send(ctx context.Context, link Link) error {
+// send sends what is published, and heartbeats, until ctx is done or the link breaks. What
+// it sends is bound to sending.
+func (n *Node) send(ctx, sending context.Context, link Link) error {
 	beats := time.NewTicker(beatEvery)
 	defer beats.Stop()
 	gather := time.NewTimer(0) // fires when the next flush may be
@@ -244,7 +257,7 @@ func (n *Node) send(ctx context.Context, link Link) error {
 			if n.deaf() {
 				return fmt.Errorf("nothing came back for %s; it is as good as broken", deafAfter)
 			}
-			if err := n.beat(ctx, link); err != nil {
+			if err := n.beat(sending, link); err != nil {
 				return err
 			}
 			continue
@@ -256,7 +269,7 @@ func (n *Node) send(ctx context.Context, link Link) error {
 		case <-gather.C:
 		case <-n.out.rush:
 		}
-		if err := n.flush(ctx, link); err != nil {
+		if err := n.flush(sending, link); err != nil {
 			return err
 		}
 		gather.Reset(flushEvery)

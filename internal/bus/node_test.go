@@ -22,10 +22,11 @@ type wire struct {
 	links  map[*wireLink]struct{}
 	sent   []string // all messages
 	dials  []time.Time
-	refuse error // of Dial
-	broken error // of Send
-	hangs  bool  // Send does
-	mute   bool  // nothing is delivered any more
+	refuse error         // of Dial
+	broken error         // of Send
+	hangs  bool          // Send does
+	slow   time.Duration // Send takes so long, and breaks the link when it is broken off
+	mute   bool          // nothing is delivered any more
 }
 
 type wireLink struct {
@@ -58,6 +59,17 @@ func (l *wireLink) Send(ctx context.Context, messages []string) error {
 		<-ctx.Done()
 		l.wire.mu.Lock()
 		return ctx.Err()
+	}
+	if slow := l.wire.slow; slow > 0 {
+		l.wire.mu.Unlock()
+		select {
+		case <-time.After(slow):
+		case <-ctx.Done():
+		}
+		l.wire.mu.Lock()
+		if ctx.Err() != nil {
+			l.wire.broken = ctx.Err()
+		}
 	}
 	if l.wire.broken != nil {
 		return l.wire.broken
@@ -293,7 +305,7 @@ func TestWhatCouldNotBeSentIsSentLater(t *testing.T) {
 		_, gaps := ear.got()
 		w.with(func() { w.broken = errors.New("cable") })
 		a.Publish(MailFor("1"), MailFor("2"))
-		pass(time.Second)
+		pass(time.Second / 2) // b sends nothing, and stays connected
 		w.with(func() { w.broken = nil })
 		pass(time.Minute)
 		hints, after := ear.got()
@@ -384,6 +396,22 @@ func TestTheLastWordsAreSent(t *testing.T) {
 		n.Publish(MailFor("2")) // is gathered
 		stop()
 		if got := w.hints(); len(got) != 3 || got[2] != "m\t2\n" {
+			t.Errorf("sent %q", got)
+		}
+	})
+}
+
+// TestTheEndDoesNotBreakOffASend: over PostgreSQL that would end the connection.
+func TestTheEndDoesNotBreakOffASend(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWire()
+		n, _, stop := start(t, "a", w)
+		w.with(func() { w.slow = lastWords / 4 })
+		n.Publish(MailFor("1"))
+		synctest.Wait() // it is being sent
+		n.Publish(MailFor("2"))
+		stop()
+		if got := strings.Join(w.hints(), ""); got != "m\t1\nm\t2\n" {
 			t.Errorf("sent %q", got)
 		}
 	})

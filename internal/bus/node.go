@@ -10,6 +10,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/planetbell/planetbell/internal/cluster"
 )
 
 // The times of a [Node].
@@ -127,8 +129,10 @@ func NewNode(c Config, d Dialer) (*Node, error) {
 }
 
 // Publish implements [Bus].
-func (n *Node) Publish(hints ...Hint) {
-	n.Metrics.drop(dropFull, n.out.add(n.Metrics.sendable(hints, "")...))
+func (n *Node) Publish(h cluster.Hint) {
+	if n.Metrics.sendable(h) {
+		n.Metrics.drop(dropFull, n.out.add(h))
+	}
 }
 
 // State implements [Bus].
@@ -338,7 +342,7 @@ func (n *Node) hear(message string) {
 		n.echo(h.seq)
 		return
 	}
-	hints, err := decodeHints(h.node, lines)
+	hints, err := decodeHints(lines)
 	if err != nil {
 		n.Metrics.damaged.Inc()
 		return

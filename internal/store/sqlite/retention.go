@@ -112,7 +112,9 @@ func (s *Store) ForgetRooms(ctx context.Context, before time.Time, limit int) (i
 	err = s.writer.submit(ctx, "forget rooms", func(l *link) error {
 		worked = 0
 		left := int64(participantsPerForget)
-		l.rooms = newRoomCache() // which may hold what is gone
+		if err := l.forgetRooms(); err != nil {
+			return err
+		}
 		for _, id := range ids {
 			n, err := forgetRoom(l, id, left)
 			if err != nil {

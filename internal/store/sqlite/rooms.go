@@ -9,7 +9,8 @@ import (
 )
 
 // ChangeRun implements room.Store. An event in the middle of a run is one row of the
-// journal, two reads by key and two writes by key, however large the room is.
+// journal, two reads by key and one write by key, however large the room is, and one write
+// of the run for all its events of a transaction.
 func (s *Store) ChangeRun(ctx context.Context, touched room.Touched, entry bell.JournalEntry, change func(room.Known) room.Change) (room.Change, error) {
 	row := newJournalRow(entry)
 	var done room.Change
@@ -66,7 +67,7 @@ func readRun(l *link, touched room.Touched, known *room.Known) (id int64, err er
 	if touched.SessionID != "" {
 		known.RunKnown, err = l.one(`SELECT r.id, `+runColumns+` FROM room_runs r WHERE r.session_id = ? AND r.environment = ?`,
 			into(fields), string(touched.SessionID), string(touched.Environment))
-	} else {
+	} else if err = l.writeRuns(); err == nil {
 		known.RunKnown, err = l.one(`SELECT r.id, `+runColumns+` FROM room_runs r
 			WHERE r.room_id = ? AND r.service_id = ? AND r.environment = ? AND r.state = 'open'
 			ORDER BY r.heard_at DESC, r.session_id DESC LIMIT 1`,
@@ -84,16 +85,16 @@ func writeRun(l *link, id int64, known *room.Known, touched room.Touched, c *roo
 		return nil
 	}
 	c.Run.Environment = touched.Environment
-	var err error
+	key := room.RunKey{Environment: c.Run.Environment, SessionID: c.Run.SessionID}
 	if known.RunKnown {
-		_, err = l.exec(updateRun, append(runArgs(&c.Run), id)...)
+		l.rooms.putRun(key, id, &c.Run)
 	} else {
-		id, err = addRun(l, &c.Run)
+		var err error
+		if id, err = addRun(l, &c.Run); err != nil {
+			return fmt.Errorf("write a run of a room: %w", err)
+		}
+		l.rooms.runs.put(key, cachedRun{id: id, run: c.Run})
 	}
-	if err != nil {
-		return fmt.Errorf("write a run of a room: %w", err)
-	}
-	l.rooms.runs.put(room.RunKey{Environment: c.Run.Environment, SessionID: c.Run.SessionID}, cachedRun{id, c.Run})
 	if c.WriteParticipant {
 		query := insertParticipant
 		if known.ParticipantKnown {

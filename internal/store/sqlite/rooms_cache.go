@@ -1,6 +1,8 @@
 package sqlite
 
 import (
+	"fmt"
+
 	"github.com/planetbell/planetbell/internal/bell"
 	"github.com/planetbell/planetbell/internal/room"
 	"github.com/planetbell/planetbell/planet"
@@ -16,14 +18,19 @@ const (
 // event need not be read back what the last one wrote: that is a third of its work. There is
 // one writer, and it alone changes these rows, through ChangeRun. Whoever deletes some has
 // to forget them here. A rollback empties it.
+//
+// A run's row is written once for a transaction and not once for an event: in between it is
+// unwritten, and who looks for runs by anything but their key calls writeRuns first.
 type roomCache struct {
 	runs         recent[room.RunKey, cachedRun]
 	participants recent[participantKey, bell.Participant]
+	unwritten    []room.RunKey // at most one for each operation of a transaction
 }
 
 type cachedRun struct {
-	id  int64
-	run bell.RoomRun
+	id        int64
+	run       bell.RoomRun
+	unwritten bool // the row is older
 }
 
 type participantKey struct {
@@ -67,3 +74,35 @@ func (r *recent[K, V]) put(key K, value V) {
 
 // rolledBack forgets what may not have been written.
 func (l *link) rolledBack() { l.rooms = newRoomCache() }
+
+// forgetRooms forgets what is about to be deleted.
+func (l *link) forgetRooms() error {
+	if err := l.writeRuns(); err != nil {
+		return err
+	}
+	l.rooms = newRoomCache()
+	return nil
+}
+
+// putRun notes a run whose row is to be written before the transaction ends.
+func (c *roomCache) putRun(key room.RunKey, id int64, run *bell.RoomRun) {
+	if known, ok := c.runs.get(key); !ok || !known.unwritten {
+		c.unwritten = append(c.unwritten, key)
+	}
+	c.runs.put(key, cachedRun{id: id, run: *run, unwritten: true})
+}
+
+// writeRuns writes the rows of the runs that have changed. The cache cannot have lost one:
+// it keeps many times more than a transaction has operations.
+func (l *link) writeRuns() error {
+	for _, key := range l.rooms.unwritten {
+		known, _ := l.rooms.runs.get(key)
+		if _, err := l.exec(updateRun, append(runArgs(&known.run), known.id)...); err != nil {
+			return fmt.Errorf("write a run of a room: %w", err)
+		}
+		known.unwritten = false
+		l.rooms.runs.put(key, known)
+	}
+	l.rooms.unwritten = l.rooms.unwritten[:0]
+	return nil
+}

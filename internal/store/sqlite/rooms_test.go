@@ -95,6 +95,108 @@ func TestARollbackEmptiesTheRoomCache(t *testing.T) {
 	}
 }
 
+// A run's row is written once for a group, and with it what the last event said. A failure
+// among them undoes its own event only, also when the row itself is what fails.
+func TestRunsAreWrittenOnceForAGroup(t *testing.T) {
+	s := numbers(t)
+	id := openRun(t, s)
+	if err := s.writer.submit(t.Context(), "count", func(l *link) error {
+		_, err := l.exec(`CREATE TRIGGER counts AFTER UPDATE ON room_runs BEGIN
+			INSERT INTO numbers (n) VALUES (NEW.online); SELECT raise(ABORT, 'refused by the test') WHERE NEW.online = 13; END`)
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	fail := func(*link) error { return errTest }
+	for _, test := range []struct {
+		name    string
+		runs    []func(*link) error
+		failed  int // the operation that fails; -1: none
+		numbers string
+		online  int
+	}{
+		{"three events", []func(*link) error{online(id, 1), online(id, 2), online(id, 3)}, -1, "3", 3},
+		{"another fails last", []func(*link) error{online(id, 4), fail}, 1, "3,4", 4},
+		{"another fails between", []func(*link) error{online(id, 5), fail, online(id, 6)}, 1, "3,4,5,6", 6},
+		{"the row fails", []func(*link) error{online(id, 7), online(id, 13)}, 1, "3,4,5,6,7", 7},
+		{"the last row fails", []func(*link) error{insertNumber(9), online(id, 13)}, 1, "3,4,5,6,7,9", 7},
+		{"the only row fails", []func(*link) error{online(id, 13)}, 0, "3,4,5,6,7,9", 7},
+	} {
+		for i, err := range group(t, s, test.runs...) {
+			if (err != nil) != (i == test.failed) {
+				t.Errorf("%s: operation %d: %v", test.name, i, err)
+			}
+		}
+		wantNumbers(t, s, test.numbers)
+		run, err := s.Run(t.Context(), "e", "1")
+		_, known := s.ChangeRun(t.Context(), room.Touched{RunKey: room.RunKey{Environment: "e", SessionID: "1"}}, bell.JournalEntry{},
+			func(known room.Known) room.Change {
+				if known.Run.Online != test.online {
+					t.Errorf("%s: the next event finds %d online, want %d", test.name, known.Run.Online, test.online)
+				}
+				return room.Change{}
+			})
+		if err := errors.Join(err, known); err != nil || run.Online != test.online {
+			t.Errorf("%s: %d online, %v; want %d", test.name, run.Online, err, test.online)
+		}
+	}
+}
+
+// openRun makes a run, and returns its row's ID.
+func openRun(t *testing.T, s *Store) (id int64) {
+	t.Helper()
+	err := s.writer.submit(t.Context(), "open a run", func(l *link) error {
+		c := room.Change{Run: bell.RoomRun{SessionID: "1", State: bell.RoomOpen}, WriteRun: true}
+		if err := writeRun(l, 0, &room.Known{}, room.Touched{RunKey: room.RunKey{Environment: "e"}}, &c); err != nil {
+			return err
+		}
+		known, _ := l.rooms.runs.get(room.RunKey{Environment: "e", SessionID: "1"})
+		id = known.id
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return id
+}
+
+// online is an event that says how many are.
+func online(id int64, n int) func(*link) error {
+	return func(l *link) error {
+		c := room.Change{Run: bell.RoomRun{SessionID: "1", State: bell.RoomOpen, Online: n}, WriteRun: true}
+		return writeRun(l, id, &room.Known{RunKnown: true}, room.Touched{RunKey: room.RunKey{Environment: "e"}}, &c)
+	}
+}
+
+// Who looks for runs in the turn of the writer sees what was changed before it in the group.
+func TestUnwrittenRunsAreSeen(t *testing.T) {
+	s := newStore(t)
+	id := openRun(t, s)
+	state := func(l *link, state bell.RoomState) error {
+		c := room.Change{Run: bell.RoomRun{SessionID: "1", State: state}, WriteRun: true}
+		return writeRun(l, id, &room.Known{RunKnown: true}, room.Touched{RunKey: room.RunKey{Environment: "e"}}, &c)
+	}
+	newest := func(l *link, want bool) error {
+		var known room.Known
+		_, err := readRun(l, room.Touched{RunKey: room.RunKey{Environment: "e"}}, &known)
+		if known.RunKnown != want {
+			t.Errorf("an open run is there: %t, want %t", known.RunKnown, want)
+		}
+		return err
+	}
+	err := s.writer.submit(t.Context(), "look", func(l *link) error {
+		closed := errors.Join(state(l, bell.RoomClosed), newest(l, false))
+		open := errors.Join(state(l, bell.RoomOpen), newest(l, true))
+		again := errors.Join(state(l, bell.RoomClosed), l.writeRuns(), state(l, bell.RoomOpen), l.forgetRooms())
+		_, forgotten := forgetRoom(l, id, 10)
+		return errors.Join(closed, open, again, forgotten)
+	})
+	_, run := s.Run(t.Context(), "e", "1")
+	if err := errors.Join(err, run); err != nil {
+		t.Error(err)
+	}
+}
+
 // The cache is bounded, and keeps what is used.
 func TestRecent(t *testing.T) {
 	r := recent[int, int]{half: 10}

@@ -3,6 +3,7 @@ package sqlite
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/planetbell/planetbell/internal/bell"
 	"github.com/planetbell/planetbell/internal/room"
@@ -46,7 +47,7 @@ func readTouched(l *link, touched room.Touched, known *room.Known) (id int64, er
 	if id, err = readRun(l, touched, known); err != nil || touched.User.UserID == "" || !known.RunKnown {
 		return id, err
 	}
-	if known.Participant, known.ParticipantKnown = l.rooms.participants.get(participantKey{id, touched.User}); known.ParticipantKnown {
+	if l.rooms.participant(touched, id, known) {
 		return id, nil
 	}
 	known.ParticipantKnown, err = l.one(`SELECT `+participantColumns+` FROM room_participants p
@@ -93,19 +94,31 @@ func writeRun(l *link, id int64, known *room.Known, touched room.Touched, c *roo
 		if id, err = addRun(l, &c.Run); err != nil {
 			return fmt.Errorf("write a run of a room: %w", err)
 		}
-		l.rooms.runs.put(key, cachedRun{id: id, run: c.Run})
+		l.rooms.runs.put(key, cachedRun{id: id, run: c.Run, young: true, turn: l.rooms.participants.turns})
 	}
 	if c.WriteParticipant {
-		query := insertParticipant
-		if known.ParticipantKnown {
-			query = updateParticipant
-		}
-		if _, err := l.exec(query, append(participantArgs(&c.Participant), id, c.Participant.User.UserID, c.Participant.User.ServiceID, micros(c.Run.HeardAt))...); err != nil {
+		if err := writeParticipant(l, id, known, c); err != nil {
 			return fmt.Errorf("write a participant: %w", err)
 		}
 		l.rooms.participants.put(participantKey{id, c.Participant.User}, c.Participant)
 	}
 	return newEventRows(c.Events).insert(l)
+}
+
+// writeParticipant writes how somebody left only if that has changed: most events are of
+// others, and what is bound to a statement is half of its price.
+func writeParticipant(l *link, id int64, known *room.Known, c *room.Change) (err error) {
+	p, before := &c.Participant, &known.Participant
+	key := []any{id, p.User.UserID, p.User.ServiceID}
+	switch {
+	case !known.ParticipantKnown:
+		_, err = l.exec(insertParticipant, slices.Concat(presentArgs(p), leaveArgs(p), key, []any{micros(c.Run.HeardAt)})...)
+	case p.TimedOut == before.TimedOut && p.BillingSeconds == before.BillingSeconds && p.Release == before.Release:
+		_, err = l.exec(updatePresence, slices.Concat(presentArgs(p), key)...)
+	default:
+		_, err = l.exec(updateParticipant, slices.Concat(presentArgs(p), leaveArgs(p), key)...)
+	}
+	return err
 }
 
 func addRun(l *link, r *bell.RoomRun) (id int64, err error) {
@@ -126,16 +139,17 @@ const (
 		first_event_at, last_event_at, online_at, online_rank, end_event_at, silent_at, invite_by,
 		environment, session_id, heard_at)
 		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
-	insertParticipant = `INSERT INTO room_participants (state,
-		first_joined_at, joined_at, seen_in_at, left_at, timed_out, billing_seconds,
+	insertParticipant = `INSERT INTO room_participants (state, first_joined_at, joined_at, seen_in_at, left_at,
+		media, media_at, ue_type, ue_type_at, display_name, display_name_at, timed_out, billing_seconds,
 		rel_terminate, rel_disconnect, rel_call_end, rel_releaser_type, rel_releaser, rel_code, rel_code_name, rel_user_code,
-		media, media_at, ue_type, ue_type_at, display_name, display_name_at, run_id, user_id, service_id, heard_at)
+		run_id, user_id, service_id, heard_at)
 		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
-	updateParticipant = `UPDATE room_participants SET state = ?1,
-		first_joined_at = ?2, joined_at = ?3, seen_in_at = ?4, left_at = ?5, timed_out = ?6, billing_seconds = ?7,
-		rel_terminate = ?8, rel_disconnect = ?9, rel_call_end = ?10, rel_releaser_type = ?11, rel_releaser = ?12, rel_code = ?13,
-		rel_code_name = ?14, rel_user_code = ?15, media = ?16, media_at = ?17, ue_type = ?18, ue_type_at = ?19,
-		display_name = ?20, display_name_at = ?21 WHERE run_id = ?22 AND user_id = ?23 AND service_id = ?24 AND ?25 IS NOT NULL`
+	setPresence = `UPDATE room_participants SET state = ?, first_joined_at = ?, joined_at = ?, seen_in_at = ?, left_at = ?,
+		media = ?, media_at = ?, ue_type = ?, ue_type_at = ?, display_name = ?, display_name_at = ?`
+	ofParticipant     = ` WHERE run_id = ? AND user_id = ? AND service_id = ?`
+	updatePresence    = setPresence + ofParticipant
+	updateParticipant = setPresence + `, timed_out = ?, billing_seconds = ?, rel_terminate = ?, rel_disconnect = ?, rel_call_end = ?,
+		rel_releaser_type = ?, rel_releaser = ?, rel_code = ?, rel_code_name = ?, rel_user_code = ?` + ofParticipant
 )
 
 // runArgs are what can change of a run, in the order of updateRun.
@@ -174,17 +188,24 @@ func runFields(r *bell.RoomRun) []any {
 	}
 }
 
-func participantArgs(p *bell.Participant) []any {
+// presentArgs are what any event may change of a participant, in the order of setPresence.
+func presentArgs(p *bell.Participant) []any {
+	return []any{
+		string(p.State), micros(p.FirstJoinedAt), micros(p.JoinedAt), micros(p.SeenInAt), micros(p.LeftAt),
+		string(p.Media), micros(p.MediaAt), p.UEType, micros(p.UETypeAt), p.DisplayName, micros(p.DisplayNameAt),
+	}
+}
+
+// leaveArgs are how a participant left, in the order of updateParticipant.
+func leaveArgs(p *bell.Participant) []any {
 	r := &p.Release
 	var billing any
 	if p.BillingSeconds != nil {
 		billing = *p.BillingSeconds
 	}
 	return []any{
-		string(p.State), micros(p.FirstJoinedAt), micros(p.JoinedAt), micros(p.SeenInAt), micros(p.LeftAt), p.TimedOut, billing,
-		number(r.Terminate), number(r.DisconnectReason), number(r.CallEndReason), number(r.ReleaserType), r.Releaser,
-		number(r.Code), r.CodeName, r.UserCode,
-		string(p.Media), micros(p.MediaAt), p.UEType, micros(p.UETypeAt), p.DisplayName, micros(p.DisplayNameAt),
+		p.TimedOut, billing, number(r.Terminate), number(r.DisconnectReason), number(r.CallEndReason),
+		number(r.ReleaserType), r.Releaser, number(r.Code), r.CodeName, r.UserCode,
 	}
 }
 

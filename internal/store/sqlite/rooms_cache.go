@@ -31,6 +31,9 @@ type cachedRun struct {
 	id        int64
 	run       bell.RoomRun
 	unwritten bool // the row is older
+
+	young bool // made since the cache was
+	turn  int  // of participants, when it was made
 }
 
 type participantKey struct {
@@ -50,6 +53,7 @@ func newRoomCache() *roomCache {
 type recent[K comparable, V any] struct {
 	half           int
 	younger, older map[K]V
+	turns          int // how often the younger became the older; what was put is kept for one at least
 }
 
 func (r *recent[K, V]) get(key K) (V, bool) {
@@ -67,6 +71,7 @@ func (r *recent[K, V]) put(key K, value V) {
 	if r.younger == nil || len(r.younger) >= r.half {
 		if _, ok := r.younger[key]; !ok {
 			r.older, r.younger = r.younger, make(map[K]V)
+			r.turns++
 		}
 	}
 	r.younger[key] = value
@@ -84,12 +89,25 @@ func (l *link) forgetRooms() error {
 	return nil
 }
 
+// participant says what is known of the one that is touched, and whether it is certain. Who
+// is not here is nowhere, if the run is so young that nobody can have been forgotten since:
+// that spares the first event of each the look into the database.
+func (c *roomCache) participant(touched room.Touched, run int64, known *room.Known) (certain bool) {
+	if known.Participant, known.ParticipantKnown = c.participants.get(participantKey{run, touched.User}); known.ParticipantKnown {
+		return true
+	}
+	cached, _ := c.runs.get(touched.RunKey)
+	return cached.id == run && cached.young && c.participants.turns-cached.turn <= 1
+}
+
 // putRun notes a run whose row is to be written before the transaction ends.
 func (c *roomCache) putRun(key room.RunKey, id int64, run *bell.RoomRun) {
-	if known, ok := c.runs.get(key); !ok || !known.unwritten {
+	cached, _ := c.runs.get(key)
+	if !cached.unwritten {
 		c.unwritten = append(c.unwritten, key)
 	}
-	c.runs.put(key, cachedRun{id: id, run: *run, unwritten: true})
+	cached.id, cached.run, cached.unwritten = id, *run, true
+	c.runs.put(key, cached)
 }
 
 // writeRuns writes the rows of the runs that have changed. The cache cannot have lost one:

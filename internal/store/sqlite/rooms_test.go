@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"testing"
 	"time"
 
@@ -195,6 +196,50 @@ func TestUnwrittenRunsAreSeen(t *testing.T) {
 	if err := errors.Join(err, run); err != nil {
 		t.Error(err)
 	}
+}
+
+// A participant whom the cache has forgotten is read, and one who is not there is not taken
+// for another run's.
+func TestForgottenParticipantsAreRead(t *testing.T) {
+	s := newStore(t)
+	user := planet.UserRef{ServiceID: "s", UserID: "u"}
+	touched := room.Touched{RunKey: room.RunKey{Environment: "e", SessionID: "1"}, User: user}
+	asked := 0
+	see := func(want bool) func(room.Known) room.Change {
+		return func(known room.Known) room.Change {
+			if asked++; known.ParticipantKnown != want || want && known.Participant.User != user {
+				t.Errorf("question %d: known %t, want %t: %+v", asked, known.ParticipantKnown, want, known.Participant)
+			}
+			return room.Change{
+				Run: bell.RoomRun{SessionID: touched.SessionID, State: bell.RoomOpen}, WriteRun: true,
+				Participant: bell.Participant{User: user}, WriteParticipant: true,
+			}
+		}
+	}
+	ask := func(want bool) {
+		if _, err := s.ChangeRun(t.Context(), touched, bell.JournalEntry{}, see(want)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ask(false)
+	others := 0
+	for range 6 {
+		err := s.writer.submit(t.Context(), "others", func(l *link) error {
+			for range cachedParticipants / 3 {
+				others++
+				l.rooms.participants.put(participantKey{run: 99, user: planet.UserRef{UserID: strconv.Itoa(others)}}, bell.Participant{})
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	ask(true)
+	touched.User.UserID, user.UserID = "another", "another"
+	ask(false)
+	touched.SessionID = "2"
+	ask(false)
 }
 
 // The cache is bounded, and keeps what is used.

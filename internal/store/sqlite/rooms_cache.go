@@ -5,6 +5,7 @@ import (
 
 	"github.com/planetbell/planetbell/internal/bell"
 	"github.com/planetbell/planetbell/internal/room"
+	"github.com/planetbell/planetbell/internal/store/sqldb"
 	"github.com/planetbell/planetbell/planet"
 )
 
@@ -25,6 +26,7 @@ type roomCache struct {
 	runs         recent[room.RunKey, cachedRun]
 	participants recent[participantKey, bell.Participant]
 	unwritten    []room.RunKey // at most one for each operation of a transaction
+	failed       error         // of a row that could not be written; it fails the transaction
 }
 
 type cachedRun struct {
@@ -80,15 +82,6 @@ func (r *recent[K, V]) put(key K, value V) {
 // rolledBack forgets what may not have been written.
 func (l *link) rolledBack() { l.rooms = newRoomCache() }
 
-// forgetRooms forgets what is about to be deleted.
-func (l *link) forgetRooms() error {
-	if err := l.writeRuns(); err != nil {
-		return err
-	}
-	l.rooms = newRoomCache()
-	return nil
-}
-
 // participant says what is known of the one that is touched, and whether it is certain. Who
 // is not here is nowhere, if the run is so young that nobody can have been forgotten since:
 // that spares the first event of each the look into the database.
@@ -113,9 +106,12 @@ func (c *roomCache) putRun(key room.RunKey, id int64, run *bell.RoomRun) {
 // writeRuns writes the rows of the runs that have changed. The cache cannot have lost one:
 // it keeps many times more than a transaction has operations.
 func (l *link) writeRuns() error {
+	if l.rooms.failed != nil {
+		return l.rooms.failed
+	}
 	for _, key := range l.rooms.unwritten {
 		known, _ := l.rooms.runs.get(key)
-		if _, err := l.exec(updateRun, append(runArgs(&known.run), known.id)...); err != nil {
+		if _, err := l.Exec(sqldb.UpdateRun, append(sqldb.RunArgs(&known.run), known.id)...); err != nil {
 			return fmt.Errorf("write a run of a room: %w", err)
 		}
 		known.unwritten = false

@@ -13,12 +13,12 @@ import (
 // journal, two reads by key and one write by key, however large the room is, and one write
 // of the run for all its events of a transaction.
 func (s *Store) ChangeRun(ctx context.Context, touched room.Touched, entry bell.JournalEntry, change func(room.Known) room.Change) (room.Change, error) {
-	row := sqldb.NewJournalRow(entry)
+	row, kept := sqldb.NewJournalRow(entry), entry.Kind != ""
 	var done room.Change
 	err := s.writer.submit(ctx, "record an event of a room", func(l *link) error {
 		done = room.Change{}
 		var known room.Known
-		if entry.Kind != "" {
+		if kept {
 			fresh, err := row.Add(l)
 			if err != nil {
 				return err
@@ -50,12 +50,14 @@ func readTouched(l *link, touched room.Touched, known *room.Known) (id int64, er
 	if l.rooms.participant(touched, id, known) {
 		return id, nil
 	}
+	var p bell.Participant // and not known's, which then need not be on the heap
 	known.ParticipantKnown, err = l.One(`SELECT `+sqldb.ParticipantColumns+` FROM room_participants p
 		WHERE p.run_id = ? AND p.user_id = ? AND p.service_id = ?`,
-		sqldb.Into(sqldb.ParticipantFields(&known.Participant)), id, touched.User.UserID, touched.User.ServiceID)
+		sqldb.Into(sqldb.ParticipantFields(&p)), id, touched.User.UserID, touched.User.ServiceID)
 	if err != nil {
 		return 0, fmt.Errorf("read a participant: %w", err)
 	}
+	known.Participant = p
 	return id, nil
 }
 
@@ -64,20 +66,25 @@ func readRun(l *link, touched room.Touched, known *room.Known) (id int64, err er
 		known.Run, known.RunKnown = cached.run, true
 		return cached.id, nil
 	}
-	fields := append([]any{&id}, sqldb.RunFields(&known.Run)...)
+	id, known.Run, known.RunKnown, err = lookForRun(l, touched)
+	return id, err
+}
+
+func lookForRun(l *link, touched room.Touched) (id int64, run bell.RoomRun, found bool, err error) {
+	fields := append([]any{&id}, sqldb.RunFields(&run)...)
 	if touched.SessionID != "" {
-		known.RunKnown, err = l.One(`SELECT r.id, `+sqldb.RunColumns+` FROM room_runs r WHERE r.session_id = ? AND r.environment = ?`,
+		found, err = l.One(`SELECT r.id, `+sqldb.RunColumns+` FROM room_runs r WHERE r.session_id = ? AND r.environment = ?`,
 			sqldb.Into(fields), string(touched.SessionID), string(touched.Environment))
 	} else if err = l.writeRuns(); err == nil {
-		known.RunKnown, err = l.One(`SELECT r.id, `+sqldb.RunColumns+` FROM room_runs r
+		found, err = l.One(`SELECT r.id, `+sqldb.RunColumns+` FROM room_runs r
 			WHERE r.room_id = ? AND r.service_id = ? AND r.environment = ? AND r.state = 'open'
 			ORDER BY r.heard_at DESC, r.session_id DESC LIMIT 1`,
 			sqldb.Into(fields), touched.Room.RoomID, touched.Room.ServiceID, string(touched.Environment))
 	}
 	if err != nil {
-		return 0, fmt.Errorf("read a run of a room: %w", err)
+		return 0, bell.RoomRun{}, false, fmt.Errorf("read a run of a room: %w", err)
 	}
-	return id, nil
+	return id, run, found, nil
 }
 
 // writeRun writes what change decided.

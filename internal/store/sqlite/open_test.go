@@ -311,7 +311,20 @@ func TestDevicesSurviveTheirMigration(t *testing.T) {
 	if err := errors.Join(s.AddDevice(t.Context(), newer), s.Close()); err != nil {
 		t.Fatal(err)
 	}
-	db, err := openPool(config.Path, writerPragmas, 1)
+	downTo(t, config.Path, 1)
+	if s, err = Open(t.Context(), config); err != nil {
+		t.Fatal(err)
+	}
+	got, err := s.Device(t.Context(), "old")
+	if err := errors.Join(err, s.Close()); err != nil || got != want {
+		t.Errorf("the old device is %+v, %v", got, err)
+	}
+}
+
+// downTo takes a schema back to an earlier version.
+func downTo(t *testing.T, path string, version int64) {
+	t.Helper()
+	db, err := openPool(path, writerPragmas, 1)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -320,15 +333,39 @@ func TestDevicesSurviveTheirMigration(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, down := provider.DownTo(t.Context(), 1)
+	_, down := provider.DownTo(t.Context(), version)
 	if err := errors.Join(down, db.Close()); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// Entries of an older schema stay, in their order, and their repeats are still found.
+func TestTheJournalSurvivesItsMigration(t *testing.T) {
+	config := Config{Path: filepath.Join(t.TempDir(), "bell.db"), Log: testlog.New(t)}
+	s, err := Open(t.Context(), config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var want []bell.JournalEntry
+	for n, key := range []string{"c", "", "a", ""} {
+		want = append(want, bell.JournalEntry{ReceivedAt: time.UnixMicro(int64(1 + n/2)).UTC(), Kind: "k", SessionID: "1", DedupKey: key})
+		if err := s.AppendJournal(t.Context(), want[n]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	downTo(t, config.Path, 9)
 	if s, err = Open(t.Context(), config); err != nil {
 		t.Fatal(err)
 	}
-	got, err := s.Device(t.Context(), "old")
-	if err := errors.Join(err, s.Close()); err != nil || got != want {
-		t.Errorf("the old device is %+v, %v", got, err)
+	repeat := want[0]
+	repeat.ReceivedAt = repeat.ReceivedAt.Add(time.Hour)
+	err = s.AppendJournal(t.Context(), repeat)
+	got, read := s.Journal(t.Context(), "1")
+	if err := errors.Join(err, read, s.Close()); err != nil {
+		t.Fatal(err)
 	}
+	equal(t, got, want)
 }

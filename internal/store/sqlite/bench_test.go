@@ -42,7 +42,7 @@ func concurrently(b *testing.B, operation func(n int64) error) {
 func BenchmarkBareGroupCommit(b *testing.B) {
 	s := newStore(b)
 	if err := s.writer.submit(b.Context(), "prepare", func(l *link) error {
-		_, err := l.exec(`CREATE TABLE bare (id INTEGER PRIMARY KEY, text TEXT)`)
+		_, err := l.Exec(`CREATE TABLE bare (id INTEGER PRIMARY KEY, text TEXT)`)
 		return err
 	}); err != nil {
 		b.Fatal(err)
@@ -50,7 +50,7 @@ func BenchmarkBareGroupCommit(b *testing.B) {
 	text := strings.Repeat("x", 300)
 	concurrently(b, func(int64) error {
 		return s.writer.submit(context.Background(), "bare", func(l *link) error {
-			_, err := l.exec(`INSERT INTO bare (text) VALUES (?)`, text)
+			_, err := l.Exec(`INSERT INTO bare (text) VALUES (?)`, text)
 			return err
 		})
 	})

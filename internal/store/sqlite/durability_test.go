@@ -15,6 +15,7 @@ import (
 
 	"github.com/planetbell/planetbell/internal/bell"
 	"github.com/planetbell/planetbell/internal/call"
+	"github.com/planetbell/planetbell/internal/store/sqldb"
 	"github.com/planetbell/planetbell/planet"
 )
 
@@ -33,7 +34,7 @@ func TestKilledProcessLosesNothing(t *testing.T) {
 		}
 		var integrity string
 		err := s.readers.read(t.Context(), func(l *link) error {
-			_, err := l.one(`PRAGMA integrity_check`, into([]any{&integrity}))
+			_, err := l.One(`PRAGMA integrity_check`, sqldb.Into([]any{&integrity}))
 			return err
 		})
 		if err != nil || integrity != "ok" {

@@ -3,6 +3,8 @@ package sqlite
 import (
 	"fmt"
 	"time"
+
+	"github.com/planetbell/planetbell/internal/store/sqldb"
 )
 
 // truncateEvery is how often at most the write-ahead log is emptied because something was
@@ -32,14 +34,14 @@ func (w *writer) emptyLog() {
 // truncateLog reports busy when a reader stands in the way: it does not wait for one,
 // because all writes wait for it.
 func (l *link) truncateLog() (busy bool, err error) {
-	if _, err := l.exec("PRAGMA busy_timeout = 0"); err != nil {
+	if _, err := l.Exec("PRAGMA busy_timeout = 0"); err != nil {
 		return false, fmt.Errorf("stop to wait for readers: %w", err)
 	}
 	var blocked, pages, moved int
-	if _, err := l.one("PRAGMA wal_checkpoint(TRUNCATE)", into([]any{&blocked, &pages, &moved})); err != nil {
+	if _, err := l.One("PRAGMA wal_checkpoint(TRUNCATE)", sqldb.Into([]any{&blocked, &pages, &moved})); err != nil {
 		return false, fmt.Errorf("empty the write-ahead log: %w", err)
 	}
-	if _, err := l.exec("PRAGMA " + busyTimeout); err != nil {
+	if _, err := l.Exec("PRAGMA " + busyTimeout); err != nil {
 		return false, fmt.Errorf("wait for readers again: %w", err)
 	}
 	return blocked != 0, nil

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/planetbell/planetbell/internal/bell"
+	"github.com/planetbell/planetbell/internal/store/sqldb"
 	"github.com/planetbell/planetbell/internal/testlog"
 )
 
@@ -75,7 +76,7 @@ func TestReaderPutsOffEmptyingTheLog(t *testing.T) {
 	go func() {
 		done <- s.readers.read(context.Background(), func(l *link) error {
 			return snapshot(l, func() error {
-				_, err := l.one(`SELECT count(*) FROM calls`, into([]any{new(int)}))
+				_, err := l.One(`SELECT count(*) FROM calls`, sqldb.Into([]any{new(int)}))
 				close(reads)
 				<-ready
 				return err

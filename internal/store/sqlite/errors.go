@@ -11,14 +11,6 @@ import (
 	"github.com/planetbell/planetbell/internal/bell"
 )
 
-// unchanged marks the error of an operation that wrote nothing, so that its group can
-// go on without a rollback. Anybody can cause such errors (a user ID that is taken);
-// they must cost nobody else anything.
-type unchanged struct{ err error }
-
-func (u unchanged) Error() string { return u.err.Error() }
-func (u unchanged) Unwrap() error { return u.err }
-
 // systemic reports whether an error is about the database and not about one operation:
 // the disk is full, the file is locked or damaged, the connection is gone. Repeating
 // the operation at once would not help, and SQLite may have ended the transaction.

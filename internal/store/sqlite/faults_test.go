@@ -12,6 +12,7 @@ import (
 	"github.com/planetbell/planetbell/internal/call"
 	"github.com/planetbell/planetbell/internal/delivery"
 	"github.com/planetbell/planetbell/internal/device"
+	"github.com/planetbell/planetbell/internal/store/sqldb"
 	"github.com/planetbell/planetbell/internal/testlog"
 )
 
@@ -103,7 +104,7 @@ func TestMissingTable(t *testing.T) {
 			s := newStore(t)
 			all := methods(t, s)
 			if err := s.writer.submit(t.Context(), "break", func(l *link) error {
-				_, err := l.exec(`DROP TABLE ` + table)
+				_, err := l.Exec(`DROP TABLE ` + table)
 				return err
 			}); err != nil {
 				t.Fatal(err)
@@ -146,10 +147,10 @@ func TestMethodsAreAllOrNothing(t *testing.T) {
 			s := newStore(t)
 			run := methods(t, s)[name]
 			if err := s.writer.submit(t.Context(), "break", func(l *link) error {
-				if _, err := l.exec(`DELETE FROM users`); err != nil { // so that sign-up would write one
+				if _, err := l.Exec(`DELETE FROM users`); err != nil { // so that sign-up would write one
 					return err
 				}
-				_, err := l.exec(`CREATE TRIGGER broken ` + trigger + ` BEGIN SELECT raise(ABORT, 'broken by the test'); END`)
+				_, err := l.Exec(`CREATE TRIGGER broken ` + trigger + ` BEGIN SELECT raise(ABORT, 'broken by the test'); END`)
 				return err
 			}); err != nil {
 				t.Fatal(err)
@@ -177,7 +178,7 @@ func contents(t *testing.T, s *Store) (rows []string) {
 			`SELECT 'receipt ' || delivery_id || at FROM receipts`,
 			`SELECT 'entry ' || kind || session_id FROM journal`,
 		} {
-			err := l.each(query+` ORDER BY 1`, func(row scanner) error {
+			err := l.Each(query+` ORDER BY 1`, func(row sqldb.Scanner) error {
 				var text string
 				err := row.Scan(&text)
 				rows = append(rows, text)
@@ -193,18 +194,4 @@ func contents(t *testing.T, s *Store) (rows []string) {
 		t.Fatal(err)
 	}
 	return rows
-}
-
-func TestDamagedRows(t *testing.T) {
-	for text, says := range map[string]string{"a=%zz": "not kept as it should be", "%zz=a": "parameter 0"} {
-		if _, err := decodeParams(text); err == nil || !strings.Contains(err.Error(), says) {
-			t.Errorf("decodeParams(%q) = %v", text, err)
-		}
-	}
-	if at := (at{}); at.Scan("noon") == nil {
-		t.Error("a text was read as a time")
-	}
-	if span := (span{}); span.Scan(nil) == nil {
-		t.Error("nothing was read as a duration")
-	}
 }

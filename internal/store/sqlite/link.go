@@ -6,6 +6,8 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
+
+	"github.com/planetbell/planetbell/internal/store/sqldb"
 )
 
 // link is one connection with its prepared statements. It belongs to one goroutine at
@@ -16,11 +18,6 @@ type link struct {
 	stmts  map[string]*sql.Stmt
 	erased bool // the write-ahead log may still hold what was erased
 	rooms  *roomCache
-}
-
-// scanner is a row that can be read: *sql.Row or *sql.Rows.
-type scanner interface {
-	Scan(dest ...any) error
 }
 
 // detached is the context of every statement. It is deliberately nobody's: a context
@@ -69,7 +66,7 @@ func (l *link) prepare(query string) (*sql.Stmt, error) {
 }
 
 // exec runs a statement that returns no rows and reports how many it changed.
-func (l *link) exec(query string, args ...any) (int64, error) {
+func (l *link) Exec(query string, args ...any) (int64, error) {
 	result, err := l.result(query, args...)
 	if err != nil {
 		return 0, err
@@ -86,7 +83,7 @@ func (l *link) result(query string, args ...any) (sql.Result, error) {
 }
 
 // one reads the first row, and reports whether there was one.
-func (l *link) one(query string, scan func(scanner) error, args ...any) (bool, error) {
+func (l *link) One(query string, scan func(sqldb.Scanner) error, args ...any) (bool, error) {
 	stmt, err := l.prepare(query)
 	if err != nil {
 		return false, err
@@ -101,7 +98,7 @@ func (l *link) one(query string, scan func(scanner) error, args ...any) (bool, e
 }
 
 // each calls scan for every row. scan must not use the link.
-func (l *link) each(query string, scan func(scanner) error, args ...any) (err error) {
+func (l *link) Each(query string, scan func(sqldb.Scanner) error, args ...any) (err error) {
 	stmt, err := l.prepare(query)
 	if err != nil {
 		return err

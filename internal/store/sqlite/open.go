@@ -22,19 +22,22 @@ import (
 	"github.com/planetbell/planetbell/internal/delivery"
 	"github.com/planetbell/planetbell/internal/device"
 	"github.com/planetbell/planetbell/internal/policy"
+	"github.com/planetbell/planetbell/internal/retention"
 	"github.com/planetbell/planetbell/internal/room"
+	"github.com/planetbell/planetbell/internal/store/sqldb"
 	"github.com/planetbell/planetbell/internal/webhook"
 )
 
 // What the store promises.
 var (
-	_ account.Store  = (*Store)(nil)
-	_ device.Store   = (*Store)(nil)
-	_ call.Store     = (*Store)(nil)
-	_ delivery.Store = (*Store)(nil)
-	_ policy.Store   = (*Store)(nil)
-	_ room.Store     = (*Store)(nil)
-	_ webhook.Store  = (*Store)(nil)
+	_ account.Store   = (*Store)(nil)
+	_ device.Store    = (*Store)(nil)
+	_ call.Store      = (*Store)(nil)
+	_ delivery.Store  = (*Store)(nil)
+	_ policy.Store    = (*Store)(nil)
+	_ room.Store      = (*Store)(nil)
+	_ webhook.Store   = (*Store)(nil)
+	_ retention.Store = (*Store)(nil)
 )
 
 //go:embed migrations/*.sql
@@ -61,6 +64,8 @@ type Config struct {
 // damaged, closed, too slow for the caller's context) and, as each method says,
 // bell.NotFound or bell.Taken.
 type Store struct {
+	sqldb.Store
+
 	path    string
 	lock    *os.File
 	writes  *sql.DB
@@ -69,7 +74,6 @@ type Store struct {
 	readers *readerPool
 	lists   chan struct{} // a place for each list that is being read
 	close   func() error  // once
-	wants   func(project string) bell.EventSet
 }
 
 // Open opens the database, brings its schema up to date, and starts the writer. It
@@ -83,7 +87,8 @@ func Open(ctx context.Context, c Config) (_ *Store, err error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{path: c.Path, lock: lock, wants: c.Events}
+	s := &Store{path: c.Path, lock: lock}
+	s.Store = sqldb.Store{Engine: engine{s}, Events: c.Events}
 	defer func() {
 		if err != nil {
 			err = errors.Join(fmt.Errorf("open the database %s: %w", c.Path, outward(err)), s.closeFiles())

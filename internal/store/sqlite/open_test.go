@@ -16,6 +16,7 @@ import (
 
 	"github.com/planetbell/planetbell/internal/bell"
 	"github.com/planetbell/planetbell/internal/delivery"
+	"github.com/planetbell/planetbell/internal/store/sqldb"
 	"github.com/planetbell/planetbell/internal/testlog"
 	"github.com/planetbell/planetbell/planet"
 )
@@ -73,7 +74,7 @@ func TestDatabaseOfANewerVersionIsRefused(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "planetbell.db")
 	s := openStore(t, path)
 	err := s.writer.submit(t.Context(), "pretend", func(l *link) error {
-		_, err := l.exec(`INSERT INTO goose_db_version (version_id, is_applied) VALUES (99999, 1)`)
+		_, err := l.Exec(`INSERT INTO goose_db_version (version_id, is_applied) VALUES (99999, 1)`)
 		return err
 	})
 	if err != nil {
@@ -169,7 +170,7 @@ func TestSettings(t *testing.T) {
 	s := newStore(t)
 	read := func(l *link, pragma string) string {
 		var value string
-		if _, err := l.one(`PRAGMA `+pragma, into([]any{&value})); err != nil {
+		if _, err := l.One(`PRAGMA `+pragma, sqldb.Into([]any{&value})); err != nil {
 			t.Errorf("PRAGMA %s: %v", pragma, err)
 		}
 		return value
@@ -191,7 +192,7 @@ func TestSettings(t *testing.T) {
 		if got := read(l, "query_only"); got != "1" {
 			t.Errorf("a reader's query_only is %s", got)
 		}
-		if _, err := l.exec(`DELETE FROM devices`); err == nil {
+		if _, err := l.Exec(`DELETE FROM devices`); err == nil {
 			t.Error("a reader can write")
 		}
 		return nil
@@ -286,7 +287,7 @@ func TestSecretIsErasedFromTheFile(t *testing.T) {
 func secretsKept(t *testing.T, s *Store) (n int) {
 	t.Helper()
 	err := s.readers.read(context.Background(), func(l *link) error {
-		_, err := l.one(`SELECT count(*) FROM calls WHERE cc_param <> ''`, into([]any{&n}))
+		_, err := l.One(`SELECT count(*) FROM calls WHERE cc_param <> ''`, sqldb.Into([]any{&n}))
 		return err
 	})
 	if err != nil {

@@ -108,11 +108,11 @@ func (p *readerPool) close() error {
 
 // snapshot makes all queries of run see the same state of the database.
 func snapshot(l *link, run func() error) (err error) {
-	if _, err := l.exec("BEGIN"); err != nil {
+	if _, err := l.Exec("BEGIN"); err != nil {
 		return fmt.Errorf("begin to read: %w", err)
 	}
 	defer func() {
-		if _, end := l.exec("COMMIT"); end != nil {
+		if _, end := l.Exec("COMMIT"); end != nil {
 			err = errors.Join(err, fmt.Errorf("end reading: %w", end))
 		}
 	}()

@@ -7,6 +7,7 @@ import (
 
 	"github.com/planetbell/planetbell/internal/bell"
 	"github.com/planetbell/planetbell/internal/delivery"
+	"github.com/planetbell/planetbell/internal/store/sqldb"
 	"github.com/planetbell/planetbell/planet"
 )
 
@@ -40,7 +41,7 @@ func TestForgottenCallsLeaveNothing(t *testing.T) {
 		if n == 0 {
 			break
 		}
-		if n*devices > deliveriesPerForget {
+		if n*devices > sqldb.DeliveriesPerForget {
 			t.Errorf("a batch of %d calls with %d devices each", n, devices)
 		}
 		batches = append(batches, n)

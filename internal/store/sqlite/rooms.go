@@ -6,18 +6,19 @@ import (
 
 	"github.com/planetbell/planetbell/internal/bell"
 	"github.com/planetbell/planetbell/internal/room"
+	"github.com/planetbell/planetbell/internal/store/sqldb"
 )
 
 // ChangeRun implements room.Store. An event in the middle of a run is one row of the
 // journal, two reads by key and two writes by key, however large the room is.
 func (s *Store) ChangeRun(ctx context.Context, touched room.Touched, entry bell.JournalEntry, change func(room.Known) room.Change) (room.Change, error) {
-	row := newJournalRow(entry)
+	row := sqldb.NewJournalRow(entry)
 	var done room.Change
 	err := s.writer.submit(ctx, "record an event of a room", func(l *link) error {
 		done = room.Change{}
 		var known room.Known
 		if entry.Kind != "" {
-			fresh, err := row.add(l)
+			fresh, err := row.Add(l)
 			if err != nil {
 				return err
 			}
@@ -48,9 +49,9 @@ func readTouched(l *link, touched room.Touched, known *room.Known) (id int64, er
 	if known.Participant, known.ParticipantKnown = l.rooms.participants.get(participantKey{id, touched.User}); known.ParticipantKnown {
 		return id, nil
 	}
-	known.ParticipantKnown, err = l.one(`SELECT `+participantColumns+` FROM room_participants p
+	known.ParticipantKnown, err = l.One(`SELECT `+sqldb.ParticipantColumns+` FROM room_participants p
 		WHERE p.run_id = ? AND p.user_id = ? AND p.service_id = ?`,
-		into(participantFields(&known.Participant)), id, touched.User.UserID, touched.User.ServiceID)
+		sqldb.Into(sqldb.ParticipantFields(&known.Participant)), id, touched.User.UserID, touched.User.ServiceID)
 	if err != nil {
 		return 0, fmt.Errorf("read a participant: %w", err)
 	}
@@ -62,15 +63,15 @@ func readRun(l *link, touched room.Touched, known *room.Known) (id int64, err er
 		known.Run, known.RunKnown = cached.run, true
 		return cached.id, nil
 	}
-	fields := append([]any{&id}, runFields(&known.Run)...)
+	fields := append([]any{&id}, sqldb.RunFields(&known.Run)...)
 	if touched.SessionID != "" {
-		known.RunKnown, err = l.one(`SELECT r.id, `+runColumns+` FROM room_runs r WHERE r.session_id = ? AND r.environment = ?`,
-			into(fields), string(touched.SessionID), string(touched.Environment))
+		known.RunKnown, err = l.One(`SELECT r.id, `+sqldb.RunColumns+` FROM room_runs r WHERE r.session_id = ? AND r.environment = ?`,
+			sqldb.Into(fields), string(touched.SessionID), string(touched.Environment))
 	} else {
-		known.RunKnown, err = l.one(`SELECT r.id, `+runColumns+` FROM room_runs r
+		known.RunKnown, err = l.One(`SELECT r.id, `+sqldb.RunColumns+` FROM room_runs r
 			WHERE r.room_id = ? AND r.service_id = ? AND r.environment = ? AND r.state = 'open'
 			ORDER BY r.heard_at DESC, r.session_id DESC LIMIT 1`,
-			into(fields), touched.Room.RoomID, touched.Room.ServiceID, string(touched.Environment))
+			sqldb.Into(fields), touched.Room.RoomID, touched.Room.ServiceID, string(touched.Environment))
 	}
 	if err != nil {
 		return 0, fmt.Errorf("read a run of a room: %w", err)
@@ -86,7 +87,7 @@ func writeRun(l *link, id int64, known *room.Known, touched room.Touched, c *roo
 	c.Run.Environment = touched.Environment
 	var err error
 	if known.RunKnown {
-		_, err = l.exec(updateRun, append(runArgs(&c.Run), id)...)
+		_, err = l.Exec(sqldb.UpdateRun, append(sqldb.RunArgs(&c.Run), id)...)
 	} else {
 		id, err = addRun(l, &c.Run)
 	}
@@ -95,116 +96,22 @@ func writeRun(l *link, id int64, known *room.Known, touched room.Touched, c *roo
 	}
 	l.rooms.runs.put(room.RunKey{Environment: c.Run.Environment, SessionID: c.Run.SessionID}, cachedRun{id, c.Run})
 	if c.WriteParticipant {
-		query := insertParticipant
+		query := sqldb.InsertParticipant
 		if known.ParticipantKnown {
-			query = updateParticipant
+			query = sqldb.UpdateParticipant
 		}
-		if _, err := l.exec(query, append(participantArgs(&c.Participant), id, c.Participant.User.UserID, c.Participant.User.ServiceID, micros(c.Run.HeardAt))...); err != nil {
+		if _, err := l.Exec(query, append(sqldb.ParticipantArgs(&c.Participant), id, c.Participant.User.UserID, c.Participant.User.ServiceID, sqldb.Micros(c.Run.HeardAt))...); err != nil {
 			return fmt.Errorf("write a participant: %w", err)
 		}
 		l.rooms.participants.put(participantKey{id, c.Participant.User}, c.Participant)
 	}
-	return newEventRows(c.Events).insert(l)
+	return sqldb.NewEventRows(c.Events).Insert(l)
 }
 
 func addRun(l *link, r *bell.RoomRun) (id int64, err error) {
-	result, err := l.result(insertRun, append(runArgs(r), string(r.Environment), string(r.SessionID), micros(r.HeardAt))...)
+	result, err := l.result(sqldb.InsertRun, append(sqldb.RunArgs(r), string(r.Environment), string(r.SessionID), sqldb.Micros(r.HeardAt))...)
 	if err != nil {
 		return 0, err
 	}
 	return result.LastInsertId()
-}
-
-const (
-	updateRun = `UPDATE room_runs SET service_id = ?, room_id = ?, project = ?, seen_at = ?, state = ?, reason = ?, ended_at = ?,
-		host_service = ?, host_user = ?, setup_at = ?, started_at = ?, online = ?, present = ?, participants = ?, crowded = ?,
-		first_event_at = ?, last_event_at = ?, online_at = ?, online_rank = ?, end_event_at = ?, silent_at = ?, invite_by = ?
-		WHERE id = ?`
-	insertRun = `INSERT INTO room_runs (service_id, room_id, project, seen_at, state, reason, ended_at,
-		host_service, host_user, setup_at, started_at, online, present, participants, crowded,
-		first_event_at, last_event_at, online_at, online_rank, end_event_at, silent_at, invite_by,
-		environment, session_id, heard_at)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
-	insertParticipant = `INSERT INTO room_participants (state,
-		first_joined_at, joined_at, seen_in_at, left_at, timed_out, billing_seconds,
-		rel_terminate, rel_disconnect, rel_call_end, rel_releaser_type, rel_releaser, rel_code, rel_code_name, rel_user_code,
-		media, media_at, ue_type, ue_type_at, display_name, display_name_at, run_id, user_id, service_id, heard_at)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
-	updateParticipant = `UPDATE room_participants SET state = ?1,
-		first_joined_at = ?2, joined_at = ?3, seen_in_at = ?4, left_at = ?5, timed_out = ?6, billing_seconds = ?7,
-		rel_terminate = ?8, rel_disconnect = ?9, rel_call_end = ?10, rel_releaser_type = ?11, rel_releaser = ?12, rel_code = ?13,
-		rel_code_name = ?14, rel_user_code = ?15, media = ?16, media_at = ?17, ue_type = ?18, ue_type_at = ?19,
-		display_name = ?20, display_name_at = ?21 WHERE run_id = ?22 AND user_id = ?23 AND service_id = ?24 AND ?25 IS NOT NULL`
-)
-
-// runArgs are what can change of a run, in the order of updateRun.
-func runArgs(r *bell.RoomRun) []any {
-	return []any{
-		r.Room.ServiceID, r.Room.RoomID, r.Project, micros(r.SeenAt), string(r.State), string(r.Reason), micros(r.EndedAt),
-		r.Host.ServiceID, r.Host.UserID, micros(r.SetupAt), micros(r.StartedAt), r.Online, r.Present, r.Participants, r.Crowded,
-		micros(r.FirstEventAt), micros(r.LastEventAt), micros(r.OnlineAt), r.OnlineRank,
-		micros(r.EndEventAt), micros(r.SilentAt), micros(r.InviteBy),
-	}
-}
-
-const runColumns = "r.environment, r.session_id, r.heard_at, r.service_id, r.room_id, r.project, r.seen_at, r.state, r.reason, r.ended_at, " +
-	"r.host_service, r.host_user, r.setup_at, r.started_at, r.online, r.present, r.participants, r.crowded, " +
-	"r.first_event_at, r.last_event_at, r.online_at, r.online_rank, r.end_event_at, r.silent_at, r.invite_by"
-
-func runFields(r *bell.RoomRun) []any {
-	return []any{
-		&r.Environment, &r.SessionID,
-		at{&r.HeardAt},
-		&r.Room.ServiceID, &r.Room.RoomID, &r.Project,
-		at{&r.SeenAt},
-		&r.State, &r.Reason,
-		at{&r.EndedAt},
-		&r.Host.ServiceID, &r.Host.UserID,
-		at{&r.SetupAt},
-		at{&r.StartedAt},
-		&r.Online, &r.Present, &r.Participants, &r.Crowded,
-		at{&r.FirstEventAt},
-		at{&r.LastEventAt},
-		at{&r.OnlineAt},
-		&r.OnlineRank,
-		at{&r.EndEventAt},
-		at{&r.SilentAt},
-		at{&r.InviteBy},
-	}
-}
-
-func participantArgs(p *bell.Participant) []any {
-	r := &p.Release
-	var billing any
-	if p.BillingSeconds != nil {
-		billing = *p.BillingSeconds
-	}
-	return []any{
-		string(p.State), micros(p.FirstJoinedAt), micros(p.JoinedAt), micros(p.SeenInAt), micros(p.LeftAt), p.TimedOut, billing,
-		number(r.Terminate), number(r.DisconnectReason), number(r.CallEndReason), number(r.ReleaserType), r.Releaser,
-		number(r.Code), r.CodeName, r.UserCode,
-		string(p.Media), micros(p.MediaAt), p.UEType, micros(p.UETypeAt), p.DisplayName, micros(p.DisplayNameAt),
-	}
-}
-
-const participantColumns = "p.user_id, p.service_id, p.state, p.first_joined_at, p.joined_at, p.seen_in_at, p.left_at, " +
-	"p.timed_out, p.billing_seconds, p.rel_terminate, p.rel_disconnect, p.rel_call_end, p.rel_releaser_type, p.rel_releaser, " +
-	"p.rel_code, p.rel_code_name, p.rel_user_code, p.media, p.media_at, p.ue_type, p.ue_type_at, p.display_name, p.display_name_at"
-
-func participantFields(p *bell.Participant) []any {
-	r := &p.Release
-	return []any{
-		&p.User.UserID, &p.User.ServiceID, &p.State,
-		at{&p.FirstJoinedAt},
-		at{&p.JoinedAt},
-		at{&p.SeenInAt},
-		at{&p.LeftAt},
-		&p.TimedOut, &p.BillingSeconds, &r.Terminate, &r.DisconnectReason, &r.CallEndReason, &r.ReleaserType, &r.Releaser,
-		&r.Code, &r.CodeName, &r.UserCode, &p.Media,
-		at{&p.MediaAt},
-		&p.UEType,
-		at{&p.UETypeAt},
-		&p.DisplayName,
-		at{&p.DisplayNameAt},
-	}
 }

@@ -87,7 +87,7 @@ func wantRecovered(t *testing.T, s *Store, told *bytes.Buffer) {
 func TestReadsGoOnWhileLocked(t *testing.T) {
 	s, told := sickbed(t, t.TempDir())
 	if err := s.writer.submit(t.Context(), "patience", func(l *link) error {
-		_, err := l.exec(`PRAGMA busy_timeout = 100`)
+		_, err := l.Exec(`PRAGMA busy_timeout = 100`)
 		return err
 	}); err != nil {
 		t.Fatal(err)

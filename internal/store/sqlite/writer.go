@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/planetbell/planetbell/internal/bell"
+	"github.com/planetbell/planetbell/internal/store/sqldb"
 )
 
 // Bounds of the writer.
@@ -76,8 +77,8 @@ func (w *writer) submit(ctx context.Context, what string, run func(*link) error)
 	}
 	select {
 	case <-op.done:
-		if refused, ok := errors.AsType[unchanged](op.err); ok {
-			return refused.err
+		if refused, ok := errors.AsType[sqldb.Unchanged](op.err); ok {
+			return refused.Err
 		}
 		return outward(op.err)
 	case <-ctx.Done():
@@ -233,18 +234,18 @@ func (w *writer) transact(group []*operation, run func([]*operation) error) erro
 		}
 		w.link = link
 	}
-	if _, err := w.link.exec("BEGIN IMMEDIATE"); err != nil {
+	if _, err := w.link.Exec("BEGIN IMMEDIATE"); err != nil {
 		return fmt.Errorf("begin: %w", err)
 	}
 	err := run(group)
 	if err == nil {
-		if _, err = w.link.exec("COMMIT"); err == nil {
+		if _, err = w.link.Exec("COMMIT"); err == nil {
 			return nil
 		}
 		err = fmt.Errorf("commit: %w", err)
 	}
 	w.link.rolledBack()
-	if _, rollback := w.link.exec("ROLLBACK"); rollback != nil && errors.Is(err, errOneFailed) {
+	if _, rollback := w.link.Exec("ROLLBACK"); rollback != nil && errors.Is(err, errOneFailed) {
 		return fmt.Errorf("roll back: %w", rollback)
 	}
 	return err
@@ -255,7 +256,7 @@ func (w *writer) runPlain(group []*operation) error {
 	for _, op := range group {
 		w.attempt(op)
 		switch {
-		case op.err == nil || errors.As(op.err, &unchanged{}):
+		case op.err == nil || errors.As(op.err, &sqldb.Unchanged{}):
 		case systemic(op.err):
 			return op.err
 		default:
@@ -269,7 +270,7 @@ func (w *writer) runPlain(group []*operation) error {
 // its own writes.
 func (w *writer) runIsolated(group []*operation) error {
 	for _, op := range group {
-		if _, err := w.link.exec("SAVEPOINT operation"); err != nil {
+		if _, err := w.link.Exec("SAVEPOINT operation"); err != nil {
 			return fmt.Errorf("set a savepoint: %w", err)
 		}
 		w.attempt(op)
@@ -278,11 +279,11 @@ func (w *writer) runIsolated(group []*operation) error {
 		}
 		if op.err != nil {
 			w.link.rolledBack()
-			if _, err := w.link.exec("ROLLBACK TO operation"); err != nil {
+			if _, err := w.link.Exec("ROLLBACK TO operation"); err != nil {
 				return fmt.Errorf("roll back an operation: %w", err)
 			}
 		}
-		if _, err := w.link.exec("RELEASE operation"); err != nil {
+		if _, err := w.link.Exec("RELEASE operation"); err != nil {
 			return fmt.Errorf("release a savepoint: %w", err)
 		}
 	}

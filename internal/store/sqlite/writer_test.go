@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"github.com/planetbell/planetbell/internal/bell"
+	"github.com/planetbell/planetbell/internal/store/sqldb"
 	"github.com/planetbell/planetbell/internal/testlog"
 )
 
@@ -23,7 +24,7 @@ func numbers(t *testing.T) *Store {
 	t.Helper()
 	s := newStore(t)
 	err := s.writer.submit(t.Context(), "prepare", func(l *link) error {
-		_, err := l.exec(`CREATE TABLE numbers (n INTEGER PRIMARY KEY)`)
+		_, err := l.Exec(`CREATE TABLE numbers (n INTEGER PRIMARY KEY)`)
 		return err
 	})
 	if err != nil {
@@ -34,7 +35,7 @@ func numbers(t *testing.T) *Store {
 
 func insertNumber(n int) func(*link) error {
 	return func(l *link) error {
-		_, err := l.exec(`INSERT INTO numbers (n) VALUES (?)`, n)
+		_, err := l.Exec(`INSERT INTO numbers (n) VALUES (?)`, n)
 		return err
 	}
 }
@@ -43,7 +44,7 @@ func wantNumbers(t *testing.T, s *Store, want string) {
 	t.Helper()
 	var got string
 	err := s.readers.read(t.Context(), func(l *link) error {
-		_, err := l.one(`SELECT ifnull(group_concat(n ORDER BY n), '') FROM numbers`, into([]any{&got}))
+		_, err := l.One(`SELECT ifnull(group_concat(n ORDER BY n), '') FROM numbers`, sqldb.Into([]any{&got}))
 		return err
 	})
 	if err != nil || got != want {
@@ -134,8 +135,8 @@ func TestGroupIsolatesFailures(t *testing.T) {
 			}
 			panic(testlog.TextSecret("panic value"))
 		},
-		"a refusal": func(*link) error { return unchanged{errTest} },
-		"bad SQL":   func(l *link) error { _, err := l.exec(`INSERT INTO nowhere VALUES (1)`); return err },
+		"a refusal": func(*link) error { return sqldb.Unchanged{Err: errTest} },
+		"bad SQL":   func(l *link) error { _, err := l.Exec(`INSERT INTO nowhere VALUES (1)`); return err },
 	}
 	for name, fails := range failures {
 		for place := range 3 {
@@ -175,7 +176,7 @@ func TestFailureAloneIsRolledBack(t *testing.T) {
 func TestRefusalDoesNotRepeatItsGroup(t *testing.T) {
 	s := numbers(t)
 	runs := 0
-	errs := group(t, s, func(l *link) error { runs++; return insertNumber(1)(l) }, func(*link) error { return unchanged{errTest} })
+	errs := group(t, s, func(l *link) error { runs++; return insertNumber(1)(l) }, func(*link) error { return sqldb.Unchanged{Err: errTest} })
 	if errs[0] != nil || errs[1] != errTest || runs != 1 {
 		t.Errorf("errors %v after %d runs", errs, runs)
 	}
@@ -292,7 +293,7 @@ func TestGroupsAreBounded(t *testing.T) {
 	wg.Wait()
 	var count int
 	err := s.readers.read(t.Context(), func(l *link) error {
-		_, err := l.one(`SELECT count(*) FROM numbers`, into([]any{&count}))
+		_, err := l.One(`SELECT count(*) FROM numbers`, sqldb.Into([]any{&count}))
 		return err
 	})
 	if err != nil || count != maxGroup+50 {
@@ -336,10 +337,10 @@ func TestCloseFinishesWhatWaits(t *testing.T) {
 func TestFullDisk(t *testing.T) {
 	s := numbers(t)
 	full := func(l *link) error {
-		if _, err := l.exec(`PRAGMA max_page_count = 1`); err != nil { // cut down to the present size
+		if _, err := l.Exec(`PRAGMA max_page_count = 1`); err != nil { // cut down to the present size
 			return err
 		}
-		_, err := l.exec(`INSERT INTO users VALUES ('e', 's', 'u', hex(zeroblob(1000000)), '', 0)`)
+		_, err := l.Exec(`INSERT INTO users VALUES ('e', 's', 'u', hex(zeroblob(1000000)), '', 0)`)
 		return err
 	}
 	for i, err := range group(t, s, insertNumber(1), full, insertNumber(2)) {
@@ -360,8 +361,8 @@ func TestFullDiskWhileIsolated(t *testing.T) {
 		if run++; run == 1 {
 			return errTest
 		}
-		_, _ = l.exec(`PRAGMA max_page_count = 1`)
-		_, err := l.exec(`INSERT INTO users VALUES ('e', 's', 'u', hex(zeroblob(1000000)), '', 0)`)
+		_, _ = l.Exec(`PRAGMA max_page_count = 1`)
+		_, err := l.Exec(`INSERT INTO users VALUES ('e', 's', 'u', hex(zeroblob(1000000)), '', 0)`)
 		return err
 	}
 	for i, err := range group(t, s, insertNumber(1), full) {
@@ -373,7 +374,7 @@ func TestFullDiskWhileIsolated(t *testing.T) {
 func TestLockedByAnotherProgram(t *testing.T) {
 	s := numbers(t)
 	if err := s.writer.submit(t.Context(), "patience", func(l *link) error {
-		_, err := l.exec(`PRAGMA busy_timeout = 1`)
+		_, err := l.Exec(`PRAGMA busy_timeout = 1`)
 		return err
 	}); err != nil {
 		t.Fatal(err)
@@ -424,7 +425,7 @@ func TestLostConnections(t *testing.T) {
 	for range readers { // each of them once
 		err = s.readers.read(t.Context(), func(l *link) error {
 			l.discard()
-			_, err := l.one(`SELECT 1`, into([]any{new(int)}))
+			_, err := l.One(`SELECT 1`, sqldb.Into([]any{new(int)}))
 			return err
 		})
 		wantUnavailable(t, "read on a lost connection", err, "cannot be used")

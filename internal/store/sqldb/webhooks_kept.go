@@ -1,4 +1,4 @@
-package sqlite
+package sqldb
 
 import (
 	"context"
@@ -15,9 +15,9 @@ type tellingKey struct {
 }
 
 // tellingKeys reads keys; query selects seq, endpoint and subject.
-func tellingKeys(l *link, query string, args ...any) ([]tellingKey, error) {
+func tellingKeys(l Tx, query string, args ...any) ([]tellingKey, error) {
 	var keys []tellingKey
-	err := l.each(query, func(row scanner) error {
+	err := l.Each(query, func(row Scanner) error {
 		var k tellingKey
 		err := row.Scan(&k.seq, &k.endpoint, &k.subject)
 		keys = append(keys, k)
@@ -29,6 +29,14 @@ func tellingKeys(l *link, query string, args ...any) ([]tellingKey, error) {
 	return keys, nil
 }
 
+func endpointsOf(keys []tellingKey) []string {
+	endpoints := make([]string, len(keys))
+	for i, k := range keys {
+		endpoints[i] = k.endpoint
+	}
+	return endpoints
+}
+
 const (
 	countOpen = `SELECT count(*) FROM tellings INDEXED BY tellings_open WHERE state IN ('waiting', 'behind')`
 	countDead = `SELECT count(*) FROM tellings INDEXED BY tellings_final WHERE state IN ('told', 'dead') AND state = 'dead'`
@@ -37,18 +45,18 @@ const (
 // SweepTellings implements webhook.Store. What is too much is counted by a reader.
 func (s *Store) SweepTellings(ctx context.Context, b webhook.Bounds) (webhook.Swept, error) {
 	var open, dead int
-	err := s.list(ctx, func(l *link) error {
-		if _, err := l.one(countOpen, into([]any{&open})); err != nil {
+	err := s.List(ctx, func(l Tx) error {
+		if _, err := l.One(countOpen, Into([]any{&open})); err != nil {
 			return err
 		}
-		_, err := l.one(countDead, into([]any{&dead}))
+		_, err := l.One(countDead, Into([]any{&dead}))
 		return err
 	})
 	if err != nil {
 		return webhook.Swept{}, fmt.Errorf("count events that were to be told: %w", err)
 	}
 	var swept webhook.Swept
-	err = s.writer.submit(ctx, "sweep events", func(l *link) error {
+	err = s.Write(ctx, "sweep events", func(l Tx) error {
 		var did webhook.Swept
 		var err error
 		if did.GivenUp, err = giveUpTellings(l, b, `state = 'waiting' AND since <= ?`, b.Now.Add(-b.OpenFor), b.Limit, "too_old"); err != nil {
@@ -77,23 +85,26 @@ func (s *Store) SweepTellings(ctx context.Context, b webhook.Bounds) (webhook.Sw
 
 // giveUpTellings ends the oldest open ones that which, a constant text, selects by since, apart
 // from what is just being told.
-func giveUpTellings(l *link, b webhook.Bounds, which string, since time.Time, limit int, reason string) (int, error) {
+func giveUpTellings(l Tx, b webhook.Bounds, which string, since time.Time, limit int, reason string) (int, error) {
 	if limit <= 0 {
 		return 0, nil
 	}
 	keys, err := tellingKeys(l, `SELECT seq, endpoint, subject FROM tellings INDEXED BY tellings_open
-		WHERE state IN ('waiting', 'behind') AND `+which+` AND (lease_owner = '' OR due <= ?) ORDER BY since, seq LIMIT ?`,
-		micros(since), micros(b.Now), limit)
+		WHERE state IN ('waiting', 'behind') AND `+which+` AND (lease_owner = '' OR due <= ?) ORDER BY since, seq LIMIT ?`+l.SkipLocked("tellings"),
+		Micros(since), Micros(b.Now), limit)
 	if err != nil {
 		return 0, err
 	}
+	if err := lockEndpoints(l, endpointsOf(keys)); err != nil {
+		return 0, err
+	}
 	for _, k := range keys {
-		_, err := l.exec(`UPDATE tellings SET state = 'dead', lease_owner = '', updated_at = ?, reason = iif(reason = '', ?, reason)
-			WHERE seq = ? AND endpoint = ?`, micros(b.Now), reason, k.seq, k.endpoint)
+		_, err := l.Exec(`UPDATE tellings SET state = 'dead', lease_owner = '', updated_at = ?, reason = CASE reason WHEN '' THEN ? ELSE reason END
+			WHERE seq = ? AND endpoint = ?`, Micros(b.Now), reason, k.seq, k.endpoint)
 		if err != nil {
 			return 0, fmt.Errorf("give up an event: %w", err)
 		}
-		if err := advance(l, k.endpoint, k.subject, micros(b.Now)); err != nil {
+		if err := advance(l, k.endpoint, k.subject, Micros(b.Now)); err != nil {
 			return 0, err
 		}
 	}
@@ -102,20 +113,20 @@ func giveUpTellings(l *link, b webhook.Bounds, which string, since time.Time, li
 
 // deleteTellings deletes the oldest of a final state that have not changed since, and events
 // with their last telling.
-func deleteTellings(l *link, state string, since time.Time, limit int) (int, error) {
+func deleteTellings(l Tx, state string, since time.Time, limit int) (int, error) {
 	if limit <= 0 {
 		return 0, nil
 	}
 	keys, err := tellingKeys(l, `SELECT seq, endpoint, subject FROM tellings INDEXED BY tellings_final
-		WHERE state IN ('told', 'dead') AND state = ? AND updated_at <= ? ORDER BY updated_at, seq LIMIT ?`, state, micros(since), limit)
+		WHERE state IN ('told', 'dead') AND state = ? AND updated_at <= ? ORDER BY updated_at, seq LIMIT ?`+l.SkipLocked("tellings"), state, Micros(since), limit)
 	if err != nil {
 		return 0, err
 	}
 	for _, k := range keys {
-		if _, err := l.exec(`DELETE FROM tellings WHERE seq = ? AND endpoint = ?`, k.seq, k.endpoint); err != nil {
+		if _, err := l.Exec(`DELETE FROM tellings WHERE seq = ? AND endpoint = ?`, k.seq, k.endpoint); err != nil {
 			return 0, fmt.Errorf("forget what was told: %w", err)
 		}
-		_, err := l.exec(`DELETE FROM events WHERE seq = ?1 AND NOT EXISTS (SELECT 1 FROM tellings WHERE seq = ?1)`, k.seq)
+		_, err := l.Exec(`DELETE FROM events WHERE seq = ?1 AND NOT EXISTS (SELECT 1 FROM tellings WHERE seq = ?1)`, k.seq)
 		if err != nil {
 			return 0, fmt.Errorf("forget an event: %w", err)
 		}
@@ -126,19 +137,19 @@ func deleteTellings(l *link, state string, since time.Time, limit int) (int, err
 // Backlogs implements webhook.Store.
 func (s *Store) Backlogs(ctx context.Context) (map[string]webhook.Backlog, int, error) {
 	open, dead := map[string]webhook.Backlog{}, 0
-	err := s.list(ctx, func(l *link) error {
-		err := l.each(`SELECT endpoint, count(*), min(since) FROM tellings INDEXED BY tellings_open
-			WHERE state IN ('waiting', 'behind') GROUP BY endpoint`, func(row scanner) error {
+	err := s.List(ctx, func(l Tx) error {
+		err := l.Each(`SELECT endpoint, count(*), min(since) FROM tellings INDEXED BY tellings_open
+			WHERE state IN ('waiting', 'behind') GROUP BY endpoint`, func(row Scanner) error {
 			var endpoint string
 			var b webhook.Backlog
-			err := row.Scan(&endpoint, &b.Open, at{&b.Oldest})
+			err := row.Scan(&endpoint, &b.Open, At{&b.Oldest})
 			open[endpoint] = b
 			return err
 		})
 		if err != nil {
 			return err
 		}
-		_, err = l.one(countDead, into([]any{&dead}))
+		_, err = l.One(countDead, Into([]any{&dead}))
 		return err
 	})
 	if err != nil {
@@ -150,7 +161,7 @@ func (s *Store) Backlogs(ctx context.Context) (map[string]webhook.Backlog, int, 
 // Tellings implements webhook.Store. What is open or dead is bounded, and found along its
 // index; the list of all is read along the key.
 func (s *Store) Tellings(ctx context.Context, f webhook.Filter, before webhook.Cursor, limit int) ([]webhook.Telling, error) {
-	where, index := conditions{}, ""
+	where, index := Conditions{}, ""
 	switch f.State {
 	case webhook.Waiting, webhook.Behind:
 		index = ` INDEXED BY tellings_open`
@@ -167,9 +178,9 @@ func (s *Store) Tellings(ctx context.Context, f webhook.Filter, before webhook.C
 		where.add(`(t.seq, t.endpoint) < (?, ?)`, before.Seq, before.Endpoint)
 	}
 	var tellings []webhook.Telling
-	err := s.list(ctx, func(l *link) error {
-		return l.each(`SELECT `+tellingColumns+` FROM tellings t`+index+` JOIN events e ON e.seq = t.seq `+where.clause()+`
-			ORDER BY t.seq DESC, t.endpoint DESC LIMIT ?`, func(row scanner) error {
+	err := s.List(ctx, func(l Tx) error {
+		return l.Each(`SELECT `+tellingColumns+` FROM tellings t`+index+` JOIN events e ON e.seq = t.seq `+where.clause()+`
+			ORDER BY t.seq DESC, t.endpoint DESC LIMIT ?`, func(row Scanner) error {
 			var t webhook.Telling
 			err := row.Scan(tellingFields(&t)...)
 			tellings = append(tellings, t)
@@ -185,12 +196,12 @@ func (s *Store) Tellings(ctx context.Context, f webhook.Filter, before webhook.C
 // ReplayEvent implements webhook.Store.
 func (s *Store) ReplayEvent(ctx context.Context, id, endpoint string, now time.Time) (int, error) {
 	opened := 0
-	err := s.writer.submit(ctx, "replay an event", func(l *link) error {
-		known, err := l.one(`SELECT 1 FROM events WHERE id = ?`, into([]any{new(int)}), id)
-		if err := must(known, err, "There is no event with this ID; told ones are forgotten after webhooks.keep."); err != nil {
-			return refuse(err)
+	err := s.Write(ctx, "replay an event", func(l Tx) error {
+		known, err := l.One(`SELECT 1 FROM events WHERE id = ?`, Into([]any{new(int)}), id)
+		if err := Must(known, err, "There is no event with this ID; told ones are forgotten after webhooks.keep."); err != nil {
+			return Refuse(err)
 		}
-		where := conditions{}
+		where := Conditions{}
 		where.add(`e.id = ?`, id)
 		where.add(`t.state IN ('told', 'dead')`)
 		where.addText(`t.endpoint = ?`, endpoint)
@@ -198,7 +209,7 @@ func (s *Store) ReplayEvent(ctx context.Context, id, endpoint string, now time.T
 		if err != nil {
 			return err
 		}
-		n, err := reopen(l, keys, micros(now))
+		n, err := reopen(l, keys, Micros(now))
 		opened = n
 		return err
 	})
@@ -211,7 +222,7 @@ func (s *Store) ReplayEvent(ctx context.Context, id, endpoint string, now time.T
 // ReplayDead implements webhook.Store. The dead are found by a reader: there may be many.
 func (s *Store) ReplayDead(ctx context.Context, endpoint string, now time.Time, limit int) (int, error) {
 	var keys []tellingKey
-	err := s.list(ctx, func(l *link) error {
+	err := s.List(ctx, func(l Tx) error {
 		var err error
 		keys, err = tellingKeys(l, `SELECT seq, endpoint, subject FROM tellings INDEXED BY tellings_final
 			WHERE state IN ('told', 'dead') AND state = 'dead' AND endpoint = ? ORDER BY seq LIMIT ?`, endpoint, max(limit, 0))
@@ -221,8 +232,8 @@ func (s *Store) ReplayDead(ctx context.Context, endpoint string, now time.Time, 
 		return 0, err
 	}
 	opened := 0
-	err = s.writer.submit(ctx, "replay events", func(l *link) error {
-		n, err := reopen(l, keys, micros(now))
+	err = s.Write(ctx, "replay events", func(l Tx) error {
+		n, err := reopen(l, keys, Micros(now))
 		opened = n
 		return err
 	})
@@ -233,14 +244,17 @@ func (s *Store) ReplayDead(ctx context.Context, endpoint string, now time.Time, 
 }
 
 // reopen opens final tellings anew, as if they were new.
-func reopen(l *link, keys []tellingKey, now int64) (int, error) {
+func reopen(l Tx, keys []tellingKey, now int64) (int, error) {
 	opened := 0
+	if err := lockEndpoints(l, endpointsOf(keys)); err != nil {
+		return 0, err
+	}
 	for _, k := range keys {
 		state, err := place(l, k.endpoint, k.subject)
 		if err != nil {
 			return 0, fmt.Errorf("look for other events of a subject: %w", err)
 		}
-		n, err := l.exec(`UPDATE tellings SET state = ?1, attempts = 0, due = ?2, since = ?2, updated_at = ?2, lease_owner = '', reason = '', status = 0
+		n, err := l.Exec(`UPDATE tellings SET state = ?1, attempts = 0, due = ?2, since = ?2, updated_at = ?2, lease_owner = '', reason = '', status = 0
 			WHERE seq = ?3 AND endpoint = ?4 AND state IN ('told', 'dead')`, string(state), now, k.seq, k.endpoint)
 		if err != nil {
 			return 0, fmt.Errorf("open an event anew: %w", err)

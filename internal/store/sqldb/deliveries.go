@@ -1,4 +1,4 @@
-package sqlite
+package sqldb
 
 import (
 	"context"
@@ -25,34 +25,35 @@ const mayMove = `(state IN ('pending', 'sending') OR (? = 'accepted' AND state I
 // bell.NotFound.
 func (s *Store) RecordAttempt(ctx context.Context, d bell.Delivery, a bell.Attempt) error {
 	update := []any{
-		d.Attempts, micros(d.UpdatedAt), string(d.State), d.Reason, d.LeaseOwner, micros(d.LeaseUntil), d.ID, string(d.State),
+		d.Attempts, Micros(d.UpdatedAt), string(d.State), d.Reason, d.LeaseOwner, Micros(d.LeaseUntil), d.ID, string(d.State),
 	}
-	failed := hasFailed(d.State)
+	failed := HasFailed(d.State)
 	var insert []any
 	if a.Number != 0 {
 		o := a.Outcome
 		insert = []any{
-			d.ID, a.Number, micros(a.StartedAt), a.Took.Microseconds(), string(o.Verdict), o.Reason, o.Status,
-			string(o.Token), string(o.Alarm), o.RetryAfter.Microseconds(), micros(o.DeadSince), o.ProviderID, o.Detail,
+			d.ID, a.Number, Micros(a.StartedAt), a.Took.Microseconds(), string(o.Verdict), o.Reason, o.Status,
+			string(o.Token), string(o.Alarm), o.RetryAfter.Microseconds(), Micros(o.DeadSince), o.ProviderID, o.Detail,
 		}
 	}
-	return s.writer.submit(ctx, "record an attempt", func(l *link) error {
-		n, err := l.exec(`UPDATE deliveries SET attempts = ?, updated_at = ?, state = ?, reason = ?,
+	return s.Write(ctx, "record an attempt", func(l Tx) error {
+		n, err := l.Exec(`UPDATE deliveries SET attempts = ?, updated_at = ?, state = ?, reason = ?,
 			lease_owner = ?, lease_until = ? WHERE id = ? AND `+mayMove, update...)
 		if err == nil && n > 0 && failed {
 			err = s.tellFailed(l, d.ID)
 		}
 		if err == nil && n == 0 {
-			n, err = l.exec(`UPDATE deliveries SET attempts = max(attempts, ?), updated_at = max(updated_at, ?) WHERE id = ?`,
+			n, err = l.Exec(`UPDATE deliveries SET attempts = CASE WHEN attempts < ?1 THEN ?1 ELSE attempts END,
+				updated_at = CASE WHEN updated_at < ?2 THEN ?2 ELSE updated_at END WHERE id = ?3`,
 				update[0], update[1], d.ID)
 		}
-		if err := must(n > 0, err, "There is no such delivery."); err != nil {
-			return refuse(fmt.Errorf("move delivery %s: %w", d.ID, err))
+		if err := Must(n > 0, err, "There is no such delivery."); err != nil {
+			return Refuse(fmt.Errorf("move delivery %s: %w", d.ID, err))
 		}
 		if insert == nil {
 			return nil
 		}
-		_, err = l.exec(`INSERT INTO attempts (delivery_id, number, started_at, took_us, verdict, reason, status,
+		_, err = l.Exec(`INSERT INTO attempts (delivery_id, Number, started_at, took_us, verdict, reason, status,
 			token, alarm, retry_after_us, dead_since, provider_id, detail)
 			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`, insert...)
 		if err != nil {
@@ -66,19 +67,19 @@ func (s *Store) RecordAttempt(ctx context.Context, d bell.Delivery, a bell.Attem
 // to expire. Rings of one call share it.
 func (s *Store) ClaimDeliveries(ctx context.Context, c delivery.Claim) ([]bell.Ring, error) {
 	var claimed []bell.Ring
-	err := s.writer.submit(ctx, "claim deliveries", func(l *link) error {
+	err := s.Write(ctx, "claim deliveries", func(l Tx) error {
 		rings, err := claimable(l, c)
 		if err != nil {
 			return fmt.Errorf("look for deliveries: %w", err)
 		}
 		for i := range rings {
 			d := &rings[i].Delivery
-			d.LeaseOwner, d.LeaseUntil, d.UpdatedAt = c.Owner, fromMicros(micros(c.LeaseUntil)), fromMicros(micros(c.Now))
+			d.LeaseOwner, d.LeaseUntil, d.UpdatedAt = c.Owner, FromMicros(Micros(c.LeaseUntil)), FromMicros(Micros(c.Now))
 			if d.Channel != bell.LongPoll {
 				d.State = bell.DeliverySending
 			}
-			_, err := l.exec(`UPDATE deliveries SET state = ?, lease_owner = ?, lease_until = ?, updated_at = ? WHERE id = ?`,
-				string(d.State), c.Owner, micros(c.LeaseUntil), micros(c.Now), d.ID)
+			_, err := l.Exec(`UPDATE deliveries SET state = ?, lease_owner = ?, lease_until = ?, updated_at = ? WHERE id = ?`,
+				string(d.State), c.Owner, Micros(c.LeaseUntil), Micros(c.Now), d.ID)
 			if err != nil {
 				return fmt.Errorf("claim delivery %s: %w", d.ID, err)
 			}
@@ -95,26 +96,26 @@ func (s *Store) ClaimDeliveries(ctx context.Context, c delivery.Claim) ([]bell.R
 // claimable looks along the leases, because nearly all of them have not run out: a
 // claim that finds nothing, as every second, reads nothing. TakeAll looks at all that
 // is open, and is asked for at start only.
-func claimable(l *link, c delivery.Claim) ([]bell.Ring, error) {
-	where := conditions{}
+func claimable(l Tx, c delivery.Claim) ([]bell.Ring, error) {
+	where := Conditions{}
 	where.add(`d.state IN ('pending', 'sending')`)
-	where.add(`d.deadline > ?`, micros(c.Now))
+	where.add(`d.deadline > ?`, Micros(c.Now))
 	if c.TakeAll {
-		where.add(`(d.lease_until <= ? OR d.lease_owner <> ?)`, micros(c.Now), c.Owner)
+		where.add(`(d.lease_until <= ? OR d.lease_owner <> ?)`, Micros(c.Now), c.Owner)
 	} else {
-		where.add(`d.lease_until <= ?`, micros(c.Now))
+		where.add(`d.lease_until <= ?`, Micros(c.Now))
 	}
 	var rings []bell.Ring
 	calls := map[int64]*bell.Call{}
-	err := l.each(`SELECT c.id, c.cc_param, `+callColumns+`, `+deviceColumns+`, `+deliveryColumns+`
+	err := l.Each(`SELECT c.id, c.cc_param, `+CallColumns+`, `+DeviceColumns+`, `+DeliveryColumns+`
 		FROM deliveries d INDEXED BY `+claimIndex(c)+` JOIN calls c ON c.id = d.call_id JOIN devices v ON v.id = d.device_id
-		`+where.clause()+` ORDER BY d.created_at, d.id LIMIT ?`, func(row scanner) error {
+		`+where.clause()+` ORDER BY d.created_at, d.id LIMIT ?`+l.SkipLocked("d"), func(row Scanner) error {
 		var key int64
 		var ring bell.Ring
 		read := new(bell.Call)
-		fields := append([]any{&key, &read.CCParam}, callFields(read)...)
-		fields = append(fields, deviceFields(&ring.Device)...)
-		if err := row.Scan(append(fields, deliveryFields(&ring.Delivery)...)...); err != nil {
+		fields := append([]any{&key, &read.CCParam}, CallFields(read)...)
+		fields = append(fields, DeviceFields(&ring.Device)...)
+		if err := row.Scan(append(fields, DeliveryFields(&ring.Delivery)...)...); err != nil {
 			return err
 		}
 		ring.Device = ring.Device.Over(ring.Delivery.Channel)
@@ -140,23 +141,23 @@ func claimIndex(c delivery.Claim) string {
 // RecordReceipt implements delivery.Store.
 func (s *Store) RecordReceipt(ctx context.Context, r bell.Receipt) (delivery.Received, error) {
 	var received delivery.Received
-	err := s.writer.submit(ctx, "record a receipt", func(l *link) error {
+	err := s.Write(ctx, "record a receipt", func(l Tx) error {
 		var got delivery.Received
-		found, err := l.one(`SELECT d.id, d.channel, iif(c.purpose = '', c.notified_at, 0) FROM calls c JOIN deliveries d ON d.call_id = c.id
+		found, err := l.One(`SELECT d.id, d.channel, CASE c.purpose WHEN '' THEN c.notified_at ELSE 0 END FROM calls c JOIN deliveries d ON d.call_id = c.id
 			WHERE c.session_id = ? AND c.environment = ? AND d.device_id = ?`,
-			into([]any{&got.DeliveryID, &got.Channel, at{&got.NotifiedAt}}), string(r.SessionID), string(r.Environment), r.DeviceID)
-		if err := must(found, err, "No call with this session ID was for this device."); err != nil {
-			return refuse(err)
+			Into([]any{&got.DeliveryID, &got.Channel, At{&got.NotifiedAt}}), string(r.SessionID), string(r.Environment), r.DeviceID)
+		if err := Must(found, err, "No call with this session ID was for this device."); err != nil {
+			return Refuse(err)
 		}
-		n, err := l.exec(`INSERT INTO receipts (delivery_id, at, device_at, channel, priority, original_priority)
+		n, err := l.Exec(`INSERT INTO receipts (delivery_id, at, device_at, channel, priority, original_priority)
 			VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`,
-			got.DeliveryID, micros(r.At), micros(r.ReceivedAt), string(r.Channel), r.Priority, r.OriginalPriority)
+			got.DeliveryID, Micros(r.At), Micros(r.ReceivedAt), string(r.Channel), r.Priority, r.OriginalPriority)
 		if err != nil {
 			return fmt.Errorf("write a receipt: %w", err)
 		}
 		if got.Repeated = n == 0; !got.Repeated {
-			if _, err := l.exec(`UPDATE deliveries SET state = 'received', lease_owner = '', lease_until = 0,
-				updated_at = max(updated_at, ?) WHERE id = ?`, micros(r.At), got.DeliveryID); err != nil {
+			if _, err := l.Exec(`UPDATE deliveries SET state = 'received', lease_owner = '', lease_until = 0,
+				updated_at = CASE WHEN updated_at < ?1 THEN ?1 ELSE updated_at END WHERE id = ?2`, Micros(r.At), got.DeliveryID); err != nil {
 				return fmt.Errorf("move a received delivery: %w", err)
 			}
 		}
@@ -164,8 +165,8 @@ func (s *Store) RecordReceipt(ctx context.Context, r bell.Receipt) (delivery.Rec
 			received = got
 			return nil
 		}
-		_, err = l.one(`SELECT coalesce(min(started_at + took_us), 0) FROM attempts WHERE delivery_id = ? AND verdict = 'accepted'`,
-			into([]any{at{&got.AcceptedAt}}), got.DeliveryID)
+		_, err = l.One(`SELECT coalesce(min(started_at + took_us), 0) FROM attempts WHERE delivery_id = ? AND verdict = 'accepted'`,
+			Into([]any{At{&got.AcceptedAt}}), got.DeliveryID)
 		if err != nil {
 			return fmt.Errorf("look for the accepted attempt: %w", err)
 		}
@@ -185,56 +186,59 @@ func (s *Store) ExpireDeliveries(ctx context.Context, now time.Time) (int, error
 	if s.told() {
 		batch = expireToldBatch
 	}
-	total, err := s.inBatches(ctx, "expire deliveries", batch, func(l *link) (int64, error) {
-		overdue, err := s.overdue(l, now, batch)
-		if err != nil {
-			return 0, err
+	total, err := s.inBatches(ctx, "expire deliveries", batch, func(l Tx) (int64, error) {
+		if s.told() {
+			return s.expireTold(l, now, batch)
 		}
-		n, err := l.exec(`UPDATE deliveries
-			SET state = 'expired', lease_owner = '', lease_until = 0, updated_at = ?1,
-				reason = iif(reason <> '', reason, iif(channel = 'longpoll', 'not_polled', 'deadline'))
-			WHERE id IN (`+overdueDeliveries+`)`, micros(now), batch)
-		for _, id := range overdue {
-			if err == nil {
-				err = s.tellFailed(l, id)
-			}
-		}
-		return n, err
+		return l.Exec(expire+`id IN (`+overdueDeliveries+l.SkipLocked("deliveries")+`)`, Micros(now), batch)
 	})
 	if err != nil {
 		return total, err
 	}
-	_, err = s.inBatches(ctx, "erase what is over", expireBatch, func(l *link) (int64, error) {
-		return l.exec(`UPDATE calls SET cc_param = ''
-			WHERE id IN (SELECT id FROM calls WHERE cc_param <> '' AND deadline <= ?1 LIMIT ?2)`, micros(now), expireBatch)
+	_, err = s.inBatches(ctx, "erase what is over", expireBatch, func(l Tx) (int64, error) {
+		return l.Exec(`UPDATE calls SET cc_param = ''
+			WHERE id IN (SELECT id FROM calls WHERE cc_param <> '' AND deadline <= ?1 LIMIT ?2)`, Micros(now), expireBatch)
 	})
 	return total, err
 }
 
-const overdueDeliveries = `SELECT id FROM deliveries WHERE state IN ('pending', 'sending') AND deadline <= ?1 ORDER BY deadline, id LIMIT ?2`
+const (
+	expire = `UPDATE deliveries SET state = 'expired', lease_owner = '', lease_until = 0, updated_at = ?1,
+		reason = CASE WHEN reason <> '' THEN reason WHEN channel = 'longpoll' THEN 'not_polled' ELSE 'deadline' END WHERE `
+	overdueDeliveries = `SELECT id FROM deliveries WHERE state IN ('pending', 'sending') AND deadline <= ?1 ORDER BY deadline, id LIMIT ?2`
+)
 
-// overdue are the deliveries that the next batch expires, if anybody wants to be told.
-func (s *Store) overdue(l *link, now time.Time, limit int) ([]string, error) {
-	if !s.told() {
-		return nil, nil
-	}
+// expireTold is a batch of ExpireDeliveries when somebody wants to be told of each.
+func (s *Store) expireTold(l Tx, now time.Time, limit int) (int64, error) {
 	var ids []string
-	err := l.each(overdueDeliveries, func(row scanner) error {
+	err := l.Each(overdueDeliveries+l.SkipLocked("deliveries"), func(row Scanner) error {
 		var id string
 		err := row.Scan(&id)
 		ids = append(ids, id)
 		return err
-	}, micros(now), limit)
-	return ids, err
+	}, Micros(now), limit)
+	if err != nil {
+		return 0, err
+	}
+	for _, id := range ids {
+		if _, err := l.Exec(expire+`id = ?2`, Micros(now), id); err != nil {
+			return 0, err
+		}
+		if err := s.tellFailed(l, id); err != nil {
+			return 0, err
+		}
+	}
+	return int64(len(ids)), nil
 }
 
-func (s *Store) inBatches(ctx context.Context, what string, batch int, run func(*link) (int64, error)) (int, error) {
+func (s *Store) inBatches(ctx context.Context, what string, batch int, run func(Tx) (int64, error)) (int, error) {
 	total := 0
 	for {
 		var n int64
-		err := s.writer.submit(ctx, what, func(l *link) (err error) {
-			n, err = run(l)
-			l.erased = l.erased || n > 0
+		err := s.Write(ctx, what, func(l Tx) (err error) {
+			if n, err = run(l); n > 0 {
+				l.Erased()
+			}
 			return err
 		})
 		if err != nil {

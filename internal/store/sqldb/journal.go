@@ -1,4 +1,4 @@
-package sqlite
+package sqldb
 
 import (
 	"context"
@@ -13,25 +13,26 @@ import (
 // thousands of events; nobody reads more than this at once.
 const maxJournal = 1000
 
-// journalRow is an entry, ready to be inserted.
-type journalRow []any
+// JournalRow is an entry, ready to be inserted.
+type JournalRow []any
 
-func newJournalRow(e bell.JournalEntry) journalRow {
-	return journalRow{
-		micros(e.ReceivedAt), e.Project, string(e.Environment), e.Kind, string(e.SessionID), e.DedupKey,
-		encodeParams(withoutCCParam(e.Params, "")),
+// NewJournalRow copies an entry before the writer's turn.
+func NewJournalRow(e bell.JournalEntry) JournalRow {
+	return JournalRow{
+		Micros(e.ReceivedAt), e.Project, string(e.Environment), e.Kind, string(e.SessionID), e.DedupKey,
+		EncodeParams(WithoutCCParam(e.Params, "")),
 	}
 }
 
 // insert drops a repeat, as the unique index finds it.
-func (r journalRow) insert(l *link) error {
-	_, err := r.add(l)
+func (r JournalRow) Insert(l Tx) error {
+	_, err := r.Add(l)
 	return err
 }
 
 // add is insert, and says whether it was no repeat.
-func (r journalRow) add(l *link) (fresh bool, err error) {
-	n, err := l.exec(`INSERT INTO journal (received_at, project, environment, kind, session_id, dedup_key, params)
+func (r JournalRow) Add(l Tx) (fresh bool, err error) {
+	n, err := l.Exec(`INSERT INTO journal (received_at, project, environment, kind, session_id, dedup_key, params)
 		VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`, r...)
 	if err != nil {
 		return false, fmt.Errorf("keep a callback: %w", err)
@@ -41,9 +42,9 @@ func (r journalRow) add(l *link) (fresh bool, err error) {
 
 // AppendJournal implements call.Store.
 func (s *Store) AppendJournal(ctx context.Context, entry bell.JournalEntry) error {
-	row, agent := newJournalRow(entry), newAgentRow(&entry)
-	return s.writer.submit(ctx, "keep a callback", func(l *link) error {
-		if err := row.insert(l); err != nil {
+	row, agent := NewJournalRow(entry), newAgentRow(&entry)
+	return s.Write(ctx, "keep a callback", func(l Tx) error {
+		if err := row.Insert(l); err != nil {
 			return err
 		}
 		return agent.insert(l)
@@ -54,24 +55,24 @@ func (s *Store) AppendJournal(ctx context.Context, entry bell.JournalEntry) erro
 // a row on the busiest path, and come back here as the entry that they are.
 func (s *Store) Journal(ctx context.Context, id planet.SessionID) ([]bell.JournalEntry, error) {
 	var entries []bell.JournalEntry
-	add := func(row scanner) error {
+	add := func(row Scanner) error {
 		var e bell.JournalEntry
 		var params string
-		err := row.Scan(at{&e.ReceivedAt}, &e.Project, &e.Environment, &e.Kind, &e.SessionID, &e.DedupKey, &params)
+		err := row.Scan(At{&e.ReceivedAt}, &e.Project, &e.Environment, &e.Kind, &e.SessionID, &e.DedupKey, &params)
 		if err == nil {
 			e.Params, err = decodeParams(params)
 		}
 		entries = append(entries, e)
 		return err
 	}
-	err := s.list(ctx, func(l *link) error {
-		return snapshot(l, func() error {
-			err := l.each(`SELECT notified_at, project, environment, 'notify', session_id, session_id, raw
+	err := s.List(ctx, func(l Tx) error {
+		return l.Snapshot(func() error {
+			err := l.Each(`SELECT notified_at, project, environment, 'notify', session_id, session_id, raw
 				FROM calls WHERE session_id = ? AND notified_at <> 0 AND purpose = ''`, add, string(id))
 			if err != nil {
 				return err
 			}
-			return l.each(`SELECT received_at, project, environment, kind, session_id, dedup_key, params
+			return l.Each(`SELECT received_at, project, environment, kind, session_id, dedup_key, params
 				FROM journal WHERE session_id = ? ORDER BY received_at, id LIMIT ?`, add, string(id), maxJournal)
 		})
 	})

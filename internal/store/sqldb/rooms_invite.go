@@ -1,4 +1,4 @@
-package sqlite
+package sqldb
 
 import (
 	"context"
@@ -18,8 +18,8 @@ const invitationColumns = `environment, session_id, service_id, room_id, user_se
 func invitationFields(i *room.Invitation) []any {
 	return []any{
 		&i.Run.Environment, &i.Run.SessionID, &i.Room.ServiceID, &i.Room.RoomID, &i.User.ServiceID, &i.User.UserID,
-		at{&i.At},
-		at{&i.Deadline},
+		At{&i.At},
+		At{&i.Deadline},
 	}
 }
 
@@ -30,11 +30,14 @@ func (s *Store) Invite(ctx context.Context, i room.Invitation) (room.Invitation,
 	}
 	var counts room.Invitation
 	var fresh bool
-	err := s.writer.submit(ctx, "invite a user", func(l *link) error {
+	err := s.Write(ctx, "invite a user", func(l Tx) error {
 		var earlier room.Invitation
-		_, err := l.one(`SELECT `+invitationColumns+` FROM room_invitations
+		if err := l.Lock("invitation", string(i.Run.SessionID), i.Room.RoomID, i.User.UserID); err != nil {
+			return err
+		}
+		_, err := l.One(`SELECT `+invitationColumns+` FROM room_invitations
 			WHERE environment = ? AND session_id = ? AND service_id = ? AND room_id = ? AND user_service = ? AND user_id = ?`,
-			into(invitationFields(&earlier)), key...)
+			Into(invitationFields(&earlier)), key...)
 		if err != nil {
 			return fmt.Errorf("look for an earlier invitation: %w", err)
 		}
@@ -43,8 +46,10 @@ func (s *Store) Invite(ctx context.Context, i room.Invitation) (room.Invitation,
 			return nil
 		}
 		counts, fresh = i, true
-		_, err = l.exec(`INSERT OR REPLACE INTO room_invitations (`+invitationColumns+`) VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
-			append(key[:len(key):len(key)], micros(i.At), micros(i.Deadline))...)
+		_, err = l.Exec(`INSERT INTO room_invitations (`+invitationColumns+`) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+			ON CONFLICT (session_id, environment, service_id, room_id, user_id, user_service)
+			DO UPDATE SET at = excluded.at, deadline = excluded.deadline`,
+			append(key[:len(key):len(key)], Micros(i.At), Micros(i.Deadline))...)
 		if err != nil {
 			return fmt.Errorf("keep an invitation: %w", err)
 		}
@@ -58,14 +63,14 @@ func (s *Store) Invite(ctx context.Context, i room.Invitation) (room.Invitation,
 
 // InvitationsOf implements room.Store.
 func (s *Store) InvitationsOf(ctx context.Context, run room.RunKey, now time.Time, limit int) (found []room.Invitation, err error) {
-	err = s.list(ctx, func(l *link) error {
-		return l.each(`SELECT `+invitationColumns+` FROM room_invitations
-			WHERE session_id = ? AND environment = ? AND deadline > ? ORDER BY user_id LIMIT ?`, func(row scanner) error {
+	err = s.List(ctx, func(l Tx) error {
+		return l.Each(`SELECT `+invitationColumns+` FROM room_invitations
+			WHERE session_id = ? AND environment = ? AND deadline > ? ORDER BY user_id LIMIT ?`, func(row Scanner) error {
 			var i room.Invitation
 			err := row.Scan(invitationFields(&i)...)
 			found = append(found, i)
 			return err
-		}, string(run.SessionID), string(run.Environment), micros(now), max(limit, 0))
+		}, string(run.SessionID), string(run.Environment), Micros(now), max(limit, 0))
 	})
 	if err != nil {
 		return nil, fmt.Errorf("list the invitations to %s: %w", run.SessionID, err)
@@ -77,10 +82,10 @@ func (s *Store) InvitationsOf(ctx context.Context, run room.RunKey, now time.Tim
 // turn: mostly, everything was sent long ago.
 func (s *Store) WithdrawNotices(ctx context.Context, environment planet.Environment, notices []planet.SessionID, now time.Time) error {
 	var open []string
-	err := s.readers.read(ctx, func(l *link) error {
+	err := s.Read(ctx, func(l Tx) error {
 		for _, notice := range notices {
-			err := l.each(`SELECT d.id FROM calls c JOIN deliveries d ON d.call_id = c.id
-				WHERE c.session_id = ? AND c.environment = ? AND c.state = 'notice' AND d.state IN ('pending', 'sending')`, func(row scanner) error {
+			err := l.Each(`SELECT d.id FROM calls c JOIN deliveries d ON d.call_id = c.id
+				WHERE c.session_id = ? AND c.environment = ? AND c.state = 'notice' AND d.state IN ('pending', 'sending')`, func(row Scanner) error {
 				var id string
 				err := row.Scan(&id)
 				open = append(open, id)
@@ -96,10 +101,10 @@ func (s *Store) WithdrawNotices(ctx context.Context, environment planet.Environm
 		return fmt.Errorf("look for what is to be withdrawn of notices: %w", err)
 	}
 	for batch := range slices.Chunk(open, withdrawBatch) {
-		err := s.writer.submit(ctx, "withdraw notices", func(l *link) error {
+		err := s.Write(ctx, "withdraw notices", func(l Tx) error {
 			for _, id := range batch {
-				_, err := l.exec(`UPDATE deliveries SET state = 'withdrawn', lease_owner = '', lease_until = 0, updated_at = ?
-					WHERE id = ? AND state IN ('pending', 'sending')`, micros(now), id)
+				_, err := l.Exec(`UPDATE deliveries SET state = 'withdrawn', lease_owner = '', lease_until = 0, updated_at = ?
+					WHERE id = ? AND state IN ('pending', 'sending')`, Micros(now), id)
 				if err != nil {
 					return fmt.Errorf("withdraw the delivery of a notice: %w", err)
 				}
@@ -116,9 +121,9 @@ func (s *Store) WithdrawNotices(ctx context.Context, environment planet.Environm
 // PruneInvitations implements room.Store.
 func (s *Store) PruneInvitations(ctx context.Context, before time.Time, limit int) (int, error) {
 	var pruned int64
-	err := s.writer.submit(ctx, "forget old invitations", func(l *link) (err error) {
-		pruned, err = l.exec(`DELETE FROM room_invitations WHERE rowid IN (
-			SELECT rowid FROM room_invitations WHERE deadline < ? LIMIT ?)`, micros(before), max(limit, 0))
+	err := s.Write(ctx, "forget old invitations", func(l Tx) (err error) {
+		pruned, err = l.Exec(`DELETE FROM room_invitations WHERE (session_id, environment, service_id, room_id, user_id, user_service) IN (
+			SELECT session_id, environment, service_id, room_id, user_id, user_service FROM room_invitations WHERE deadline < ? LIMIT ?)`, Micros(before), max(limit, 0))
 		return err
 	})
 	if err != nil {

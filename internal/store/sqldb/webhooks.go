@@ -1,8 +1,9 @@
-package sqlite
+package sqldb
 
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/planetbell/planetbell/internal/bell"
@@ -11,16 +12,16 @@ import (
 
 // AddEvent implements webhook.Store.
 func (s *Store) AddEvent(ctx context.Context, e bell.Event) error {
-	rows := newEventRows([]bell.Event{e})
-	return s.writer.submit(ctx, "add an event", rows.insert)
+	rows := NewEventRows([]bell.Event{e})
+	return s.Write(ctx, "add an event", rows.Insert)
 }
 
 // found reports whether a query has a row. It asks a reader, so that looking for work costs
 // the writer nothing while there is none.
 func (s *Store) found(ctx context.Context, query string, args ...any) (found bool, err error) {
-	err = s.list(ctx, func(l *link) error {
+	err = s.List(ctx, func(l Tx) error {
 		var err error
-		found, err = l.one(query, into([]any{new(int)}), args...)
+		found, err = l.One(query, Into([]any{new(int)}), args...)
 		return err
 	})
 	return found, err
@@ -40,10 +41,13 @@ func (s *Store) SpreadEvents(ctx context.Context, now time.Time, limit int, to f
 		return 0, err
 	}
 	looked := 0
-	err = s.writer.submit(ctx, "spread events", func(l *link) error {
+	err = s.Write(ctx, "spread events", func(l Tx) error {
+		if err := l.Lock("events"); err != nil { // one at a time, or a subject's events lose their order
+			return err
+		}
 		var events []fresh
-		err := l.each(`SELECT seq, project, subject, type FROM events INDEXED BY events_new WHERE spread = 0 ORDER BY seq LIMIT ?`,
-			func(row scanner) error {
+		err := l.Each(`SELECT seq, project, subject, type FROM events INDEXED BY events_new WHERE spread = 0 ORDER BY seq LIMIT ?`,
+			func(row Scanner) error {
 				var e fresh
 				err := row.Scan(&e.seq, &e.project, &e.subject, &e.kind)
 				events = append(events, e)
@@ -52,8 +56,15 @@ func (s *Store) SpreadEvents(ctx context.Context, now time.Time, limit int, to f
 		if err != nil {
 			return fmt.Errorf("look for new events: %w", err)
 		}
-		for _, e := range events {
-			if err := spread(l, e, to(e.project, e.kind), micros(now)); err != nil {
+		endpoints := make([][]string, len(events))
+		for i, e := range events {
+			endpoints[i] = to(e.project, e.kind)
+		}
+		if err := lockEndpoints(l, slices.Concat(endpoints...)); err != nil {
+			return err
+		}
+		for i, e := range events {
+			if err := spread(l, e, endpoints[i], Micros(now)); err != nil {
 				return fmt.Errorf("spread an event: %w", err)
 			}
 		}
@@ -66,9 +77,21 @@ func (s *Store) SpreadEvents(ctx context.Context, now time.Time, limit int, to f
 	return looked, nil
 }
 
-func spread(l *link, e fresh, endpoints []string, now int64) error {
+// lockEndpoints keeps for this transaction which telling of a subject is the first that is
+// open: one that opens and one that ends must not miss each other.
+func lockEndpoints(l Tx, endpoints []string) error {
+	slices.Sort(endpoints)
+	for _, endpoint := range slices.Compact(endpoints) {
+		if err := l.Lock("endpoint", endpoint); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func spread(l Tx, e fresh, endpoints []string, now int64) error {
 	if len(endpoints) == 0 {
-		_, err := l.exec(`DELETE FROM events WHERE seq = ?`, e.seq)
+		_, err := l.Exec(`DELETE FROM events WHERE seq = ?`, e.seq)
 		return err
 	}
 	for _, endpoint := range endpoints {
@@ -76,20 +99,20 @@ func spread(l *link, e fresh, endpoints []string, now int64) error {
 		if err != nil {
 			return err
 		}
-		_, err = l.exec(`INSERT INTO tellings (seq, endpoint, subject, state, attempts, due, lease_owner, since, updated_at, reason, status)
+		_, err = l.Exec(`INSERT INTO tellings (seq, endpoint, subject, state, attempts, due, lease_owner, since, updated_at, reason, status)
 			VALUES (?1, ?2, ?3, ?4, 0, ?5, '', ?5, ?5, '', 0) ON CONFLICT DO NOTHING`, e.seq, endpoint, e.subject, string(state), now)
 		if err != nil {
 			return err
 		}
 	}
-	_, err := l.exec(`UPDATE events SET spread = 1 WHERE seq = ?`, e.seq)
+	_, err := l.Exec(`UPDATE events SET spread = 1 WHERE seq = ?`, e.seq)
 	return err
 }
 
 // place is how a telling that opens begins: behind another of its subject, or not.
-func place(l *link, endpoint, subject string) (webhook.State, error) {
-	open, err := l.one(`SELECT 1 FROM tellings INDEXED BY tellings_subject
-		WHERE endpoint = ? AND subject = ? AND state IN ('waiting', 'behind') LIMIT 1`, into([]any{new(int)}), endpoint, subject)
+func place(l Tx, endpoint, subject string) (webhook.State, error) {
+	open, err := l.One(`SELECT 1 FROM tellings INDEXED BY tellings_subject
+		WHERE endpoint = ? AND subject = ? AND state IN ('waiting', 'behind') LIMIT 1`, Into([]any{new(int)}), endpoint, subject)
 	if open {
 		return webhook.Behind, err
 	}
@@ -98,8 +121,8 @@ func place(l *link, endpoint, subject string) (webhook.State, error) {
 
 // advance lets the next telling of a subject go on, once the one before it is final. Its time
 // begins then.
-func advance(l *link, endpoint, subject string, now int64) error {
-	_, err := l.exec(`UPDATE tellings SET state = 'waiting', due = ?1, since = ?1 WHERE endpoint = ?2 AND state = 'behind' AND seq =
+func advance(l Tx, endpoint, subject string, now int64) error {
+	_, err := l.Exec(`UPDATE tellings SET state = 'waiting', due = ?1, since = ?1 WHERE endpoint = ?2 AND state = 'behind' AND seq =
 		(SELECT seq FROM tellings INDEXED BY tellings_subject WHERE endpoint = ?2 AND subject = ?3
 			AND state IN ('waiting', 'behind') ORDER BY seq LIMIT 1)`, now, endpoint, subject)
 	if err != nil {
@@ -114,40 +137,40 @@ const tellingColumns = `t.seq, t.endpoint, t.state, t.attempts, t.due, t.since, 
 func tellingFields(t *webhook.Telling) []any {
 	return []any{
 		&t.Seq, &t.Endpoint, &t.State, &t.Attempts,
-		at{&t.Due},
-		at{&t.Since},
-		at{&t.UpdatedAt},
+		At{&t.Due},
+		At{&t.Since},
+		At{&t.UpdatedAt},
 		&t.Reason, &t.Status,
 		&t.Event.ID, &t.Event.Type, &t.Event.Project, &t.Event.Subject,
-		at{&t.Event.At},
+		At{&t.Event.At},
 	}
 }
 
 // ClaimTellings implements webhook.Store.
 func (s *Store) ClaimTellings(ctx context.Context, c webhook.Claim) ([]webhook.Telling, error) {
 	some, err := s.found(ctx, `SELECT 1 FROM tellings INDEXED BY tellings_due
-		WHERE state = 'waiting' AND endpoint = ? AND due <= ? LIMIT 1`, c.Endpoint, micros(c.Now))
+		WHERE state = 'waiting' AND endpoint = ? AND due <= ? LIMIT 1`, c.Endpoint, Micros(c.Now))
 	if err != nil || !some {
 		return nil, err
 	}
 	var claimed []webhook.Telling
-	err = s.writer.submit(ctx, "claim events to tell", func(l *link) error {
+	err = s.Write(ctx, "claim events to tell", func(l Tx) error {
 		var tellings []webhook.Telling
-		err := l.each(`SELECT e.data, `+tellingColumns+` FROM tellings t INDEXED BY tellings_due JOIN events e ON e.seq = t.seq
-			WHERE t.state = 'waiting' AND t.endpoint = ? AND t.due <= ? ORDER BY t.due, t.seq LIMIT ?`,
-			func(row scanner) error {
+		err := l.Each(`SELECT e.data, `+tellingColumns+` FROM tellings t INDEXED BY tellings_due JOIN events e ON e.seq = t.seq
+			WHERE t.state = 'waiting' AND t.endpoint = ? AND t.due <= ? ORDER BY t.due, t.seq LIMIT ?`+l.SkipLocked("t"),
+			func(row Scanner) error {
 				var t webhook.Telling
 				err := row.Scan(append([]any{&t.Event.Data}, tellingFields(&t)...)...)
 				tellings = append(tellings, t)
 				return err
-			}, c.Endpoint, micros(c.Now), max(c.Limit, 0))
+			}, c.Endpoint, Micros(c.Now), max(c.Limit, 0))
 		if err != nil {
 			return fmt.Errorf("look for events to tell: %w", err)
 		}
 		for i := range tellings {
-			tellings[i].Due = fromMicros(micros(c.LeaseUntil))
-			_, err := l.exec(`UPDATE tellings SET due = ?, lease_owner = ? WHERE seq = ? AND endpoint = ?`,
-				micros(c.LeaseUntil), c.Owner, tellings[i].Seq, c.Endpoint)
+			tellings[i].Due = FromMicros(Micros(c.LeaseUntil))
+			_, err := l.Exec(`UPDATE tellings SET due = ?, lease_owner = ? WHERE seq = ? AND endpoint = ?`,
+				Micros(c.LeaseUntil), c.Owner, tellings[i].Seq, c.Endpoint)
 			if err != nil {
 				return fmt.Errorf("lease an event to tell: %w", err)
 			}
@@ -164,19 +187,24 @@ func (s *Store) ClaimTellings(ctx context.Context, c webhook.Claim) ([]webhook.T
 // RecordTelling implements webhook.Store.
 func (s *Store) RecordTelling(ctx context.Context, r webhook.Result) (bool, error) {
 	held := false
-	err := s.writer.submit(ctx, "record what became of an event", func(l *link) error {
-		n, err := l.exec(`UPDATE tellings SET state = ?, attempts = ?, due = ?, lease_owner = '', updated_at = ?, reason = ?, status = ?
+	err := s.Write(ctx, "record what became of an event", func(l Tx) error {
+		if r.State.Final() {
+			if err := lockEndpoints(l, []string{r.Endpoint}); err != nil {
+				return err
+			}
+		}
+		n, err := l.Exec(`UPDATE tellings SET state = ?, attempts = ?, due = ?, lease_owner = '', updated_at = ?, reason = ?, status = ?
 			WHERE seq = ? AND endpoint = ? AND lease_owner = ? AND state = 'waiting'`,
-			string(r.State), r.Attempts, micros(r.Due), micros(r.Now), r.Reason, r.Status, r.Seq, r.Endpoint, r.Owner)
+			string(r.State), r.Attempts, Micros(r.Due), Micros(r.Now), r.Reason, r.Status, r.Seq, r.Endpoint, r.Owner)
 		if err != nil {
 			return fmt.Errorf("record what became of an event: %w", err)
 		}
 		if n > 0 && r.State.Final() {
 			var subject string
-			if _, err := l.one(`SELECT subject FROM tellings WHERE seq = ? AND endpoint = ?`, into([]any{&subject}), r.Seq, r.Endpoint); err != nil {
+			if _, err := l.One(`SELECT subject FROM tellings WHERE seq = ? AND endpoint = ?`, Into([]any{&subject}), r.Seq, r.Endpoint); err != nil {
 				return fmt.Errorf("look up an event's subject: %w", err)
 			}
-			if err := advance(l, r.Endpoint, subject, micros(r.Now)); err != nil {
+			if err := advance(l, r.Endpoint, subject, Micros(r.Now)); err != nil {
 				return err
 			}
 		}
@@ -192,9 +220,9 @@ func (s *Store) RecordTelling(ctx context.Context, r webhook.Result) (bool, erro
 // FreeTellings implements webhook.Store.
 func (s *Store) FreeTellings(ctx context.Context, owner string, now time.Time) (int, error) {
 	var freed int64
-	err := s.writer.submit(ctx, "free events to tell", func(l *link) error {
-		n, err := l.exec(`UPDATE tellings INDEXED BY tellings_leased SET lease_owner = '', due = ?
-			WHERE lease_owner <> '' AND lease_owner <> ? AND state = 'waiting'`, micros(now), owner)
+	err := s.Write(ctx, "free events to tell", func(l Tx) error {
+		n, err := l.Exec(`UPDATE tellings INDEXED BY tellings_leased SET lease_owner = '', due = ?
+			WHERE lease_owner <> '' AND lease_owner <> ? AND state = 'waiting'`, Micros(now), owner)
 		freed = n
 		return err
 	})
@@ -206,26 +234,26 @@ func (s *Store) FreeTellings(ctx context.Context, owner string, now time.Time) (
 
 // MarkGone implements webhook.Store.
 func (s *Store) MarkGone(ctx context.Context, endpoint, print string, now time.Time) error {
-	return s.writer.submit(ctx, "mark an endpoint as gone", func(l *link) error {
-		_, err := l.exec(`INSERT INTO gone_endpoints (endpoint, print, at) VALUES (?, ?, ?)
-			ON CONFLICT DO UPDATE SET print = excluded.print, at = excluded.at`, endpoint, print, micros(now))
+	return s.Write(ctx, "mark an endpoint as gone", func(l Tx) error {
+		_, err := l.Exec(`INSERT INTO gone_endpoints (endpoint, print, at) VALUES (?, ?, ?)
+			ON CONFLICT (endpoint) DO UPDATE SET print = excluded.print, at = excluded.at`, endpoint, print, Micros(now))
 		return err
 	})
 }
 
 // ClearGone implements webhook.Store.
 func (s *Store) ClearGone(ctx context.Context, endpoint string) error {
-	return s.writer.submit(ctx, "enable an endpoint", func(l *link) error {
-		n, err := l.exec(`DELETE FROM gone_endpoints WHERE endpoint = ?`, endpoint)
-		return refuse(must(n > 0, err, "This endpoint is not disabled."))
+	return s.Write(ctx, "enable an endpoint", func(l Tx) error {
+		n, err := l.Exec(`DELETE FROM gone_endpoints WHERE endpoint = ?`, endpoint)
+		return Refuse(Must(n > 0, err, "This endpoint is not disabled."))
 	})
 }
 
 // GoneEndpoints implements webhook.Store.
 func (s *Store) GoneEndpoints(ctx context.Context) (map[string]string, error) {
 	gone := map[string]string{}
-	err := s.list(ctx, func(l *link) error {
-		return l.each(`SELECT endpoint, print FROM gone_endpoints`, func(row scanner) error {
+	err := s.List(ctx, func(l Tx) error {
+		return l.Each(`SELECT endpoint, print FROM gone_endpoints`, func(row Scanner) error {
 			var endpoint, print string
 			err := row.Scan(&endpoint, &print)
 			gone[endpoint] = print

@@ -1,4 +1,4 @@
-package sqlite
+package sqldb
 
 import (
 	"context"
@@ -11,48 +11,33 @@ import (
 	"github.com/planetbell/planetbell/planet"
 )
 
-// listSlots is how many lists are read at once: fewer than there are readers, so that a
-// ring, which has to find its devices, never waits for somebody's long list.
-const listSlots = readers / 2
-
-// list reads one page of calls.
-func (s *Store) list(ctx context.Context, run func(*link) error) error {
-	select {
-	case s.lists <- struct{}{}:
-		defer func() { <-s.lists }()
-	case <-ctx.Done():
-		return bell.E(bell.Unavailable, "The database took too long to answer.", ctx.Err())
-	}
-	return s.readers.read(ctx, run)
-}
-
 // addRest adds what is neither of the user nor the environment.
-func (c *conditions) addRest(f call.Filter) {
+func (c *Conditions) addRest(f call.Filter) {
 	c.addText(`c.project = ?`, f.Project)
 	c.addText(`c.state = ?`, string(f.State))
 	// The second half says that the index of outcomes has it.
 	c.addText(`c.outcome = ? AND c.outcome <> ''`, string(f.Outcome))
 	if !f.Since.IsZero() {
-		c.add(`c.at >= ?`, micros(f.Since))
+		c.add(`c.at >= ?`, Micros(f.Since))
 	}
 	if !f.Until.IsZero() {
-		c.add(`c.at < ?`, micros(f.Until))
+		c.add(`c.at < ?`, Micros(f.Until))
 	}
 }
 
 // History implements call.Store. What it may show, and the calls, are read in one snapshot,
 // so that nobody sees the calls of a user ID that is taken over at this moment.
 func (s *Store) History(ctx context.Context, q call.HistoryQuery) (calls []bell.Call, err error) {
-	err = s.list(ctx, func(l *link) error {
-		return snapshot(l, func() error {
+	err = s.List(ctx, func(l Tx) error {
+		return l.Snapshot(func() error {
 			registered, err := registeredAt(l, q)
 			if err != nil {
 				return err
 			}
 			query, args := listHistory(q, registered)
-			return l.each(query, func(row scanner) error {
+			return l.Each(query, func(row Scanner) error {
 				var c bell.Call
-				err := row.Scan(callFields(&c)...)
+				err := row.Scan(CallFields(&c)...)
 				calls = append(calls, c)
 				return err
 			}, args...)
@@ -62,12 +47,12 @@ func (s *Store) History(ctx context.Context, q call.HistoryQuery) (calls []bell.
 }
 
 // registeredAt is when the user ID was given to the holder of the session.
-func registeredAt(l *link, q call.HistoryQuery) (registered time.Time, err error) {
+func registeredAt(l Tx, q call.HistoryQuery) (registered time.Time, err error) {
 	var revoked time.Time
-	found, err := l.one(`SELECT s.revoked_at, u.registered_at FROM sessions s
+	found, err := l.One(`SELECT s.revoked_at, u.registered_at FROM sessions s
 		JOIN users u ON u.environment = s.environment AND u.service_id = s.service_id AND u.user_id = s.user_id
 		WHERE s.id = ? AND s.environment = ? AND s.service_id = ? AND s.user_id = ?`,
-		into([]any{at{&revoked}, at{&registered}}),
+		Into([]any{At{&revoked}, At{&registered}}),
 		q.SessionID, string(q.Owner.Environment), q.Owner.User.ServiceID, q.Owner.User.UserID)
 	switch {
 	case err != nil:
@@ -84,7 +69,7 @@ func listHistory(q call.HistoryQuery, registered time.Time) (string, []any) {
 	const order = ` ORDER BY c.at DESC, c.session_id DESC LIMIT ?`
 	limit := max(q.Limit, 0)
 	side := func(user, service string) (string, []any) {
-		where := conditions{}
+		where := Conditions{}
 		where.add(user+` = ?`, q.Owner.User.UserID)
 		where.add(service+` = ?`, q.Owner.User.ServiceID)
 		where.add(`c.environment = ?`, string(q.Owner.Environment))
@@ -95,7 +80,7 @@ func listHistory(q call.HistoryQuery, registered time.Time) (string, []any) {
 		}
 		where.addSince(q.Since, registered)
 		if q.Before != (call.Cursor{}) {
-			where.add(`(c.at, c.session_id) < (?, ?)`, micros(q.Before.At), string(q.Before.SessionID))
+			where.add(`(c.at, c.session_id) < (?, ?)`, Micros(q.Before.At), string(q.Before.SessionID))
 		}
 		return where.clause() + order, append(where.args, limit)
 	}
@@ -103,15 +88,15 @@ func listHistory(q call.HistoryQuery, registered time.Time) (string, []any) {
 	in, inArgs := side(`c.callee_user`, `c.callee_service`)
 	switch q.Direction {
 	case call.Outgoing:
-		return `SELECT ` + callColumns + ` FROM calls c ` + out, outArgs
+		return `SELECT ` + CallColumns + ` FROM calls c ` + out, outArgs
 	case call.Incoming:
-		return `SELECT ` + callColumns + ` FROM calls c ` + in, inArgs
+		return `SELECT ` + CallColumns + ` FROM calls c ` + in, inArgs
 	}
-	return `SELECT ` + callColumns + ` FROM calls c WHERE c.id IN (SELECT id FROM (SELECT c.id FROM calls c ` + out +
-		`) UNION SELECT id FROM (SELECT c.id FROM calls c ` + in + `))` + order, append(append(outArgs, inArgs...), limit)
+	return `SELECT ` + CallColumns + ` FROM calls c WHERE c.id IN (SELECT id FROM (SELECT c.id FROM calls c ` + out +
+		`) AS outgoing UNION SELECT id FROM (SELECT c.id FROM calls c ` + in + `) AS incoming)` + order, append(append(outArgs, inArgs...), limit)
 }
 
-func (c *conditions) addOutcomes(outcomes []planet.Outcome) {
+func (c *Conditions) addOutcomes(outcomes []planet.Outcome) {
 	if len(outcomes) == 0 {
 		return
 	}
@@ -125,10 +110,10 @@ func (c *conditions) addOutcomes(outcomes []planet.Outcome) {
 
 // addSince leaves out what is too old. Of a call without Notify only its end is known, in
 // whole seconds, cut off, so that it may seem to lie before a registration in that second.
-func (c *conditions) addSince(since, registered time.Time) {
+func (c *Conditions) addSince(since, registered time.Time) {
 	from := registered.Truncate(time.Second)
 	if since.After(from) {
 		from = since
 	}
-	c.add(`c.at >= ? AND (c.notified_at = 0 OR c.notified_at >= ?)`, micros(from), micros(registered))
+	c.add(`c.at >= ? AND (c.notified_at = 0 OR c.notified_at >= ?)`, Micros(from), Micros(registered))
 }

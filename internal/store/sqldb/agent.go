@@ -1,4 +1,4 @@
-package sqlite
+package sqldb
 
 import (
 	"fmt"
@@ -17,23 +17,23 @@ func newAgentRow(e *bell.JournalEntry) agentRow {
 		return nil
 	}
 	return agentRow{
-		string(e.Environment), string(e.SessionID), micros(e.ReceivedAt), e.Project,
+		string(e.Environment), string(e.SessionID), Micros(e.ReceivedAt), e.Project,
 		a.AgentType, a.MediaSourceType, a.Success, a.FailReason,
 	}
 }
 
 // insert keeps the newest status of a call. One that says the same again changes nothing.
-func (r agentRow) insert(l *link) error {
+func (r agentRow) insert(l Tx) error {
 	if r == nil {
 		return nil
 	}
-	_, err := l.exec(`INSERT INTO agent_calls
+	_, err := l.Exec(`INSERT INTO agent_calls
 		(environment, session_id, received_at, project, agent_type, media_source, success, fail_reason)
 		VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (session_id, environment) DO UPDATE SET
 		received_at = excluded.received_at, project = excluded.project, agent_type = excluded.agent_type,
 		media_source = excluded.media_source, success = excluded.success, fail_reason = excluded.fail_reason
-		WHERE excluded.received_at >= received_at
-		AND (excluded.success <> success OR excluded.fail_reason <> fail_reason)`, r...)
+		WHERE excluded.received_at >= agent_calls.received_at
+		AND (excluded.success <> agent_calls.success OR excluded.fail_reason <> agent_calls.fail_reason)`, r...)
 	if err != nil {
 		return fmt.Errorf("keep the status of an agent call: %w", err)
 	}
@@ -42,18 +42,18 @@ func (r agentRow) insert(l *link) error {
 
 // readAgent adds the Agent Call Status to a record. known says that the call is recorded; if
 // it is not, the status alone makes a record, without a state.
-func readAgent(l *link, record *call.Record, environment planet.Environment, id planet.SessionID, known bool) (found bool, err error) {
+func readAgent(l Tx, record *call.Record, environment planet.Environment, id planet.SessionID, known bool) (found bool, err error) {
 	c, a := &record.Call, &record.Agent
 	if known {
 		environment = c.Environment
 	}
-	where := conditions{}
+	where := Conditions{}
 	where.add(`session_id = ?`, string(id))
 	where.addText(`environment = ?`, string(environment))
 	var e bell.Call
-	found, err = l.one(`SELECT environment, session_id, received_at, project, agent_type, media_source, success, fail_reason
+	found, err = l.One(`SELECT environment, session_id, received_at, project, agent_type, media_source, success, fail_reason
 		FROM agent_calls `+where.clause()+` ORDER BY received_at DESC LIMIT 1`,
-		into([]any{&e.Environment, &e.SessionID, at{&a.ReceivedAt}, &a.Project, &a.AgentType, &a.MediaSourceType, &a.Success, &a.FailReason}),
+		Into([]any{&e.Environment, &e.SessionID, At{&a.ReceivedAt}, &a.Project, &a.AgentType, &a.MediaSourceType, &a.Success, &a.FailReason}),
 		where.args...)
 	if err != nil {
 		return false, fmt.Errorf("read the status of agent call %s: %w", id, err)

@@ -1,4 +1,4 @@
-package sqlite
+package sqldb
 
 import (
 	"encoding/json"
@@ -12,49 +12,50 @@ import (
 	"github.com/planetbell/planetbell/planet"
 )
 
-// micros is how a time is kept: microseconds since 1970, 0 for the zero time.
-func micros(t time.Time) int64 {
+// Micros is how a time is kept: microseconds since 1970, 0 for the zero time.
+func Micros(t time.Time) int64 {
 	if t.IsZero() {
 		return 0
 	}
 	return t.UnixMicro()
 }
 
-func fromMicros(us int64) time.Time {
+// FromMicros is the inverse of Micros, in UTC.
+func FromMicros(us int64) time.Time {
 	if us == 0 {
 		return time.Time{}
 	}
 	return time.UnixMicro(us).UTC()
 }
 
-// at scans a time.
-type at struct{ to *time.Time }
+// At scans a time.
+type At struct{ To *time.Time }
 
 // Scan implements sql.Scanner.
-func (a at) Scan(value any) error {
+func (a At) Scan(value any) error {
 	us, ok := value.(int64)
 	if !ok {
 		return fmt.Errorf("a time is kept as %T, want an integer", value)
 	}
-	*a.to = fromMicros(us)
+	*a.To = FromMicros(us)
 	return nil
 }
 
-// span scans a duration kept in microseconds.
-type span struct{ to *time.Duration }
+// Span scans a duration kept in microseconds.
+type Span struct{ To *time.Duration }
 
 // Scan implements sql.Scanner.
-func (s span) Scan(value any) error {
+func (s Span) Scan(value any) error {
 	us, ok := value.(int64)
 	if !ok {
 		return fmt.Errorf("a duration is kept as %T, want an integer", value)
 	}
-	*s.to = time.Duration(us) * time.Microsecond
+	*s.To = time.Duration(us) * time.Microsecond
 	return nil
 }
 
-// encodeFields writes an app's own keys as JSON; "" when there is none.
-func encodeFields(fields map[string]string) string {
+// EncodeFields writes an app's own keys as JSON; "" when there is none.
+func EncodeFields(fields map[string]string) string {
 	if len(fields) == 0 {
 		return ""
 	}
@@ -84,9 +85,9 @@ func (f appFields) Scan(value any) error {
 	return nil
 }
 
-// encodeParams writes parameters in the form of a query string: every byte survives,
+// EncodeParams writes parameters in the form of a query string: every byte survives,
 // the order too, and people can read it.
-func encodeParams(params []planet.RawParam) string {
+func EncodeParams(params []planet.RawParam) string {
 	var b strings.Builder
 	for i, p := range params {
 		if i > 0 {
@@ -118,9 +119,9 @@ func decodeParams(text string) ([]planet.RawParam, error) {
 	return params, nil
 }
 
-// withoutCCParam leaves out what holds cc_param. The parser leaves it out already; the
+// WithoutCCParam leaves out what holds cc_param. The parser leaves it out already; the
 // column that outlives the call must not depend on that.
-func withoutCCParam(params []planet.RawParam, secret planet.CCParam) []planet.RawParam {
+func WithoutCCParam(params []planet.RawParam, secret planet.CCParam) []planet.RawParam {
 	kept := make([]planet.RawParam, 0, len(params))
 	for _, p := range params {
 		holds := secret != "" && (strings.Contains(p.Value, secret.Reveal()) || strings.Contains(p.Name, secret.Reveal()))
@@ -138,71 +139,75 @@ const sessionColumns = "s.id, s.environment, s.service_id, s.user_id, s.project,
 func sessionFields(s *bell.Session) []any {
 	return []any{
 		&s.ID, &s.Owner.Environment, &s.Owner.User.ServiceID, &s.Owner.User.UserID, &s.Project,
-		at{&s.IssuedAt},
-		at{&s.ExpiresAt},
-		at{&s.RevokedAt},
+		At{&s.IssuedAt},
+		At{&s.ExpiresAt},
+		At{&s.RevokedAt},
 	}
 }
 
-const deviceColumns = "v.id, v.environment, v.service_id, v.user_id, v.project, v.session_id, " +
+// DeviceColumns are a device's, of "devices v".
+const DeviceColumns = "v.id, v.environment, v.service_id, v.user_id, v.project, v.session_id, " +
 	"v.app_type, v.app_version, v.app_id, v.channel, v.push_token, v.apns_server, v.apns_server_guessed, " +
 	"v.registered_at, v.last_seen_at, v.expires_at, v.client_id, v.apns_server_confirmed, " +
 	"v.strikes, v.struck_at, v.suspended_until, v.suspended_for, v.forgotten_at, v.forgotten_for, v.alert_token, v.notices"
 
-func deviceFields(d *bell.Device) []any {
+// DeviceFields are where DeviceColumns go to.
+func DeviceFields(d *bell.Device) []any {
 	return []any{
 		&d.ID, &d.Owner.Environment, &d.Owner.User.ServiceID, &d.Owner.User.UserID, &d.Project, &d.SessionID,
 		&d.AppType, &d.AppVersion, &d.AppID, &d.Channel, &d.PushToken, &d.APNsServer, &d.APNsServerGuessed,
-		at{&d.RegisteredAt},
-		at{&d.LastSeenAt},
-		at{&d.ExpiresAt},
+		At{&d.RegisteredAt},
+		At{&d.LastSeenAt},
+		At{&d.ExpiresAt},
 		&d.ClientID, &d.APNsServerConfirmed, &d.Strikes,
-		at{&d.StruckAt},
-		at{&d.SuspendedUntil},
+		At{&d.StruckAt},
+		At{&d.SuspendedUntil},
 		&d.SuspendedFor,
-		at{&d.ForgottenAt},
+		At{&d.ForgottenAt},
 		&d.ForgottenFor, &d.AlertToken, &d.Notices,
 	}
 }
 
-// callColumns leave out cc_param: only who rings a device may read it.
-const callColumns = "c.environment, c.session_id, c.project, c.label, c.caller_service, c.caller_user, " +
+// CallColumns leave out cc_param: only who rings a device may read it.
+const CallColumns = "c.environment, c.session_id, c.project, c.label, c.caller_service, c.caller_user, " +
 	"c.callee_service, c.callee_user, c.type, c.app_server_data, c.stid, c.suppressed, c.state, c.outcome, " +
 	"c.notified_at, c.deadline, c.started_at, c.ended_at, c.duration_us, " +
 	"c.rel_terminate, c.rel_disconnect, c.rel_call_end, c.rel_releaser_type, c.rel_releaser, c.rel_code, " +
 	"c.rel_code_name, c.rel_user_code, c.purpose, c.about, c.about_at, c.room_service, c.room_id, c.caller_name, c.app_fields, c.missed_at"
 
-func callFields(c *bell.Call) []any {
+// CallFields are where CallColumns go to.
+func CallFields(c *bell.Call) []any {
 	r := &c.Release
 	return []any{
 		&c.Environment, &c.SessionID, &c.Project, &c.Label, &c.Caller.ServiceID, &c.Caller.UserID,
 		&c.Callee.ServiceID, &c.Callee.UserID, &c.Type, &c.AppServerData, &c.STID, &c.Suppressed, &c.State, &c.Outcome,
-		at{&c.NotifiedAt},
-		at{&c.Deadline},
-		at{&c.StartedAt},
-		at{&c.EndedAt},
-		span{&c.Duration},
+		At{&c.NotifiedAt},
+		At{&c.Deadline},
+		At{&c.StartedAt},
+		At{&c.EndedAt},
+		Span{&c.Duration},
 		&r.Terminate, &r.DisconnectReason, &r.CallEndReason, &r.ReleaserType, &r.Releaser, &r.Code,
 		&r.CodeName, &r.UserCode, &c.Purpose, &c.About,
-		at{&c.AboutAt},
+		At{&c.AboutAt},
 		&c.Room.ServiceID, &c.Room.RoomID, &c.CallerName,
 		appFields{&c.AppFields},
-		at{&c.MissedAt},
+		At{&c.MissedAt},
 	}
 }
 
-// deliveryColumns need the call too, which knows the session.
-const deliveryColumns = "d.id, c.environment, c.session_id, d.device_id, d.channel, d.state, d.reason, d.attempts, " +
+// DeliveryColumns need the call too, which knows the session.
+const DeliveryColumns = "d.id, c.environment, c.session_id, d.device_id, d.channel, d.state, d.reason, d.attempts, " +
 	"d.deadline, d.lease_owner, d.lease_until, d.created_at, d.updated_at"
 
-func deliveryFields(d *bell.Delivery) []any {
+// DeliveryFields are where DeliveryColumns go to.
+func DeliveryFields(d *bell.Delivery) []any {
 	return []any{
 		&d.ID, &d.Environment, &d.SessionID, &d.DeviceID, &d.Channel, &d.State, &d.Reason, &d.Attempts,
-		at{&d.Deadline},
+		At{&d.Deadline},
 		&d.LeaseOwner,
-		at{&d.LeaseUntil},
-		at{&d.CreatedAt},
-		at{&d.UpdatedAt},
+		At{&d.LeaseUntil},
+		At{&d.CreatedAt},
+		At{&d.UpdatedAt},
 	}
 }
 
@@ -213,12 +218,12 @@ func attemptFields(a *bell.Attempt) []any {
 	o := &a.Outcome
 	return []any{
 		&a.DeliveryID, &a.Number,
-		at{&a.StartedAt},
-		span{&a.Took},
+		At{&a.StartedAt},
+		Span{&a.Took},
 		&o.Verdict, &o.Reason, &o.Status,
 		&o.Token, &o.Alarm,
-		span{&o.RetryAfter},
-		at{&o.DeadSince},
+		Span{&o.RetryAfter},
+		At{&o.DeadSince},
 		&o.ProviderID, &o.Detail,
 	}
 }
@@ -228,13 +233,13 @@ const receiptColumns = "d.id, c.environment, c.session_id, d.device_id, r.channe
 func receiptFields(deliveryID *string, r *bell.Receipt) []any {
 	return []any{
 		deliveryID, &r.Environment, &r.SessionID, &r.DeviceID, &r.Channel,
-		at{&r.ReceivedAt},
-		at{&r.At},
+		At{&r.ReceivedAt},
+		At{&r.At},
 		&r.Priority, &r.OriginalPriority,
 	}
 }
 
-// into returns a scan function that reads one row into fields.
-func into(fields []any) func(scanner) error {
-	return func(row scanner) error { return row.Scan(fields...) }
+// Into returns a scan function that reads one row into fields.
+func Into(fields []any) func(Scanner) error {
+	return func(row Scanner) error { return row.Scan(fields...) }
 }

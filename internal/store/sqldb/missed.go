@@ -1,4 +1,4 @@
-package sqlite
+package sqldb
 
 import (
 	"context"
@@ -11,14 +11,14 @@ import (
 // Missed implements call.Store.
 func (s *Store) Missed(ctx context.Context, limit int) ([]bell.Call, error) {
 	var calls []bell.Call
-	err := s.list(ctx, func(l *link) error {
-		return l.each(`SELECT coalesce(u.display_name, ''), `+callColumns+`
+	err := s.List(ctx, func(l Tx) error {
+		return l.Each(`SELECT coalesce(u.display_name, ''), `+CallColumns+`
 			FROM calls c INDEXED BY calls_missed LEFT JOIN users u
 			ON u.environment = c.environment AND u.service_id = c.caller_service AND u.user_id = c.caller_user
-			WHERE c.missed_at <> 0 ORDER BY c.missed_at LIMIT ?`, func(row scanner) error {
+			WHERE c.missed_at <> 0 ORDER BY c.missed_at LIMIT ?`, func(row Scanner) error {
 			var c bell.Call
 			var registered string
-			err := row.Scan(append([]any{&registered}, callFields(&c)...)...)
+			err := row.Scan(append([]any{&registered}, CallFields(&c)...)...)
 			if c.CallerName == "" {
 				c.CallerName = registered
 			}
@@ -41,9 +41,9 @@ func (s *Store) MissedTold(ctx context.Context, calls []bell.Call) error {
 	if len(keys) == 0 {
 		return nil
 	}
-	return s.writer.submit(ctx, "note that missed calls were told", func(l *link) error {
+	return s.Write(ctx, "note that missed calls were told", func(l Tx) error {
 		for _, key := range keys {
-			if _, err := l.exec(`UPDATE calls SET missed_at = 0 WHERE session_id = ? AND environment = ? AND missed_at <> 0`, key...); err != nil {
+			if _, err := l.Exec(`UPDATE calls SET missed_at = 0 WHERE session_id = ? AND environment = ? AND missed_at <> 0`, key...); err != nil {
 				return fmt.Errorf("note that a missed call was told: %w", err)
 			}
 		}
@@ -54,7 +54,7 @@ func (s *Store) MissedTold(ctx context.Context, calls []bell.Call) error {
 // lost is a call that is to be lost, with what is recorded of it.
 type lost struct {
 	id     int64
-	events eventRows
+	events EventRows
 }
 
 // LoseCalls implements call.Store. The calls are read, and their events made, before the
@@ -65,7 +65,7 @@ func (s *Store) LoseCalls(ctx context.Context, before time.Time, limit int, even
 		return 0, err
 	}
 	var total int
-	err = s.writer.submit(ctx, "lose calls", func(l *link) error {
+	err = s.Write(ctx, "lose calls", func(l Tx) error {
 		n := 0
 		for i := range found {
 			changed, err := found[i].lose(l)
@@ -87,20 +87,20 @@ func (s *Store) LoseCalls(ctx context.Context, before time.Time, limit int, even
 
 func (s *Store) ringingSince(ctx context.Context, before time.Time, limit int, events func(bell.Call) []bell.Event) ([]lost, error) {
 	var found []lost
-	err := s.list(ctx, func(l *link) error {
-		return l.each(`SELECT c.id, `+callColumns+` FROM calls c INDEXED BY calls_ringing
-			WHERE c.state = 'ringing' AND c.notified_at < ? ORDER BY c.notified_at LIMIT ?`, func(row scanner) error {
+	err := s.List(ctx, func(l Tx) error {
+		return l.Each(`SELECT c.id, `+CallColumns+` FROM calls c INDEXED BY calls_ringing
+			WHERE c.state = 'ringing' AND c.notified_at < ? ORDER BY c.notified_at LIMIT ?`, func(row Scanner) error {
 			var one lost
 			var c bell.Call
-			if err := row.Scan(append([]any{&one.id}, callFields(&c)...)...); err != nil {
+			if err := row.Scan(append([]any{&one.id}, CallFields(&c)...)...); err != nil {
 				return err
 			}
 			if c.State = bell.CallLost; events != nil {
-				one.events = newEventRows(events(c))
+				one.events = NewEventRows(events(c))
 			}
 			found = append(found, one)
 			return nil
-		}, micros(before), max(limit, 0))
+		}, Micros(before), max(limit, 0))
 	})
 	if err != nil {
 		return nil, fmt.Errorf("look for calls that never ended: %w", err)
@@ -109,11 +109,11 @@ func (s *Store) ringingSince(ctx context.Context, before time.Time, limit int, e
 }
 
 // lose reports whether the call was still ringing.
-func (o *lost) lose(l *link) (bool, error) {
-	n, err := l.exec(`UPDATE calls SET state = 'lost', cc_param = '' WHERE id = ? AND state = 'ringing'`, o.id)
+func (o *lost) lose(l Tx) (bool, error) {
+	n, err := l.Exec(`UPDATE calls SET state = 'lost', cc_param = '' WHERE id = ? AND state = 'ringing'`, o.id)
 	if err != nil || n == 0 {
 		return false, err
 	}
-	l.erased = true
-	return true, o.events.insert(l)
+	l.Erased()
+	return true, o.events.Insert(l)
 }

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/planetbell/planetbell/internal/bell"
+	"github.com/planetbell/planetbell/internal/store/sqldb"
 	"github.com/planetbell/planetbell/internal/testlog"
 	"github.com/planetbell/planetbell/planet"
 )
@@ -58,7 +59,7 @@ func wantSound(t *testing.T, s *Store) {
 	t.Helper()
 	var integrity string
 	err := s.readers.read(t.Context(), func(l *link) error {
-		_, err := l.one(`PRAGMA integrity_check`, into([]any{&integrity}))
+		_, err := l.One(`PRAGMA integrity_check`, sqldb.Into([]any{&integrity}))
 		return err
 	})
 	if err != nil || integrity != "ok" {

@@ -91,11 +91,13 @@ func write(db *sql.DB, table string, row map[string]any) error {
 
 // holdsRow looks for a row by all columns that a release knows.
 func holdsRow(db *sql.DB, table string, row map[string]any) error {
-	where, n := conditions{}, 0
+	var where []string
+	var values []any
 	for name, value := range row {
-		where.add(name+` = ?`, value)
+		where, values = append(where, name+` = ?`), append(values, value)
 	}
-	if err := db.QueryRow(`SELECT count(*) FROM `+table+` `+where.clause(), where.args...).Scan(&n); err != nil {
+	n := 0
+	if err := db.QueryRow(`SELECT count(*) FROM `+table+` WHERE `+strings.Join(where, ` AND `), values...).Scan(&n); err != nil {
 		return err
 	}
 	if n != 1 {

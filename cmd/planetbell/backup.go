@@ -93,21 +93,30 @@ func addDatabaseFlag(cmd *cobra.Command, database *string) {
 	cmd.Flags().StringVar(database, "database", "", "SQLite file; without it, that of the configuration")
 }
 
-// databaseFile is the SQLite file that a command works on. The configuration only has to
-// be right about that.
+// databaseFile is the SQLite file that a command works on.
 func databaseFile(cmd *cobra.Command, given string) (string, error) {
 	if given != "" {
 		return given, nil
 	}
+	d, err := database(cmd)
+	if err == nil && d.URL != "" {
+		err = errors.New("the configuration has a PostgreSQL database: save and restore it with PostgreSQL's own tools, or name a SQLite file with --database")
+	}
+	return d.Path, err
+}
+
+// database is what the configuration says about the database. It only has to be right about
+// that.
+func database(cmd *cobra.Command) (config.Database, error) {
 	loaded, err := loadConfig(cmd)
 	var wrong *config.Error
 	if errors.Is(err, config.ErrNothing) {
-		return "", usageError(cmd, errors.New("there is no configuration that says where the database is: name it with --database, or the configuration with --config"))
+		return config.Database{}, usageError(cmd, errors.New("there is no configuration that says where the database is: name it, or the configuration with --config"))
 	}
 	if err != nil && (!errors.As(err, &wrong) || loaded == nil || concernsDatabase(wrong)) {
-		return "", configFailure(cmd, err)
+		return config.Database{}, configFailure(cmd, err)
 	}
-	return loaded.Config.Database.Path, nil
+	return loaded.Config.Database, nil
 }
 
 func concernsDatabase(e *config.Error) bool {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/planetbell/planetbell/internal/store/postgres"
 	"github.com/planetbell/planetbell/internal/store/schema"
 	"github.com/planetbell/planetbell/internal/store/sqlite"
 )
@@ -28,7 +29,7 @@ func newMigrate() *cobra.Command {
 		Short: "Bring the database's schema up to date",
 		Long: `Bring the database's schema up to date. "serve" does the same when it starts; this is
 for who wants it done before. It goes forward only: to go back, restore a backup. A SQLite
-database must not be in use.`,
+database must not be in use; a PostgreSQL one may be.`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			m, name, err := migrationsOf(cmd, database)
@@ -72,12 +73,18 @@ func newMigrateStatus() *cobra.Command {
 }
 
 // migrationsOf finds the database that is meant, and a name for it that may be shown.
-func migrationsOf(cmd *cobra.Command, database string) (migrations, string, error) {
-	path, err := databaseFile(cmd, database)
+func migrationsOf(cmd *cobra.Command, given string) (migrations, string, error) {
+	if given != "" {
+		return sqlite.NewMigrations(given), given, nil
+	}
+	d, err := database(cmd)
 	if err != nil {
 		return nil, "", err
 	}
-	return sqlite.NewMigrations(path), path, nil
+	if d.URL != "" {
+		return postgres.NewMigrations(d.URL), "the PostgreSQL database", nil
+	}
+	return sqlite.NewMigrations(d.Path), d.Path, nil
 }
 
 func migrate(cmd *cobra.Command, m migrations, name string, dryRun bool) error {

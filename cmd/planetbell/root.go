@@ -34,6 +34,7 @@ func commands() []*cobra.Command {
 		newBackup(),
 		newRestore(),
 		newMigrate(),
+		newMigrateData(),
 		newTokenCommand(admin),
 		newDeviceCommand(admin),
 		newCallCommand(admin),

@@ -82,7 +82,7 @@ func migrationsOf(cmd *cobra.Command, given string) (migrations, string, error) 
 		return nil, "", err
 	}
 	if d.URL != "" {
-		return postgres.NewMigrations(d.URL), "the PostgreSQL database", nil
+		return postgres.NewMigrations(d.URL), "The PostgreSQL database", nil
 	}
 	return sqlite.NewMigrations(d.Path), d.Path, nil
 }

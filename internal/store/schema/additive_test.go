@@ -8,13 +8,18 @@ import (
 	"testing"
 )
 
-// exceptions are statements that break the rule below and may: each with why the release
-// before still works with them.
-var exceptions = map[string]string{}
+// exceptions are statements that break the rule below and may, each with why. One that the
+// release before does not survive also has to say so in its migration, or nodes of that release
+// start on it: PRAGMA user_version in SQLite, schema_release in PostgreSQL.
+var exceptions = map[string]string{
+	"DROP INDEX journal_dedup":   "there was no release before",
+	"DROP INDEX journal_session": "there was no release before",
+}
 
-// breaking are what the queries of the release before do not survive.
+// breaking are what the queries of the release before do not survive. They name indexes:
+// ON CONFLICT, INDEXED BY.
 var breaking = []*regexp.Regexp{
-	regexp.MustCompile(`(?i)\b(DROP\s+(TABLE|COLUMN)|RENAME|TRUNCATE)\b`),
+	regexp.MustCompile(`(?i)\b(DROP\s+(TABLE|COLUMN|INDEX)|RENAME|TRUNCATE)\b`),
 	regexp.MustCompile(`(?i)\bALTER\s+(COLUMN|TYPE)\b|\bSET\s+(DATA\s+TYPE|NOT\s+NULL)\b|\bADD\s+(CONSTRAINT|CHECK|UNIQUE|FOREIGN)\b`),
 }
 
@@ -66,7 +71,7 @@ func TestMigrationsAreAdditive(t *testing.T) {
 
 func TestWhatIsNotAdditive(t *testing.T) {
 	for statement, breaks := range map[string]bool{
-		"DROP TABLE a": true, "alter table a drop column b": true, "ALTER TABLE a RENAME TO b": true,
+		"DROP TABLE a": true, "DROP INDEX a": true, "alter table a drop column b": true, "ALTER TABLE a RENAME TO b": true,
 		"ALTER TABLE a RENAME COLUMN b TO c": true, "ALTER TABLE a ALTER COLUMN b TYPE bigint": true,
 		"ALTER TABLE a ALTER b SET NOT NULL": true, "ALTER TABLE a ADD CONSTRAINT c UNIQUE (b)": true,
 		"ALTER TABLE a ADD COLUMN b TEXT NOT NULL":                                        true,

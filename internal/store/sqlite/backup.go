@@ -233,7 +233,7 @@ func checked(ctx context.Context, db *sql.DB) ([]schema.Step, error) {
 	if schema.Version(steps) == 0 {
 		return nil, errNotOurs
 	}
-	return steps, schema.Known(steps)
+	return steps, usable(db, steps)
 }
 
 // fileName is how the driver is told of a file. mode is "rw" or "rwc", which makes it.

@@ -21,6 +21,25 @@ func newMigrations(db *sql.DB) (*schema.Migrations, error) {
 	return schema.New(goose.DialectSQLite3, db, folder)
 }
 
+// usable decides whether this program works with what a database has. Migrations are
+// additive, so one that is newer is usable too, unless a migration has said from which version
+// on a program can work with it: PRAGMA user_version, which nothing else uses.
+func usable(db *sql.DB, steps []schema.Step) error {
+	err := schema.Known(steps)
+	newer, ok := errors.AsType[*schema.NewerError](err)
+	if !ok {
+		return err
+	}
+	var oldest int64
+	if err := db.QueryRowContext(detached(), `PRAGMA user_version`).Scan(&oldest); err != nil {
+		return fmt.Errorf("read what the newer schema works with: %w", err)
+	}
+	if newer.Know < oldest {
+		return newer
+	}
+	return nil
+}
+
 // Migrations are those of a database file, for who looks at it or brings it up to date
 // beside Open. Its methods may not be called at once.
 type Migrations struct{ path string }

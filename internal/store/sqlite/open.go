@@ -24,6 +24,7 @@ import (
 	"github.com/planetbell/planetbell/internal/policy"
 	"github.com/planetbell/planetbell/internal/retention"
 	"github.com/planetbell/planetbell/internal/room"
+	"github.com/planetbell/planetbell/internal/store/schema"
 	"github.com/planetbell/planetbell/internal/store/sqldb"
 	"github.com/planetbell/planetbell/internal/webhook"
 )
@@ -258,6 +259,17 @@ func migrate(ctx context.Context, db *sql.DB, log *slog.Logger) error {
 	all, err := newMigrations(db)
 	if err != nil {
 		return err
+	}
+	steps, err := all.Status(ctx)
+	if err != nil {
+		return err
+	}
+	if err := usable(db, steps); err != nil {
+		return err
+	}
+	if newer := schema.Known(steps); newer != nil {
+		log.Warn("a newer planetbell has changed the database, and this one can work with it; put the newer one back soon", "schema", schema.Version(steps))
+		return nil
 	}
 	done, err := all.Up(ctx)
 	for _, m := range done {

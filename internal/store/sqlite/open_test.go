@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -70,20 +71,45 @@ func TestFailedOpenFreesTheLock(t *testing.T) {
 	}
 }
 
+// madeByNewer lets a database look like one of a newer version, which works with programs
+// that know the oldest schema.
+func madeByNewer(t *testing.T, path string, oldest int) {
+	t.Helper()
+	db := opened(t, path)
+	if _, err := db.Exec(fmt.Sprintf(`INSERT INTO goose_db_version (version_id, is_applied) VALUES (99999, 1); PRAGMA user_version = %d`, oldest)); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func TestDatabaseOfANewerVersionIsRefused(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "planetbell.db")
-	s := openStore(t, path)
-	err := s.writer.submit(t.Context(), "pretend", func(l *link) error {
-		_, err := l.Exec(`INSERT INTO goose_db_version (version_id, is_applied) VALUES (99999, 1)`)
-		return err
-	})
-	if err != nil {
+	if err := os.WriteFile(path, migrated(t), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Close(); err != nil {
-		t.Fatal(err)
-	}
+	madeByNewer(t, path, int(newest(t))+1)
 	wantOpenFails(t, path, "newer version of planetbell (schema 99999")
+}
+
+// Who goes back by a release takes the database along, if the newer one says that it may.
+func TestDatabaseOfANewerVersionIsUsed(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "planetbell.db")
+	if err := os.WriteFile(path, migrated(t), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	madeByNewer(t, path, int(newest(t)))
+	s := openStore(t, path)
+	ring(t, s, 1)
+	file := filepath.Join(t.TempDir(), "backup.db")
+	_, err := Backup(t.Context(), path, file, unseen)
+	if err := errors.Join(err, s.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if done, err := Restore(t.Context(), file, path, unseen); err != nil || done.Schema != 99999 || done.Pending != 0 {
+		t.Errorf("Restore = %+v, %v", done, err)
+	}
 }
 
 func TestPathsThatCannotBe(t *testing.T) {

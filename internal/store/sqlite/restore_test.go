@@ -141,14 +141,7 @@ func TestRestoresThatAreRefused(t *testing.T) {
 	torn := bytes.Clone(content)
 	clear(torn[len(torn)/2:]) // the pages are there, with nothing in them
 	newer := write("newer", content)
-	db, err := openNamed(fileName(newer, "rw", nil))
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, err = db.Exec(`INSERT INTO goose_db_version (version_id, is_applied) VALUES (99999, 1)`)
-	if err := errors.Join(err, db.Close()); err != nil {
-		t.Fatal(err)
-	}
+	madeByNewer(t, newer, 99999)
 	logged := write("logged", content)
 	write("logged-wal", []byte("frames"))
 

@@ -100,7 +100,11 @@ func (s *Store) BeginCall(ctx context.Context, c bell.Call, deliveries []bell.De
 // knownCall says what a Notify for a known call is. When it was sent twice, because the
 // connection broke, the row may be its own.
 func (s *Store) knownCall(ctx context.Context, c *bell.Call, deliveries []bell.Delivery, params string, twice bool) (found call.BeginResult, err error) {
-	err = s.write(ctx, "begin a call that is known", "BEGIN", func(l *link) error {
+	begin := "BEGIN"
+	if c.Suppressed == bell.RingsAll && !twice {
+		begin = "" // one statement, then
+	}
+	err = s.write(ctx, "begin a call that is known", begin, func(l *link) error {
 		if twice && len(deliveries) > 0 {
 			ours, err := l.One(`SELECT 1 FROM calls c JOIN deliveries d ON d.call_id = c.id
 				WHERE c.session_id = ? AND c.environment = ? AND d.id = ?`, sqldb.Into([]any{new(int)}),

@@ -77,6 +77,9 @@ type Config struct {
 	// here, in a transaction: bell.EventDeliveryFailed and bell.EventDeviceRemoved. It must be
 	// quick and safe for concurrent use; nothing is wanted if nil.
 	Events func(project string) bell.EventSet
+
+	dial   pgconn.DialFunc // of tests, which count round trips
+	tracer pgx.QueryTracer // of tests, which count statements
 }
 
 // Store is the database of all nodes, as one of them sees it. It is safe for concurrent use.
@@ -98,6 +101,7 @@ type Store struct {
 	reads               places
 	lists               places // fewer than reads: a ring never waits for somebody's long list
 	waiting             atomic.Int64
+	reset               atomic.Int64 // when the connections were distrusted last
 	calls               *lanes[*callTask]
 	rooms               *lanes[*roomTask]
 
@@ -154,6 +158,10 @@ func parse(c Config) (*pgxpool.Config, error) {
 	}
 	dialer := &net.Dialer{Timeout: connection.ConnectTimeout, KeepAlive: keepAlive}
 	connection.DialFunc = dialer.DialContext
+	if c.dial != nil {
+		connection.DialFunc = c.dial
+	}
+	connection.Tracer = c.tracer
 	if !strings.Contains(url, "target_session_attrs=") {
 		connection.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite
 	}

@@ -8,6 +8,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
 	"github.com/planetbell/planetbell/internal/testlog"
 	"github.com/planetbell/planetbell/internal/testpg"
 )
@@ -92,5 +95,27 @@ func TestProgress(t *testing.T) {
 	}
 	if newProgress(io.Discard, time.Now).terminal {
 		t.Error("io.Discard is taken for a terminal")
+	}
+}
+
+// Every flag of the commands for the database is in docs/cli.md.
+func TestDatabaseCommandsAreDocumented(t *testing.T) {
+	text, err := os.ReadFile("../../docs/cli.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	commands := []*cobra.Command{newBackup(), newRestore(), newMigrate(), newMigrateData()}
+	for _, cmd := range append(commands, commands[2].Commands()...) {
+		name := strings.TrimPrefix(cmd.CommandPath(), "planetbell ")
+		_, section, found := strings.Cut(string(text), "\n### "+name+"\n")
+		if !found {
+			t.Errorf("docs/cli.md has no section on %s", name)
+		}
+		section, _, _ = strings.Cut(section, "\n##")
+		cmd.Flags().VisitAll(func(f *pflag.Flag) {
+			if !strings.Contains(section, "--"+f.Name) {
+				t.Errorf("docs/cli.md, %s: there is nothing on --%s", name, f.Name)
+			}
+		})
 	}
 }

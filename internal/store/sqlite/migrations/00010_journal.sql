@@ -7,8 +7,3 @@
 DROP INDEX journal_dedup;
 DROP INDEX journal_session;
 CREATE UNIQUE INDEX journal_session ON journal (session_id, nullif(dedup_key, ''), kind, project);
-
--- +goose Down
-DROP INDEX journal_session;
-CREATE UNIQUE INDEX journal_dedup ON journal (dedup_key, kind, project) WHERE dedup_key <> '';
-CREATE INDEX journal_session ON journal (session_id, received_at);

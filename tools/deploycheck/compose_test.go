@@ -1,13 +1,12 @@
 package deploycheck
 
 import (
+	"os"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
-
-	"github.com/planetbell/planetbell/internal/config"
 )
 
 // What stands in two files of the composition is the same in both.
@@ -39,8 +38,15 @@ func TestTheCompositionBelongsTogether(t *testing.T) {
 			most, _ = strconv.Atoi(number)
 		}
 	}
-	// One node more while the nodes are replaced, and what listens and looks besides.
-	if need := (nodes+1)*config.Default().Database.Connections + 20; most < need {
+	// config.example.yaml says how many a node keeps. One node more while the nodes are replaced, and
+	// what listens and looks besides.
+	example, err := os.ReadFile("../../config.example.yaml")
+	kept := regexp.MustCompile(`connections, else (\d+);`).FindSubmatch(example)
+	if err != nil || kept == nil {
+		t.Fatalf("config.example.yaml does not say how many connections a node keeps: %v", err)
+	}
+	each, _ := strconv.Atoi(string(kept[1]))
+	if need := (nodes+1)*each + 20; most < need {
 		t.Errorf("PostgreSQL takes %d connections, the nodes may want %d", most, need)
 	}
 	if profiles := at(t, services, "nats", "profiles").([]any); !slices.Contains(profiles, any("nats")) {

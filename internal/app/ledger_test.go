@@ -54,6 +54,7 @@ type quiet struct{ rung []string }
 
 func (*quiet) Admit([]bell.Ring) error                       { return nil }
 func (*quiet) Dismiss([]bell.Ring)                           {}
+func (*quiet) Keep([]bell.Ring)                              {}
 func (*quiet) Withdraw(planet.Environment, planet.SessionID) {}
 
 func (q *quiet) Start(rings []bell.Ring) {
@@ -62,7 +63,7 @@ func (q *quiet) Start(rings []bell.Ring) {
 	}
 }
 
-func (*quiet) Hold(_ bell.Channel, now, _ time.Time) (bell.DeliveryState, string, time.Time) {
+func (*quiet) Hold(_ *bell.Device, now, _ time.Time) (bell.DeliveryState, string, time.Time) {
 	return bell.DeliverySending, "this", now
 }
 

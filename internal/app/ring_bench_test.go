@@ -94,6 +94,6 @@ type silent struct{ *quiet }
 
 func (silent) Start([]bell.Ring) {}
 
-func (silent) Hold(_ bell.Channel, now, _ time.Time) (bell.DeliveryState, string, time.Time) {
+func (silent) Hold(_ *bell.Device, now, _ time.Time) (bell.DeliveryState, string, time.Time) {
 	return bell.DeliverySending, "this", now
 }

@@ -42,9 +42,12 @@ type Bells interface {
 	Start(rings []bell.Ring)
 	// Withdraw stops what is still to be sent for a call.
 	Withdraw(environment planet.Environment, id planet.SessionID)
+	// Keep makes rings that no process would hold this one's own: their call waits to be
+	// recorded, and until then nobody else can learn of it.
+	Keep(rings []bell.Ring)
 	// Hold says in which state new deliveries are recorded, who works on them, and until
-	// when it holds each.
-	Hold(channel bell.Channel, now, deadline time.Time) (state bell.DeliveryState, owner string, until time.Time)
+	// when it holds each; nobody does of what lies in a mailbox until the device asks.
+	Hold(device *bell.Device, now, deadline time.Time) (state bell.DeliveryState, owner string, until time.Time)
 }
 
 // Projects is what the service needs to know of the configuration.
@@ -174,7 +177,7 @@ func choose(devices []bell.Device, now time.Time) (chosen []bell.Device, skipped
 func (s *Service) rings(c *bell.Call, devices []bell.Device, now time.Time) []bell.Ring {
 	rings := make([]bell.Ring, 0, len(devices))
 	for _, d := range devices {
-		state, owner, until := s.bells.Hold(d.Channel, now, c.Deadline)
+		state, owner, until := s.bells.Hold(&d, now, c.Deadline)
 		rings = append(rings, bell.Ring{Call: c, Device: d, Delivery: bell.Delivery{
 			ID: bell.NewID(), Environment: c.Environment, SessionID: c.SessionID, DeviceID: d.ID,
 			Channel: d.Channel, State: state, Deadline: c.Deadline,

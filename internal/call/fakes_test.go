@@ -229,8 +229,10 @@ func (b *fakeBells) Withdraw(e planet.Environment, id planet.SessionID) {
 	b.note("withdraw " + string(e) + " " + string(id))
 }
 
-func (b *fakeBells) Hold(channel bell.Channel, now, deadline time.Time) (bell.DeliveryState, string, time.Time) {
-	if channel == bell.LongPoll {
+func (b *fakeBells) Keep([]bell.Ring) { b.note("keep") }
+
+func (b *fakeBells) Hold(d *bell.Device, now, deadline time.Time) (bell.DeliveryState, string, time.Time) {
+	if d.Channel == bell.LongPoll {
 		return bell.DeliveryPending, "this", deadline
 	}
 	return bell.DeliverySending, "this", now.Add(15 * time.Second)

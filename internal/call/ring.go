@@ -150,12 +150,8 @@ func (s *Service) read(ctx context.Context, owner bell.Owner) ([]bell.Device, er
 
 // record puts a call on disk, or, when the store is in trouble, into the backlog.
 func (s *Service) record(ctx context.Context, c *bell.Call, rings []bell.Ring, raw []planet.RawParam) (RingResult, error) {
-	deliveries := make([]bell.Delivery, len(rings))
-	for i := range rings {
-		deliveries[i] = rings[i].Delivery
-	}
 	if !s.backlog.troubled() {
-		found, err := s.beginCall(ctx, c, deliveries, raw)
+		found, err := s.beginCall(ctx, c, deliveriesOf(rings), raw)
 		switch {
 		case err == nil:
 			return RingResult{Repeated: found != Began}, nil
@@ -167,12 +163,21 @@ func (s *Service) record(ctx context.Context, c *bell.Call, rings []bell.Ring, r
 	if result, known, err := s.known(c, raw); known {
 		return result, err
 	}
-	if err := s.backlog.push(newBeginning(c, deliveries, raw)); err != nil {
+	s.bells.Keep(rings)
+	if err := s.backlog.push(newBeginning(c, deliveriesOf(rings), raw)); err != nil {
 		return RingResult{}, err
 	}
 	s.lately.begin(callKey{c.Environment, c.SessionID}, c.NotifiedAt)
 	s.metrics.fromMemory.Inc()
 	return RingResult{FromMemory: true}, nil
+}
+
+func deliveriesOf(rings []bell.Ring) []bell.Delivery {
+	deliveries := make([]bell.Delivery, len(rings))
+	for i := range rings {
+		deliveries[i] = rings[i].Delivery
+	}
+	return deliveries
 }
 
 // beginCall asks the store, within the budget.

@@ -23,10 +23,14 @@ type Config struct {
 	// ShutdownTimeout bounds a graceful stop: waiting polls are answered, running
 	// attempts finished, and the database closed within it. 1 second to 5 minutes.
 	ShutdownTimeout time.Duration `koanf:"shutdown_timeout" default:"20s" min:"1s" max:"5m"`
+	// Node is how this process is called in logs, metrics and in the database, where several
+	// share one. At most 100 letters, digits, dots, hyphens and underscores. Empty: the machine's name.
+	Node string `koanf:"node"`
 
 	Public    Public    `koanf:"public"`
 	Admin     Admin     `koanf:"admin"`
 	Database  Database  `koanf:"database"`
+	Bus       Bus       `koanf:"bus"`
 	AppTokens AppTokens `koanf:"app_tokens"`
 	Calls     Calls     `koanf:"calls"`
 	Rooms     Rooms     `koanf:"rooms"`
@@ -106,10 +110,29 @@ type AdminTLS struct {
 	KeyFile string `koanf:"key_file" path:"yes"`
 }
 
-// Database is where calls, users and devices are kept.
+// Database is where calls, users and devices are kept: a SQLite file for one node, or
+// PostgreSQL for several.
 type Database struct {
-	// Path is the SQLite file. Relative to DataDir.
+	// Path is the SQLite file. Relative to DataDir. It is not used with URL.
 	Path string `koanf:"path" default:"planetbell.db" path:"data"`
+	// URL is a PostgreSQL database, which several nodes may share:
+	// postgres://user:password@host:5432/name?sslmode=verify-full. Its pool_max_conns bounds
+	// this node's connections, 18 without it; all nodes together need fewer than the server's
+	// max_connections. Empty: SQLite.
+	URL planet.Secret `koanf:"url"`
+}
+
+// Bus carries hints between nodes, which make them quick. They go through PostgreSQL unless
+// there is a NATS server for them.
+type Bus struct {
+	// URL is one or several NATS servers, with commas: nats://user:password@host:4222, or
+	// tls://. Needs a PostgreSQL database. Empty: hints go through PostgreSQL.
+	URL planet.Secret `koanf:"url"`
+	// CredentialsFile is a NATS credentials file (user JWT and seed). Optional.
+	CredentialsFile string `koanf:"credentials_file" path:"yes"`
+	// Subject is the NATS subject of the hints. All nodes of one database have the same, and
+	// those of another database another.
+	Subject string `koanf:"subject" default:"planetbell"`
 }
 
 // AppTokens are the tokens that register_user gives to clients.

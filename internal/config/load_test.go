@@ -352,10 +352,10 @@ func TestUnknownVariables(t *testing.T) {
 	at(t, valid())
 	_, err := load(t, Options{Environ: []string{
 		"PLANETBELL_PROJECTS_3_API_SECRETS=" + testlog.TextSecret("x"), "PLANETBELL_PUBLIC_ADDRES=:1", "PLANETBELL_QWERTZUIOP=1",
-		"PLANETBELL_PROJECTS_01_NAME=x", "PLANETBELL_LOG=x",
+		"PLANETBELL_PROJECTS_01_NAME=x", "PLANETBELL_MISCELLANEOUS=x",
 	}})
 	want := []string{
-		"PLANETBELL_LOG: is not a setting; config.example.yaml lists them all.",
+		"PLANETBELL_MISCELLANEOUS: is not a setting; config.example.yaml lists them all.",
 		"PLANETBELL_QWERTZUIOP: is not a setting; config.example.yaml lists them all.",
 		"PLANETBELL_PROJECTS_01_NAME: is not a setting; did you mean PLANETBELL_PROJECTS_1_NAME?",
 		"PLANETBELL_PROJECTS_3_API_SECRETS: is not a setting; did you mean PLANETBELL_PROJECTS_3_API_SECRET?",

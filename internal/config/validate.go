@@ -38,6 +38,7 @@ func (c *checker) config(cfg *Config) {
 	if cfg.CAFile != "" {
 		c.certificates("ca_file", cfg.CAFile)
 	}
+	c.nodes(cfg)
 	c.public(&cfg.Public)
 	c.admin(&cfg.Admin)
 	if cfg.Public.Address == cfg.Admin.Address && !strings.HasSuffix(cfg.Public.Address, ":0") {

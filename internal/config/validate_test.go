@@ -63,11 +63,11 @@ func TestForm(t *testing.T) {
 			name: "key of another section", yaml: "weborigins: []\ncalls: {signing_key: x}\n",
 			errors: []string{
 				"calls.signing_key: is not a setting here; it belongs to app_tokens.signing_key.",
-				"weborigins: is not a setting; known here: data_dir, ca_file, shutdown_timeout, public, admin, database, app_tokens, calls, rooms, long_poll, devices, callbacks, limits, retention, webhooks, log, projects.",
+				"weborigins: is not a setting; known here: data_dir, ca_file, shutdown_timeout, node, public, admin, database, bus, app_tokens, calls, rooms, long_poll, devices, callbacks, limits, retention, webhooks, log, projects.",
 			},
 		},
 		{name: "hyphen for underscore", yaml: "long-poll: {}\n", errors: []string{"long-poll: is not a setting; did you mean long_poll?"}},
-		{name: "section with one value", yaml: "database: x\n", errors: []string{"database: is one value, want a section with the keys path."}},
+		{name: "section with one value", yaml: "database: x\n", errors: []string{"database: is one value, want a section with the keys path, url, url_file."}},
 		{name: "empty section and key", yaml: "database:\nlog: {level: }\n"},
 		{
 			name: "values of the wrong kind",

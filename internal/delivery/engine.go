@@ -69,6 +69,10 @@ type Config struct {
 	// Tells reports whether a notice may still go by a channel: the settings may have changed
 	// since it was recorded. Nil: as bell.Purpose.Goes says. It is not asked of calls.
 	Tells func(notice *bell.Call, channel bell.Channel) bool
+	// Waits reports whether a device polls here at the moment. A ring that lies in a mailbox is
+	// then held by this process, and else by nobody, until the process where its device polls
+	// claims it. Nil: there is no other process, and every poll comes here.
+	Waits func(device string) bool
 }
 
 // Engine rings devices. All methods are safe for concurrent use. Use Run to make it
@@ -95,6 +99,7 @@ type Engine struct {
 type entry struct {
 	route  *route                  // on which it takes up room
 	cancel context.CancelCauseFunc // nil until it is started
+	since  time.Time               // when it was started
 }
 
 type callKey struct {
@@ -123,12 +128,24 @@ func New(c Config) *Engine {
 
 // Hold says in which state new deliveries are recorded, who works on them, and until when
 // it holds each. A push is under way the moment it is recorded. A delivery in a mailbox is
-// held to its end: nothing is sent, the device asks.
-func (e *Engine) Hold(channel bell.Channel, now, deadline time.Time) (bell.DeliveryState, string, time.Time) {
-	if channel == bell.LongPoll {
-		return bell.DeliveryPending, e.Owner, deadline
+// held to its end: nothing is sent, the device asks. It has no owner when the device may ask
+// another process; see Config.Waits.
+func (e *Engine) Hold(device *bell.Device, now, deadline time.Time) (bell.DeliveryState, string, time.Time) {
+	switch {
+	case device.Channel != bell.LongPoll:
+		return bell.DeliverySending, e.Owner, now.Add(e.Config.Lease)
+	case e.Waits != nil && !e.Waits(device.ID):
+		return bell.DeliveryPending, "", deadline
 	}
-	return bell.DeliverySending, e.Owner, now.Add(e.Config.Lease)
+	return bell.DeliveryPending, e.Owner, deadline
+}
+
+// leaseUntil is how long this process holds a delivery that it has.
+func (e *Engine) leaseUntil(d *bell.Delivery, now time.Time) time.Time {
+	if d.Channel == bell.LongPoll {
+		return d.Deadline
+	}
+	return now.Add(e.Config.Lease)
 }
 
 // reasonRouteFull is why a delivery was refused for which its route had no room.
@@ -206,6 +223,7 @@ func (e *Engine) drop(id string, entry *entry) {
 // Start rings devices whose deliveries are recorded and admitted; it leaves alone what was
 // refused. It returns at once.
 func (e *Engine) Start(rings []bell.Ring) {
+	now := e.Now()
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for i := range rings {
@@ -217,13 +235,13 @@ func (e *Engine) Start(rings []bell.Ring) {
 		key := callKey{r.Call.Environment, r.Call.SessionID}
 		_, over := e.withdrawn[key]
 		_, left := e.left[r.Delivery.ID]
-		if over || left || e.stopped {
-			e.drop(r.Delivery.ID, entry) // the record says withdrawn or received, or will be claimed by the next process
+		if over || left || e.stopped || Unheld(&r.Delivery) {
+			e.drop(r.Delivery.ID, entry) // the record says withdrawn or received, or it will be claimed by another process
 			continue
 		}
 		call := e.join(key)
 		ctx, cancel := context.WithCancelCause(call)
-		entry.cancel = cancel
+		entry.cancel, entry.since = cancel, now
 		e.work.Go(func() {
 			defer e.leave(key, r.Delivery.ID)
 			(&journey{Engine: e, r: r, call: call}).run(ctx)

@@ -359,7 +359,7 @@ func TestPushesAreHeldForAMomentAndLettersToTheEnd(t *testing.T) {
 		bell.FCM:      {bell.DeliverySending, now.Add(7 * time.Second)},
 		bell.LongPoll: {bell.DeliveryPending, now.Add(ringTime)},
 	} {
-		state, owner, until := b.Hold(channel, now, now.Add(ringTime))
+		state, owner, until := b.Hold(&bell.Device{Channel: channel}, now, now.Add(ringTime))
 		if state != want.state || owner != "this" || !until.Equal(want.until) {
 			t.Errorf("%s: %s by %s until %v", channel, state, owner, until)
 		}

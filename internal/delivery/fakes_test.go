@@ -308,7 +308,7 @@ func (b *bench) rings(call int, channel bell.Channel, devices ...string) (rings 
 		NotifiedAt: now, Deadline: now.Add(ringTime),
 	}
 	for _, device := range devices {
-		state, owner, until := b.Hold(channel, now, c.Deadline)
+		state, owner, until := b.Hold(&bell.Device{ID: device, Channel: channel}, now, c.Deadline)
 		rings = append(rings, bell.Ring{
 			Call: c, Device: bell.Device{ID: device, Project: "acme", Channel: channel, PushToken: planet.Secret(testlog.HexSecret(call, 64))},
 			Delivery: bell.Delivery{

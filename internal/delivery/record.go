@@ -42,11 +42,14 @@ func (e *Engine) record(r *bell.Ring, state bell.DeliveryState, a bell.Attempt) 
 // not run out while it waits.
 func (e *Engine) recordUntil(r *bell.Ring, state bell.DeliveryState, a bell.Attempt, wait time.Duration) {
 	d := &r.Delivery
+	if state == stateTaken {
+		return // whoever has it records it
+	}
 	d.State, d.UpdatedAt = state, e.Now()
 	if a.Number > 0 {
 		d.Reason = a.Outcome.Reason
 	}
-	_, _, d.LeaseUntil = e.Hold(d.Channel, d.UpdatedAt.Add(wait), d.Deadline)
+	d.LeaseUntil = e.leaseUntil(d, d.UpdatedAt.Add(wait))
 	if e.ctx.Err() != nil && !state.Final() {
 		d.State, d.LeaseUntil = bell.DeliveryPending, d.UpdatedAt
 	}

@@ -364,6 +364,8 @@ func (j *journey) stateAfter(ctx context.Context) bell.DeliveryState {
 		return bell.DeliveryReceived
 	case errors.Is(cause, errStopping):
 		return bell.DeliveryPending // with its lease given up, for the next process
+	case errors.Is(cause, errTaken):
+		return stateTaken
 	default:
 		return bell.DeliveryExpired
 	}

@@ -58,7 +58,10 @@ type Config struct {
 	// Taken is told of each letter that a plain poll has, with the time of its answer.
 	Taken func(ring bell.Ring, at time.Time)
 	// HandedOut is told of each letter that a poll that acknowledges has for the first time.
-	HandedOut  func(ring bell.Ring, at time.Time)
+	HandedOut func(ring bell.Ring, at time.Time)
+	// Entered and Idle are for a mailbox that is one of several; see nodes.go. Nil: it is the only one.
+	Entered    func(device string)
+	Idle       func(ring bell.Ring)
 	MaxWaiting int // polls at once over all devices; 15,000 if 0
 	MaxLetters int // calls held at once over all devices; 100,000 if 0
 	Metrics    *Metrics
@@ -76,6 +79,7 @@ type Mailbox struct {
 	mu      sync.Mutex // guards all below
 	boxes   map[string]*box
 	calls   map[callKey][]*letter // where a call's letters are, so that its end finds them
+	byID    map[string]*letter    // by delivery; empty unless there are other mailboxes
 	letters int
 	waiting int
 	closed  bool
@@ -96,6 +100,14 @@ type letter struct {
 	told  bool // HandedOut knows of it
 	// back makes it visible again; nil unless it is invisible. The letter is then not taken.
 	back *time.Timer
+	// What a mailbox that is one of several needs to know.
+	since   time.Time // when it was put in
+	leaving bool      // it is being given back, and is invisible
+}
+
+// visible reports whether a poll may be given the letter.
+func (l *letter) visible(now time.Time) bool {
+	return !l.taken && !l.over && !l.leaving && l.back == nil && now.Before(l.ring.Delivery.Deadline)
 }
 
 type callKey struct {
@@ -131,7 +143,7 @@ func New(c Config) *Mailbox {
 	if c.Metrics == nil {
 		c.Metrics = NewMetrics(nil)
 	}
-	return &Mailbox{Config: c, closing: make(chan struct{}), boxes: map[string]*box{}, calls: map[callKey][]*letter{}}
+	return &Mailbox{Config: c, closing: make(chan struct{}), boxes: map[string]*box{}, calls: map[callKey][]*letter{}, byID: map[string]*letter{}}
 }
 
 // Send puts the ring into its device's box and wakes the newest poll. It implements
@@ -157,7 +169,8 @@ func (m *Mailbox) Send(ctx context.Context, r *bell.Ring, _ delivery.Try) bell.O
 	b.letters = append(b.letters, l)
 	m.calls[l.key] = append(m.calls[l.key], l)
 	m.letters++
-	b.handOut(m.Now())
+	m.index(l)
+	m.handOut(b)
 	return bell.Outcome{Verdict: bell.Deposited, Reason: "mailbox", Token: bell.TokenKeep}
 }
 
@@ -176,7 +189,7 @@ func (m *Mailbox) box(device string) *box {
 func (b *box) handOut(now time.Time) {
 	for _, notices := range []bool{false, true} {
 		for _, l := range b.letters {
-			if l.notice() != notices || l.taken || l.over || l.back != nil || !now.Before(l.ring.Delivery.Deadline) {
+			if l.notice() != notices || !l.visible(now) {
 				continue
 			}
 			if !b.give(l) {
@@ -184,6 +197,13 @@ func (b *box) handOut(now time.Time) {
 			}
 		}
 	}
+}
+
+// handOut is the box's, and then sees to letters for which nobody waits. The caller holds m.mu.
+func (m *Mailbox) handOut(b *box) {
+	now := m.Now()
+	b.handOut(now)
+	m.giveBack(b, now)
 }
 
 // give reports whether a poll was free for the letter.
@@ -211,6 +231,9 @@ func (m *Mailbox) Wait(ctx context.Context, w bell.Poll) (*bell.Letter, error) {
 	if !ok {
 		m.Metrics.refused()
 		return nil, m.pause(ctx, min(hold, refusalDelay+time.Duration(m.Random()*float64(time.Second))))
+	}
+	if m.Entered != nil && len(p.got) == 0 {
+		m.Entered(device)
 	}
 	defer m.leave(device, p)
 	end := time.Now().Add(hold)
@@ -249,7 +272,7 @@ func (m *Mailbox) enter(w bell.Poll) (*poll, bool) {
 	m.waiting++
 	m.work.Add(1) // before closed is set, so before Close waits
 	m.Metrics.waiting(m.waiting)
-	b.handOut(m.Now())
+	m.handOut(b)
 	return p, true
 }
 
@@ -268,7 +291,7 @@ func (m *Mailbox) leave(device string, p *poll) {
 		l.taken = false
 	default:
 	}
-	b.handOut(m.Now())
+	m.handOut(b)
 	m.drop(device, b)
 }
 
@@ -352,7 +375,7 @@ func (m *Mailbox) report(to func(bell.Ring, time.Time), r bell.Ring, at time.Tim
 func (m *Mailbox) offer(l *letter) {
 	device := l.ring.Device.ID
 	b := m.box(device)
-	b.handOut(m.Now())
+	m.handOut(b)
 	m.drop(device, b)
 }
 
@@ -398,6 +421,7 @@ func (m *Mailbox) discard(l *letter) {
 	m.forget(l)
 	l.back = nil
 	m.letters--
+	delete(m.byID, l.ring.Delivery.ID)
 	same := func(other *letter) bool { return other == l }
 	if rest := slices.DeleteFunc(m.calls[l.key], same); len(rest) > 0 {
 		m.calls[l.key] = rest
@@ -456,6 +480,7 @@ func (m *Mailbox) Run(ctx context.Context) error {
 			return nil
 		case <-ticker.C:
 			m.clean(m.Now())
+			m.giveBackAll()
 		}
 	}
 }

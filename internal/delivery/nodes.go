@@ -1,0 +1,85 @@
+package delivery
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/planetbell/planetbell/internal/bell"
+)
+
+// This file is what the engine does for other processes on the same database; package
+// cluster decides when.
+
+// errTaken ends what another process continues, or has ended.
+var errTaken = errors.New("another process has the delivery")
+
+// stateTaken is no state of the record: whoever has the delivery records it.
+const stateTaken bell.DeliveryState = "taken"
+
+// Unheld reports whether a delivery lies in a mailbox and belongs to no process.
+func Unheld(d *bell.Delivery) bool {
+	return d.LeaseOwner == "" && d.Channel == bell.LongPoll && !d.State.Final()
+}
+
+// Keep makes deliveries that belong to nobody this process's own: their call cannot be
+// recorded now, so that no other process could learn of them.
+func (e *Engine) Keep(rings []bell.Ring) {
+	for i := range rings {
+		if d := &rings[i].Delivery; Unheld(d) {
+			d.LeaseOwner = e.Owner
+		}
+	}
+}
+
+// Take starts deliveries that this process has just claimed, as if their calls had come
+// here. What there is no room for is given back by its lease.
+func (e *Engine) Take(rings []bell.Ring) {
+	if len(rings) == 0 {
+		return
+	}
+	if err := e.Admit(rings); err != nil {
+		e.Log.Warn("claimed deliveries found no room", "deliveries", len(rings), "error", err)
+	}
+	e.Start(rings)
+}
+
+// Open lists the deliveries that are in memory and were started before a time.
+func (e *Engine) Open(since time.Time) []string {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	var ids []string
+	for id, entry := range e.entries {
+		if entry.cancel != nil && entry.since.Before(since) {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
+
+// Drop ends a delivery in memory because the record says that it is over, or somebody
+// else's: then state is empty, and nothing more is recorded of it.
+func (e *Engine) Drop(delivery string, state bell.DeliveryState) {
+	cause := errTaken
+	switch state {
+	case bell.DeliveryWithdrawn:
+		cause = errWithdrawn
+	case bell.DeliveryReceived:
+		cause = errReceived
+	case bell.DeliveryExpired:
+		cause = errDeadline
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if entry := e.entries[delivery]; entry != nil && entry.cancel != nil {
+		entry.cancel(cause)
+	}
+}
+
+// GiveBack records that a delivery in a mailbox belongs to nobody: its device does not poll
+// here any more.
+func (e *Engine) GiveBack(ctx context.Context, r bell.Ring) error {
+	d := r.Delivery
+	d.State, d.LeaseOwner, d.LeaseUntil, d.UpdatedAt = bell.DeliveryPending, "", d.Deadline, e.Now()
+	return e.Store.RecordAttempt(ctx, d, bell.Attempt{})
+}

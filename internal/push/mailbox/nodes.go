@@ -1,0 +1,102 @@
+package mailbox
+
+import (
+	"time"
+)
+
+// This file is for a mailbox that is one of several, each in a process of its own on the same
+// database. A letter lies here only while a poll of its device waits here, or has it in hand.
+//
+// Entered is called when a poll begins to wait and there is nothing for it here: there may
+// be something in the database. Idle is called for a letter that nobody waits for here: it is
+// to be given back. The letter is invisible from then on, until Remove says that it was given back
+// or Return that it could not be. Both functions must return at once and must not call the
+// mailbox.
+
+// index lets a letter be found by its delivery. The caller holds m.mu.
+func (m *Mailbox) index(l *letter) {
+	if m.Idle != nil {
+		l.since = m.Now()
+		m.byID[l.ring.Delivery.ID] = l
+	}
+}
+
+// giveBack reports the letters of a box for which no poll is there. A poll that has
+// another letter in hand counts: its device asks again. The caller holds m.mu.
+func (m *Mailbox) giveBack(b *box, now time.Time) {
+	if m.Idle == nil || m.closed {
+		return
+	}
+	for _, l := range b.letters {
+		if l.visible(now) && !b.awaits(l) {
+			l.leaving = true
+			m.Idle(l.ring)
+		}
+	}
+}
+
+func (b *box) awaits(l *letter) bool {
+	for _, p := range b.polls {
+		if p.takes(l) {
+			return true
+		}
+	}
+	return false
+}
+
+// giveBackAll reports letters anew that could not be given back.
+func (m *Mailbox) giveBackAll() {
+	if m.Idle == nil {
+		return
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	now := m.Now()
+	for _, b := range m.boxes {
+		m.giveBack(b, now)
+	}
+}
+
+// Waits reports whether a poll of a device waits here.
+func (m *Mailbox) Waits(device string) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	b := m.boxes[device]
+	return b != nil && len(b.polls) > 0 && !m.closed
+}
+
+// Letters lists the deliveries that have lain here since before a time.
+func (m *Mailbox) Letters(since time.Time) []string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var ids []string
+	for id, l := range m.byID {
+		if l.since.Before(since) {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
+
+// Remove takes a delivery out, because it is over, or belongs to nobody or to somebody else.
+// It is not reported.
+func (m *Mailbox) Remove(delivery string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if l := m.byID[delivery]; l != nil {
+		m.discard(l)
+	}
+}
+
+// Return makes a letter visible again that could not be given back. A poll may have it now.
+func (m *Mailbox) Return(delivery string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	l := m.byID[delivery]
+	if l == nil {
+		return
+	}
+	l.leaving = false
+	b := m.box(l.ring.Device.ID)
+	b.handOut(m.Now())
+}

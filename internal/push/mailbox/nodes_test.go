@@ -1,0 +1,136 @@
+package mailbox
+
+import (
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/planetbell/planetbell/internal/bell"
+	"github.com/planetbell/planetbell/planet"
+)
+
+// node is a mailbox that is one of several.
+type node struct {
+	*desk
+	mu      sync.Mutex
+	entered []string
+	idle    []string
+}
+
+func newNode() *node {
+	n := &node{}
+	n.desk = newDesk(Config{
+		Entered: func(device string) {
+			n.mu.Lock()
+			defer n.mu.Unlock()
+			n.entered = append(n.entered, device)
+		},
+		Idle: func(r bell.Ring) {
+			n.mu.Lock()
+			defer n.mu.Unlock()
+			n.idle = append(n.idle, r.Delivery.ID)
+		},
+	})
+	return n
+}
+
+func (n *node) want(t *testing.T, entered, idle []string) {
+	t.Helper()
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if !slices.Equal(n.entered, entered) || !slices.Equal(n.idle, idle) {
+		t.Errorf("entered %q, idle %q; want %q, %q", n.entered, n.idle, entered, idle)
+	}
+	n.entered, n.idle = nil, nil
+}
+
+func TestALetterThatNobodyWaitsForIsGivenBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNode()
+		n.put(t, 1, "d")
+		n.want(t, nil, []string{"d/1"})
+		if n.Waits("d") {
+			t.Error("a poll is said to wait")
+		}
+		p := n.poll(t.Context(), "d", hold) // the letter is on its way elsewhere
+		synctest.Wait()
+		n.want(t, []string{"d"}, nil)
+		if !n.Waits("d") || n.Waits("e") {
+			t.Error("whose poll waits is not known")
+		}
+		n.Return("d/1") // it could not be given back
+		if got := <-p; got.sid() != sid(1) {
+			t.Errorf("the poll got %q", got.sid())
+		} else {
+			got.letter.Done(true)
+		}
+		synctest.Wait()
+		n.want(t, nil, nil)
+		n.Remove("d/1")
+		n.checkEmpty(t)
+	})
+}
+
+func TestALetterComesBackWithItsPoll(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNode()
+		p := n.poll(t.Context(), "d", hold)
+		synctest.Wait()
+		n.put(t, 1, "d")
+		n.want(t, []string{"d"}, nil)
+		if got := n.Letters(time.Now().Add(time.Second)); !slices.Equal(got, []string{"d/1"}) {
+			t.Errorf("letters %q", got)
+		}
+		if got := n.Letters(time.Now()); len(got) != 0 {
+			t.Errorf("letters before they came: %q", got)
+		}
+		got := <-p
+		got.letter.Done(false) // the client had left
+		synctest.Wait()
+		n.want(t, nil, []string{"d/1"})
+		n.Remove("d/1")
+		if got := n.Letters(time.Now().Add(time.Hour)); len(got) != 0 {
+			t.Errorf("letters %q are left", got)
+		}
+		n.Return("d/1") // too late: it is gone
+		n.checkEmpty(t)
+	})
+}
+
+// A device that acknowledges and does not say that it has its call may ask another node next.
+func TestALetterThatIsNotAcknowledgedIsGivenBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNode()
+		p := n.ask(t, "d")
+		synctest.Wait()
+		n.put(t, 1, "d")
+		(<-p).letter.Done(true)
+		synctest.Wait()
+		n.want(t, []string{"d"}, nil)
+		pass(unseen)
+		synctest.Wait()
+		n.want(t, nil, []string{"d/1"})
+		n.Remove("d/1")
+		n.checkEmpty(t)
+	})
+}
+
+// What could not be given back is reported again, as long as nobody waits for it.
+func TestGivingBackIsTriedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNode()
+		n.put(t, 1, "d")
+		n.giveBackAll()
+		n.want(t, nil, []string{"d/1"})
+		n.Return("d/1")
+		n.want(t, nil, nil)
+		n.giveBackAll()
+		n.want(t, nil, []string{"d/1"})
+		n.Withdraw(planet.Evaluation, sid(1))
+		n.giveBackAll()
+		n.want(t, nil, nil)
+		n.checkEmpty(t)
+	})
+}

@@ -52,7 +52,7 @@ type source struct{ db *sql.DB }
 
 // passing are tables whose rows mean nothing in another database, and that need not be in
 // both: what the schema is, and which nodes run now.
-var passing = []string{"goose_db_version", "schema_release", "nodes"}
+var passing = []string{"goose_db_version", "schema_release", "nodes", "device_changes"}
 
 // tables reads all tables with their columns and keys.
 func (s source) tables(ctx context.Context) (map[string]*table, error) {

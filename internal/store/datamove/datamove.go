@@ -163,6 +163,9 @@ func (m *move) finish(ctx context.Context) error {
 				return err
 			}
 		}
+		if err := forgetChanges(ctx, tx); err != nil {
+			return err
+		}
 		_, err := tx.Exec(ctx, `DROP TABLE `+progressTable)
 		return err
 	})

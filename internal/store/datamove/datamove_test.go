@@ -160,6 +160,10 @@ func TestMovesThatAreRefused(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	exec(`CREATE TABLE IF NOT EXISTS nodes (owner text PRIMARY KEY, host text, version text, started_at bigint, seen_at bigint)`)
+	exec(`INSERT INTO nodes (owner, host, version, started_at, seen_at) VALUES ('behind a pooler', '', '', 0, extract(epoch FROM clock_timestamp()) * 1000000)`)
+	wantRefused(t, config(path, url), "planetbell servers use the PostgreSQL database")
+	exec(`UPDATE nodes SET seen_at = seen_at - 11000000`)
 	exec(`INSERT INTO gone_endpoints VALUES ('foreign', '', 0)`)
 	wantRefused(t, config(path, url), "1 rows in gone_endpoints, of which this command copied 0")
 	exec(`DELETE FROM gone_endpoints`)

@@ -31,7 +31,7 @@ var layers = []struct {
 
 // leaves know nothing of ours but planet (and each other's nothing), and may be
 // imported from anywhere above the domain.
-var leaves = []string{"internal/config", "internal/telemetry", "internal/sim", "internal/testlog", "internal/archtest"}
+var leaves = []string{"internal/config", "internal/telemetry", "internal/sim", "internal/testlog", "internal/testpg", "internal/archtest"}
 
 type pkg struct {
 	ImportPath   string
@@ -110,7 +110,10 @@ func allowed(from, to string) bool {
 	case within(to, "internal/sim"): // the simulator never becomes part of a server's work
 		return within(from, "cmd") || within(from, "internal/sim") || within(from, "internal/stage") || within(from, "tools") || within(from, "e2e")
 	case within(to, "internal/testlog"):
-		return within(from, "internal/store/storetest") || within(from, "internal/push/pushtest") || within(from, "tools") || within(from, "e2e")
+		return within(from, "internal/testpg") || within(from, "internal/store/storetest") || within(from, "internal/push/pushtest") ||
+			within(from, "internal/bus/bustest") || within(from, "tools") || within(from, "e2e")
+	case within(to, "internal/testpg"): // suites and benches; a server starts no PostgreSQL
+		return within(from, "internal/store/storetest") || within(from, "internal/bus/bustest") || within(from, "tools") || within(from, "e2e")
 	case within(from, "internal/sim"):
 		return within(to, "planet") || within(to, "internal/sim")
 	case leaf(from):

@@ -72,9 +72,15 @@ type process struct {
 // serve starts the program with a configuration file, and returns when it listens.
 func serve(ctx context.Context, t *testing.T, w *watch, file string) *process {
 	t.Helper()
+	return serveTo(ctx, t, w, w, file)
+}
+
+// serveTo is serve with a place of its own for the log.
+func serveTo(ctx context.Context, t *testing.T, w *watch, log io.Writer, file string) *process {
+	t.Helper()
 	cmd := exec.CommandContext(ctx, program(t), "serve", "--config", file)
 	cmd.Env = environ()
-	cmd.Stderr = struct{ io.Writer }{w}
+	cmd.Stderr = struct{ io.Writer }{log}
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)

@@ -56,7 +56,6 @@ type load struct {
 	span    time.Duration
 	work    sync.WaitGroup
 	done    chan struct{} // closed when all calls were begun
-	number  atomic.Int64
 	skipped atomic.Int64
 
 	mu    sync.Mutex

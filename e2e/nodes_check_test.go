@@ -19,7 +19,8 @@ const (
 	// lateLimit is how long after its Call Event was answered a call may still come to a device:
 	// the node where the device polls, or that pushes, learns of it by a hint, or in its sweep.
 	lateLimit = 3 * time.Second
-	// leftOpen is for how long, at most, what a node did before it was killed is not on disk.
+	// leftOpen is for how long what a node did before it was killed may not be on disk. A slow machine
+	// takes longer: four times what half of the calls take.
 	leftOpen = 500 * time.Millisecond
 )
 
@@ -28,6 +29,7 @@ type faults struct {
 	mu    sync.Mutex
 	list  []fault
 	kills int
+	twice func(*placed) bool // calls that may ring twice for another reason; nil: none
 }
 
 type fault struct {
@@ -73,7 +75,7 @@ func (n *nodes) settle(l *load) {
 		told, _ := n.told()
 		missing := 0
 		for _, c := range l.answered() {
-			if c.callee.project.Hook != "" && len(told[c.sid]) < 3 {
+			if c.callee.project.Hook != "" && !strings.HasSuffix(types(told[c.sid]), "call.missed") {
 				missing++
 			}
 		}
@@ -218,7 +220,9 @@ func (n *nodes) checkTold(l *load) {
 			continue
 		}
 		calls++
-		if got := types(events[c.sid]); got != wholeMissed {
+		// That a device could not be rung is told at any time.
+		failed := func(e told) bool { return e.Type == string(bell.EventDeliveryFailed) }
+		if got := types(slices.DeleteFunc(events[c.sid], failed)); got != wholeMissed {
 			wrong.add("call %s is told as %q", c.sid, got)
 		}
 	}
@@ -237,18 +241,21 @@ type tally struct {
 	endedFirst        int // not got, because the call had ended
 	afterEnd          int // got for the first time later than lateLimit after the end was answered
 	took              []time.Duration
+	mayRepeat         int // calls of which a fault explains that they come twice
+}
+
+// at is how long a share of the calls took, at most.
+func (t *tally) at(share float64) time.Duration {
+	slices.Sort(t.took)
+	if len(t.took) == 0 {
+		return 0
+	}
+	return t.took[int(share*float64(len(t.took)-1))].Round(time.Millisecond)
 }
 
 func (t *tally) String() string {
-	slices.Sort(t.took)
-	at := func(share float64) time.Duration {
-		if len(t.took) == 0 {
-			return 0
-		}
-		return t.took[int(share*float64(len(t.took)-1))].Round(time.Millisecond)
-	}
 	return fmt.Sprintf("%d calls, %d got, %d ended first; %d repeats (%.2f %%); after Notify's first try: half within %v, 99 %% %v, 99.9 %% %v, all %v",
-		t.calls, t.got, t.endedFirst, t.times-t.got, 100*float64(t.times-t.got)/max(1, float64(t.got)), at(0.5), at(0.99), at(0.999), at(1))
+		t.calls, t.got, t.endedFirst, t.times-t.got, 100*float64(t.times-t.got)/max(1, float64(t.got)), t.at(0.5), t.at(0.99), t.at(0.999), t.at(1))
 }
 
 // checkDevices holds the rule of what a device must get.
@@ -259,8 +266,9 @@ func (t *tally) String() string {
 // not for the first time more than lateLimit after the Call Event was answered.
 //
 // What may come twice is what a killed node had done and not recorded: at most what one node
-// does in leftOpen, for each kill. To a poll that acknowledges a call may also come again whose
-// receipt was lost with a connection. A push that is repeated has the same apns-id.
+// does in leftOpen, for each kill; and calls of which a fault says so (faults.twice). To a poll that
+// acknowledges a call comes again also if its receipt was refused, or lost with a connection. A
+// push that is repeated has the same apns-id.
 func (n *nodes) checkDevices(l *load) {
 	n.t.Helper()
 	l.fleet.collect()
@@ -282,6 +290,9 @@ func (n *nodes) checkDevices(l *load) {
 
 func (n *nodes) checkOne(wrong *problems, t *tally, c *placed, d *reached) {
 	t.calls++
+	if n.faults.twice != nil && n.faults.twice(c) {
+		t.mayRepeat++
+	}
 	g := d.got[c.param]
 	if g == nil {
 		if c.owed() {
@@ -313,18 +324,26 @@ func (n *nodes) reportDevices(l *load, ways map[string]*tally) {
 		if t == nil {
 			continue
 		}
-		again := t.times - t.got
+		again, most := t.times-t.got, n.mostRepeats(l, t)
 		if way == ackPoll { // such a phone recognises what it had
-			again = l.fleet.repeats()
-			t.times += again
+			repeats, refused := l.fleet.repeats(t.got)
+			again, most = repeats, most+refused
+			t.times += repeats
+			n.t.Logf("acknowledged poll: %d receipts were refused or lost with their connection", refused)
 		}
 		n.t.Logf("%s: %s", way, t)
-		perSecond := float64(t.calls) / l.span.Seconds() / float64(len(n.list))
-		most := int(float64(n.faults.kills)*perSecond*leftOpen.Seconds()) + t.calls/1000 + n.faults.kills
 		if again > most {
-			n.t.Errorf("%s: %d calls came again, at most %d are explained by %d kills", way, again, most, n.faults.kills)
+			n.t.Errorf("%s: %d calls came again, at most %d are explained", way, again, most)
 		}
 	}
+}
+
+// mostRepeats is the bound that checkDevices states. One call of a thousand is for what is
+// rare: a push is sent again on another connection when the answer is slow.
+func (n *nodes) mostRepeats(l *load, t *tally) int {
+	perSecond := float64(t.calls) / l.span.Seconds() / float64(len(n.list))
+	open := max(leftOpen, 4*t.at(0.5)).Seconds()
+	return int(float64(n.faults.kills)*(1+perSecond*open)) + t.calls/1000 + t.mayRepeat
 }
 
 // checkLogs: no node logs an error that the faults do not explain, and none ever says that

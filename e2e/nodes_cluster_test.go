@@ -12,6 +12,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -100,6 +101,7 @@ func (nodesValues) Secret(name string, length int) string { return secret(name, 
 type node struct {
 	name, file    string
 	public, admin string // host:port
+	env           []string
 	log           *nodeLog
 	p             *process // nil while it is down
 }
@@ -117,6 +119,7 @@ type nodes struct {
 	driver   string // of the database, for the checks
 	source   string
 	projects []nodesProject
+	program  string
 	list     []*node
 	faults   faults
 }
@@ -128,6 +131,7 @@ type nodesOptions struct {
 	database func(i int) string   // URL for a node; nil: SQLite, and one node
 	bus      func(i int) string   // URL of NATS for a node; nil: none
 	source   string               // the database's URL for the checks
+	program  string               // "": planetbell as it is built
 	env      func(i int) []string // more environment for a node; nil: none
 	limit    time.Duration        // for the whole story
 }
@@ -143,6 +147,9 @@ func newNodes(t *testing.T, o nodesOptions) *nodes {
 		driver: "pgx", source: o.source,
 	}
 	n.client = &http.Client{Transport: n.balancer}
+	if n.program = o.program; n.program == "" {
+		n.program = program(t)
+	}
 	if o.database == nil {
 		n.driver, n.source = "sqlite", "file:"+filepath.Join(n.dir, "node1", "planetbell.db")+"?mode=ro&_pragma=busy_timeout(5000)"
 	}
@@ -189,6 +196,9 @@ func (n *nodes) add(i int, o nodesOptions) {
 	if o.bus != nil {
 		values.Bus = o.bus(i)
 	}
+	if o.env != nil {
+		d.env = o.env(i)
+	}
 	d.file = filepath.Join(n.dir, d.name+".yaml")
 	out, err := os.OpenFile(d.file, os.O_CREATE|os.O_WRONLY, 0o600)
 	if err != nil {
@@ -226,7 +236,9 @@ func fixedPort(t *testing.T) string {
 // start starts a node that is down, and returns when it listens.
 func (n *nodes) start(d *node) {
 	n.t.Helper()
-	d.p = serveTo(n.ctx, n.t, n.watch, d.log, d.file)
+	cmd := exec.CommandContext(n.ctx, n.program, "serve", "--config", d.file)
+	cmd.Env = append(environ(), d.env...)
+	d.p = begin(n.t, n.watch, d.log, cmd)
 }
 
 // kill ends a node at once.

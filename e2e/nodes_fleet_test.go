@@ -189,6 +189,10 @@ func (f *fleet) collect() {
 				continue
 			}
 			for _, r := range d.phone.Received() {
+				if r.Err != nil {
+					f.n.t.Errorf("a poll's answer cannot be used: %v", r.Err)
+					continue
+				}
 				g := d.got[r.Call.CCParam]
 				if g == nil {
 					g = &got{first: r.At}
@@ -201,14 +205,18 @@ func (f *fleet) collect() {
 	}
 }
 
-// repeats is how often pollers that acknowledge were handed a call that they had.
-func (f *fleet) repeats() (n int) {
+// repeats is how often pollers that acknowledge were handed a call that they had, and how many of
+// their receipts were not answered 200.
+func (f *fleet) repeats(got int) (repeats, refused int) {
+	taken := 0
 	for _, c := range f.callees {
 		for _, d := range c.devices {
-			if d.phone != nil {
-				n += d.phone.Stats().Repeats
+			if d.way == ackPoll {
+				stats := d.phone.Stats()
+				repeats += stats.Repeats
+				taken += stats.Acknowledged
 			}
 		}
 	}
-	return n
+	return repeats, max(0, got+repeats-taken)
 }

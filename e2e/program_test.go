@@ -72,14 +72,14 @@ type process struct {
 // serve starts the program with a configuration file, and returns when it listens.
 func serve(ctx context.Context, t *testing.T, w *watch, file string) *process {
 	t.Helper()
-	return serveTo(ctx, t, w, w, file)
-}
-
-// serveTo is serve with a place of its own for the log.
-func serveTo(ctx context.Context, t *testing.T, w *watch, log io.Writer, file string) *process {
-	t.Helper()
 	cmd := exec.CommandContext(ctx, program(t), "serve", "--config", file)
 	cmd.Env = environ()
+	return begin(t, w, w, cmd)
+}
+
+// begin starts a program that serves, and returns when it listens. Its log goes to a place of its own.
+func begin(t *testing.T, w *watch, log io.Writer, cmd *exec.Cmd) *process {
+	t.Helper()
 	cmd.Stderr = struct{ io.Writer }{log}
 	out, err := cmd.StdoutPipe()
 	if err != nil {

@@ -54,13 +54,16 @@ func TestPartitions(t *testing.T) {
 			end: func(_ *nodes, d *deployment) { d.toPG[0].slow(0); d.toNATS[0].slow(0) },
 		},
 	} {
-		t.Run(p.name, func(t *testing.T) { p.play(t) })
+		t.Run(p.name, func(t *testing.T) {
+			t.Parallel()
+			p.play(t)
+		})
 	}
 }
 
 func (p *partition) play(t *testing.T) {
 	s := scaleOf(t)
-	s.rate, s.span = s.rate/2, s.span*3/4
+	s.rate, s.span = min(25, s.rate), 30*time.Second
 	d := deploy(t, p.nats, true, s.settings()...)
 	n := newNodes(t, d.options(t, s))
 	f := n.addFleet(60)

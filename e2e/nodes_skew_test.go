@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 // skewed builds planetbell with a clock that is wrong by as many seconds as the environment
@@ -68,7 +69,8 @@ var testClockSkew = func() (skew int64) {
 // lost all the same, and the nodes say that their clocks differ.
 func TestClocksThatDiffer(t *testing.T) {
 	s := scaleOf(t)
-	s.rate, s.span = s.rate/2, s.span/2
+	s.onlyFull(t) // the whole program is built once more
+	s.rate, s.span = min(50, s.rate), min(30*time.Second, s.span)
 	d := deploy(t, false, false, s.settings()...)
 	o := d.options(t, s)
 	o.program = skewed(t)

@@ -12,10 +12,10 @@ import (
 
 // settings of PostgreSQL: in CI commits do not wait for the disk.
 func (s nodesScale) settings() []string {
-	if s.span < 2*time.Minute {
-		return []string{testpg.NoFsync}
+	if s.full {
+		return nil
 	}
-	return nil
+	return []string{testpg.NoFsync}
 }
 
 // Three nodes behind a load balancer, on one PostgreSQL: nodes are killed one after the other,
@@ -92,6 +92,7 @@ func (n *nodes) checkNames() {
 // lost, and nothing comes twice.
 func TestARollingUpgrade(t *testing.T) {
 	s := scaleOf(t)
+	s.span = min(s.span, 30*time.Second)
 	d := deploy(t, false, false, s.settings()...)
 	n := newNodes(t, d.options(t, s))
 	f := n.addFleet(max(60, s.rate*3/5))

@@ -46,3 +46,7 @@ bench: ## our figures beside this machine's bare limits, and the ratios
 .PHONY: fuzz
 fuzz: ## fuzz every parser for FUZZTIME (10s each)
 	@tools/fuzz
+
+.PHONY: scale
+scale: ## what sizes beyond this machine need: computed from measured figures, and simulated
+	go run ./tools/scale

@@ -71,9 +71,9 @@ type Dialer interface {
 
 // Config is what a [Node] is made of.
 type Config struct {
-	Name    string // the node's own, other than that of all others: 1 to [MaxNode] printable characters
-	Metrics *Metrics
-	Log     *slog.Logger
+	Name    string       // the node's own, other than that of all others: 1 to [MaxNode] printable characters
+	Metrics *Metrics     // its own
+	Log     *slog.Logger // not nil
 }
 
 // Node is a [Bus] over a [Dialer]'s links: it gathers hints, connects for ever, and
@@ -384,7 +384,7 @@ func (n *Node) follows(h header) bool {
 		key = sender{strings.Clone(h.node), strings.Clone(h.run)}
 	}
 	n.senders[key] = last{h.seq, now}
-	return h.seq == before.seq+1 || known && h.seq == before.seq
+	return h.seq == before.seq+1 || h.seq == before.seq
 }
 
 func (n *Node) missed(cause string) {

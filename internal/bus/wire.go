@@ -24,10 +24,8 @@ const (
 	version = "pb1"
 
 	// maxMessage bounds a message, in bytes. PostgreSQL takes less than 8,000
-	// (https://www.postgresql.org/docs/current/sql-notify.html).
+	// (https://www.postgresql.org/docs/current/sql-notify.html). It bounds the hints, too.
 	maxMessage = 7900
-	// maxHints bounds the hints of a message, of whatever kind: it holds fewer of ours.
-	maxHints = 1000
 	// MaxNode bounds the name of a node, in bytes: a host's name and an ID.
 	MaxNode = 200
 	// maxField bounds a device's ID, in bytes.
@@ -143,9 +141,9 @@ func decodeHeader(message string) (h header, rest string, err error) {
 
 // decodeHints reads the other lines. One that is wrong damages all of them.
 func decodeHints(from, lines string) (hints []Hint, err error) {
-	for count := 0; lines != ""; count++ {
+	for lines != "" {
 		line, rest, whole := strings.Cut(lines, "\n")
-		if !whole || count >= maxHints {
+		if !whole {
 			return nil, errDamaged
 		}
 		lines = rest

@@ -116,11 +116,10 @@ type Database struct {
 	// Path is the SQLite file. Relative to DataDir. It is not used with URL.
 	Path string `koanf:"path" default:"planetbell.db" path:"data"`
 	// URL is a PostgreSQL database, which several nodes may share:
-	// postgres://user:password@host:5432/name?sslmode=verify-full. Empty: SQLite.
+	// postgres://user:password@host:5432/name?sslmode=verify-full. Its pool_max_conns bounds
+	// this node's connections, 18 without it; all nodes together need fewer than the server's
+	// max_connections. Empty: SQLite.
 	URL planet.Secret `koanf:"url"`
-	// Connections bounds how many this node keeps to PostgreSQL, 4 to 1000. All nodes together need
-	// fewer than the server's max_connections.
-	Connections int `koanf:"connections" default:"32" min:"4" max:"1000"`
 }
 
 // Bus carries hints between nodes, which make them quick. They go through PostgreSQL unless

@@ -67,7 +67,7 @@ func TestForm(t *testing.T) {
 			},
 		},
 		{name: "hyphen for underscore", yaml: "long-poll: {}\n", errors: []string{"long-poll: is not a setting; did you mean long_poll?"}},
-		{name: "section with one value", yaml: "database: x\n", errors: []string{"database: is one value, want a section with the keys path, url, url_file, connections."}},
+		{name: "section with one value", yaml: "database: x\n", errors: []string{"database: is one value, want a section with the keys path, url, url_file."}},
 		{name: "empty section and key", yaml: "database:\nlog: {level: }\n"},
 		{
 			name: "values of the wrong kind",

@@ -159,7 +159,9 @@ func invalid(t *testing.T, f Form) {
 	nodes := up(t, f, "a", "b")
 	a, b := nodes[0], nodes[1]
 	bad := []bus.Hint{
-		{}, {Kind: 99, Device: "x"}, bus.MailFor(""), bus.MailFor("two words"), bus.MailFor("tab\tbed"), bus.MailFor("line\nm\tother"),
+		{},
+		{Kind: 99, Device: "x"},
+		bus.MailFor(""), bus.MailFor("two words"), bus.MailFor("tab\tbed"), bus.MailFor("line\nm\tother"),
 		bus.MailFor("\x00"), bus.MailFor("フォン"), bus.MailFor(strings.Repeat("x", 200)), bus.OverFor("moon", "s"), bus.OverFor(planet.Real, ""),
 		bus.ReceiptFor(planet.Real, "s", ""), bus.DevicesFor(bell.Owner{Environment: planet.Real, User: planet.UserRef{UserID: "bob"}}),
 	}

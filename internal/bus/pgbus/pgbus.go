@@ -61,9 +61,7 @@ func newDialer(c Config) (*dialer, error) {
 	if err != nil { // the cause could repeat the password
 		return nil, errors.New("the database's URL cannot be read: want postgres://user:password@host:port/database, with special characters as %XX")
 	}
-	if config.ValidateConnect == nil {
-		config.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite
-	}
+	config.ValidateConnect = primary // of several hosts, the one
 	if config.ConnectTimeout == 0 {
 		config.ConnectTimeout = 5 * time.Second
 	}
@@ -93,6 +91,9 @@ func (d *dialer) Dial(ctx context.Context) (bus.Link, error) {
 	if err == nil {
 		l.send, err = pgx.ConnectConfig(ctx, d.config.Copy())
 	}
+	if err == nil { // a NOTIFY is a commit, but not worth a disk's or a standby's time
+		_, err = l.send.Exec(ctx, "SET synchronous_commit TO off")
+	}
 	if err != nil {
 		l.Close()
 		return nil, explain(err)
@@ -100,14 +101,19 @@ func (d *dialer) Dial(ctx context.Context) (bus.Link, error) {
 	return l, nil
 }
 
-// explain makes a sentence of what pgx says; it never holds the password.
-func explain(err error) error {
-	var said *pgconn.PgError
-	if errors.As(err, &said) && said.Code == "25006" { // read_only_sql_transaction
-		return errors.New("PostgreSQL at this address is a standby, which cannot LISTEN: give the primary's address, or all addresses in one URL")
+var errStandby = errors.New("this is a standby, which cannot LISTEN: give the primary's address, or all addresses in one URL")
+
+// primary refuses a standby.
+func primary(ctx context.Context, conn *pgconn.PgConn) error {
+	standby := pgconn.ValidateConnectTargetSessionAttrsReadWrite(ctx, conn)
+	if standby != nil && ctx.Err() == nil {
+		return errStandby
 	}
-	return fmt.Errorf("connect to PostgreSQL for the bus: %w", err)
+	return standby
 }
+
+// explain makes a sentence of what pgx says; it never holds the password.
+func explain(err error) error { return fmt.Errorf("connect to PostgreSQL for the bus: %w", err) }
 
 // link is a listening and a sending connection.
 type link struct {

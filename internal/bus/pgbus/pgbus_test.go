@@ -95,8 +95,38 @@ func TestAStandbyIsRefused(t *testing.T) {
 	t.Parallel()
 	s := testpg.Start(t, testpg.NoFsync, "default_transaction_read_only=on") // as a standby says it of itself
 	m := bustest.Start(t, form(t, s.URL("postgres")), "a", s.Addr())
-	m.Until(t, "refused", func() bool { return strings.Contains(m.State().Trouble, "read only") })
+	m.Until(t, "refused", func() bool { return strings.Contains(m.State().Trouble, "standby") })
 	testlog.Keep(t, "trouble", m.State().Trouble)
+}
+
+// TestSessionsAreSetUp: what would make every hint wait for the disk, and what would end a
+// listener that is quiet, are switched off whatever the database's defaults are.
+func TestSessionsAreSetUp(t *testing.T) {
+	t.Parallel()
+	s := testpg.Start(t, testpg.NoFsync, "idle_session_timeout=60000", "synchronous_commit=on")
+	d, err := newDialer(Config{Config: bus.Config{Name: "tokyo-1"}, URL: planet.Secret(s.URL("postgres"))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	dialed, err := d.Dial(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer dialed.Close()
+	l := dialed.(*link)
+	for _, want := range []struct {
+		conn           *pgx.Conn
+		setting, value string
+	}{
+		{l.send, "synchronous_commit", "off"},
+		{l.listen, "idle_session_timeout", "0"},
+		{l.listen, "application_name", "planetbell bus tokyo-1"},
+	} {
+		var got string
+		if err := want.conn.QueryRow(t.Context(), "SELECT current_setting($1)", want.setting).Scan(&got); err != nil || got != want.value {
+			t.Errorf("%s is %q, want %q: %v", want.setting, got, want.value, err)
+		}
+	}
 }
 
 func TestWrongPasswordsAndURLsAreNotRepeated(t *testing.T) {

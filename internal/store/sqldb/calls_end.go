@@ -37,7 +37,7 @@ func KnownCall(l Tx, c *bell.Call, params string) (call.BeginResult, error) {
 // EndCall implements call.Store.
 func (s *Store) EndCall(ctx context.Context, c bell.Call, entry bell.JournalEntry) error {
 	row := NewJournalRow(entry)
-	said := endArgs(&c)
+	said := EndArgs(&c)
 	when := entry.ReceivedAt
 	if when.IsZero() {
 		when = c.EndedAt
@@ -136,9 +136,9 @@ func insertEnded(l Tx, c *bell.Call, said []any) error {
 	return nil
 }
 
-// endArgs are what a Call Event says, from state to missed_at. They are copied
+// EndArgs are what a Call Event says, from state to missed_at. They are copied
 // before the writer's turn, because the caller may leave first.
-func endArgs(c *bell.Call) []any {
+func EndArgs(c *bell.Call) []any {
 	r := c.Release
 	return []any{
 		string(bell.CallEnded), string(c.Outcome), Micros(c.StartedAt), Micros(c.EndedAt), c.Duration.Microseconds(),

@@ -1,0 +1,326 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/planetbell/planetbell/internal/bell"
+	"github.com/planetbell/planetbell/internal/call"
+	"github.com/planetbell/planetbell/internal/store/sqldb"
+	"github.com/planetbell/planetbell/planet"
+)
+
+// callTask is a write of a call's: its statements, which note their results where the caller
+// looks. They may be sent again when nobody knows what became of the first time.
+type callTask struct {
+	queue func(*pgx.Batch)
+	runs  int       // how often it was sent
+	until time.Time // set for what is worth repeating after trouble, until then
+}
+
+// runCalls sends a group in one round trip, which is one transaction.
+func (s *Store) runCalls(group []*task[*callTask]) error {
+	conn, err := s.connect(s.writePool)
+	if err != nil {
+		return err
+	}
+	defer giveBack(conn)
+	var batch pgx.Batch
+	for _, t := range group {
+		t.body.runs++
+		t.body.queue(&batch)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), statementTimeout)
+	defer cancel()
+	return inward(conn.SendBatch(ctx, &batch).Close())
+}
+
+// queue adds a statement to a batch and calls scan for each row that it returns.
+func (q query) queue(b *pgx.Batch, scan func(sqldb.Scanner) error) {
+	b.Queue(q.sql, q.args...).Query(func(rows pgx.Rows) error {
+		for rows.Next() {
+			if err := scan(record{rows.FieldDescriptions(), rows.RawValues()}); err != nil {
+				return err
+			}
+		}
+		return rows.Err()
+	})
+}
+
+// The statements that record a call: the row and, if it is new, its deliveries and events. It
+// returns a row only then.
+const (
+	beginCall = `WITH c AS (INSERT INTO calls (environment, session_id, at, project, label,
+			caller_service, caller_user, callee_service, callee_user, type, app_server_data, stid,
+			state, notified_at, deadline, raw, cc_param,
+			purpose, about, about_at, room_service, room_id, caller_name, app_fields, suppressed)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25)
+		ON CONFLICT DO NOTHING RETURNING id),
+	d AS (INSERT INTO deliveries (call_id, id, device_id, channel, state, reason, attempts, deadline,
+			lease_owner, lease_until, created_at, updated_at)
+		SELECT c.id, u.* FROM c, unnest($26::text[], $27::text[], $28::text[], $29::text[], $30::text[], $31::bigint[], $32::bigint[],
+			$33::text[], $34::bigint[], $35::bigint[], $36::bigint[]) AS u)`
+	beginEvents = `, e AS (INSERT INTO events (id, type, project, subject, at, data)
+		SELECT u.* FROM c, unnest($37::text[], $38::text[], $39::text[], $40::text[], $41::bigint[], $42::text[]) AS u
+		ON CONFLICT DO NOTHING)`
+	begun = ` SELECT c.id FROM c`
+)
+
+// BeginCall implements call.Store. A new call is one statement, sent together with those of
+// others; only a repeat, or a call that has ended already, asks again.
+func (s *Store) BeginCall(ctx context.Context, c bell.Call, deliveries []bell.Delivery, raw []planet.RawParam) (call.BeginResult, error) {
+	params := sqldb.EncodeParams(sqldb.WithoutCCParam(raw, c.CCParam))
+	q := query{beginCall + begun, append(callArgs(&c, params), deliveryArgs(deliveries)...)}
+	events := append(sqldb.NewEventRows(c.Events), sqldb.NewEventRows(s.FailedEvents(&c, deliveries))...)
+	if len(events) > 0 {
+		q = query{beginCall + beginEvents + begun, append(q.args, eventArgs(events)...)}
+	}
+	q.args = bind(q.args)
+	var id int64
+	t := &task[*callTask]{what: "begin a call", key: string(c.SessionID), body: &callTask{queue: func(b *pgx.Batch) {
+		id = 0
+		q.queue(b, sqldb.Into([]any{&id}))
+	}}}
+	if err := s.calls.submit(ctx, t); err != nil {
+		if errors.Is(err, errUndecided) && len(deliveries) > 0 {
+			s.giveUp(&c, deliveries)
+		}
+		return 0, err
+	}
+	if id != 0 {
+		return call.Began, nil
+	}
+	return s.knownCall(ctx, &c, deliveries, params, t.body.runs > 1)
+}
+
+// knownCall says what a Notify for a known call is. When it was sent twice, because the
+// connection broke, the row may be its own.
+func (s *Store) knownCall(ctx context.Context, c *bell.Call, deliveries []bell.Delivery, params string, twice bool) (found call.BeginResult, err error) {
+	begin := "BEGIN"
+	if c.Suppressed == bell.RingsAll && !twice {
+		begin = "" // one statement, then
+	}
+	err = s.write(ctx, "begin a call that is known", begin, func(l *link) error {
+		if twice && len(deliveries) > 0 {
+			ours, err := l.One(`SELECT 1 FROM calls c JOIN deliveries d ON d.call_id = c.id
+				WHERE c.session_id = ? AND c.environment = ? AND d.id = ?`, sqldb.Into([]any{new(int)}),
+				string(c.SessionID), string(c.Environment), deliveries[0].ID)
+			if err != nil || ours {
+				found = call.Began
+				return err
+			}
+		}
+		var err error
+		if found, err = sqldb.KnownCall(l, c, params); err == nil && found == call.AlreadyEnded {
+			err = sqldb.MarkSuppressed(l, c)
+		}
+		return err
+	})
+	if err != nil {
+		return 0, err
+	}
+	return found, nil
+}
+
+// giveUp ends the leases of deliveries that nobody works on: their call may be recorded though
+// its caller was told that it was not. A lease in a mailbox lasts as long as the ring, so
+// without this they would not ring at all, though a repeat of Notify is answered 200. While the
+// database is in trouble it waits in memory.
+func (s *Store) giveUp(c *bell.Call, deliveries []bell.Delivery) {
+	ids := make([]string, len(deliveries))
+	for i := range deliveries {
+		ids[i] = deliveries[i].ID
+	}
+	q := query{`UPDATE deliveries SET lease_owner = '', lease_until = 0 WHERE id IN
+		(SELECT id FROM deliveries WHERE id = ANY($1) AND state IN ('pending', 'sending') ORDER BY id FOR UPDATE)`, bind([]any{ids})}
+	s.calls.follow(&task[*callTask]{
+		what: "give up the deliveries of an unanswered call", key: string(c.SessionID), rank: "3",
+		body: &callTask{queue: func(b *pgx.Batch) { b.Queue(q.sql, q.args...) }, until: c.Deadline},
+	})
+}
+
+// maxLater bounds what waits in memory for the database to be well again.
+const maxLater = 4096
+
+// afterCalls keeps what is worth repeating after trouble, and repeats it when a write has
+// succeeded.
+func (s *Store) afterCalls(t *task[*callTask]) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if t.err != nil {
+		if time.Now().Before(t.body.until) && len(s.later) < maxLater {
+			s.later = append(s.later, t)
+		}
+		return
+	}
+	for _, waits := range s.later {
+		s.calls.follow(waits)
+	}
+	s.later = nil
+}
+
+func callArgs(c *bell.Call, params string) []any {
+	state := bell.CallRinging
+	if c.Purpose != bell.PurposeCall {
+		state = bell.CallNotice
+	}
+	return []any{
+		string(c.Environment), string(c.SessionID), sqldb.Micros(c.NotifiedAt), c.Project, c.Label,
+		c.Caller.ServiceID, c.Caller.UserID, c.Callee.ServiceID, c.Callee.UserID, string(c.Type), c.AppServerData, c.STID,
+		string(state), sqldb.Micros(c.NotifiedAt), sqldb.Micros(c.Deadline), params, c.CCParam.Reveal(),
+		string(c.Purpose), string(c.About), sqldb.Micros(c.AboutAt), c.Room.ServiceID, c.Room.RoomID, c.CallerName,
+		sqldb.EncodeFields(c.AppFields), string(c.Suppressed),
+	}
+}
+
+// deliveryArgs are deliveries by columns.
+func deliveryArgs(deliveries []bell.Delivery) []any {
+	n := len(deliveries)
+	texts, numbers := columns[string](n, 6), columns[int64](n, 5)
+	for i := range deliveries {
+		d := &deliveries[i]
+		put(texts, i, d.ID, d.DeviceID, string(d.Channel), string(d.State), d.Reason, d.LeaseOwner)
+		put(numbers, i, int64(d.Attempts), sqldb.Micros(d.Deadline), sqldb.Micros(d.LeaseUntil), sqldb.Micros(d.CreatedAt), sqldb.Micros(d.UpdatedAt))
+	}
+	return []any{
+		texts[0], texts[1], texts[2], texts[3], texts[4], numbers[0], numbers[1], texts[5], numbers[2], numbers[3], numbers[4],
+	}
+}
+
+// eventArgs are events by columns.
+func eventArgs(rows sqldb.EventRows) []any {
+	texts, times := columns[string](len(rows), 5), columns[int64](len(rows), 1)
+	for i, row := range rows {
+		put(texts, i, row[0].(string), row[1].(string), row[2].(string), row[3].(string), row[5].(string))
+		put(times, i, row[4].(int64))
+	}
+	return []any{texts[0], texts[1], texts[2], texts[3], times[0], texts[4]}
+}
+
+// insertEvents records events in one statement.
+func insertEvents(rows sqldb.EventRows) query {
+	return query{`INSERT INTO events (id, type, project, subject, at, data)
+		SELECT u.* FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bigint[], $6::text[]) AS u
+		ON CONFLICT DO NOTHING`, bind(eventArgs(rows))}
+}
+
+func columns[T any](rows, n int) [][]T {
+	all := make([][]T, n)
+	for i := range all {
+		all[i] = make([]T, rows)
+	}
+	return all
+}
+
+func put[T any](to [][]T, row int, values ...T) {
+	for i, v := range values {
+		to[i][row] = v
+	}
+}
+
+// EndCall implements call.Store. It is one round trip, shared with others, unless the
+// customer's systems want to be told: what they are told is made of the merged row.
+func (s *Store) EndCall(ctx context.Context, c bell.Call, entry bell.JournalEntry) error {
+	told := c.Wanted.Has(bell.EventCallEnded) || c.Wanted.Has(bell.EventCallMissed)
+	statements := endCall(&c, entry, told)
+	if !told {
+		return s.calls.submit(ctx, &task[*callTask]{
+			what: "end a call", key: string(c.SessionID), body: &callTask{queue: func(b *pgx.Batch) {
+				for _, q := range statements {
+					b.Queue(q.sql, q.args...)
+				}
+			}},
+		})
+	}
+	return s.write(ctx, "end a call", "BEGIN", func(l *link) error {
+		results, err := l.send(statements...)
+		if err != nil {
+			return err
+		}
+		if len(results[0].rows) == 0 {
+			return nil // a repeat
+		}
+		var ended bell.Call
+		if err := (record{results[0].columns, results[0].rows[0]}).Scan(sqldb.CallFields(&ended)...); err != nil {
+			return fmt.Errorf("read a call that has ended: %w", err)
+		}
+		events := sqldb.NewEventRows(bell.EndedEvents(&ended, c.Wanted))
+		if len(events) == 0 {
+			return nil
+		}
+		_, err = l.sendLast(insertEvents(events))
+		return err
+	})
+}
+
+// The statements of a Call Event. The second has eyes of its own for what is in the database:
+// when the first had to wait for a Notify, it sees that one's deliveries. Whoever has rows of
+// a call and its deliveries in hand takes the call's first, and then the deliveries by ID.
+var (
+	endCallRow = `WITH j AS (INSERT INTO journal (received_at, project, environment, kind, session_id, dedup_key, params)
+		VALUES ($27, $28, $29, $30, $31, $32, $33) ON CONFLICT DO NOTHING)
+	INSERT INTO calls AS c (environment, session_id, at, project, label,
+		caller_service, caller_user, callee_service, callee_user, type, app_server_data, stid,
+		state, outcome, started_at, ended_at, duration_us, rel_terminate, rel_disconnect, rel_call_end,
+		rel_releaser_type, rel_releaser, rel_code, rel_code_name, rel_user_code, missed_at)
+	VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26)
+	ON CONFLICT (session_id, environment) DO UPDATE SET cc_param = '',
+		caller_service = CASE c.caller_service WHEN '' THEN excluded.caller_service ELSE c.caller_service END,
+		caller_user = CASE c.caller_user WHEN '' THEN excluded.caller_user ELSE c.caller_user END,
+		app_server_data = CASE c.app_server_data WHEN '' THEN excluded.app_server_data ELSE c.app_server_data END,
+		stid = CASE c.stid WHEN '' THEN excluded.stid ELSE c.stid END,
+		state = excluded.state, outcome = excluded.outcome, started_at = excluded.started_at, ended_at = excluded.ended_at,
+		duration_us = excluded.duration_us, rel_terminate = excluded.rel_terminate, rel_disconnect = excluded.rel_disconnect,
+		rel_call_end = excluded.rel_call_end, rel_releaser_type = excluded.rel_releaser_type, rel_releaser = excluded.rel_releaser,
+		rel_code = excluded.rel_code, rel_code_name = excluded.rel_code_name, rel_user_code = excluded.rel_user_code,
+		missed_at = CASE c.suppressed WHEN '' THEN excluded.missed_at ELSE 0 END
+	WHERE c.state NOT IN ('` + string(bell.CallEnded) + `', '` + string(bell.CallNotice) + `') RETURNING `
+	endCallQuiet = endCallRow + `c.id`
+	endCallTold  = endCallRow + sqldb.CallColumns
+)
+
+const withdraw = `UPDATE deliveries SET state = 'withdrawn', lease_owner = '', lease_until = 0, updated_at = $3 WHERE id IN
+	(SELECT d.id FROM calls c JOIN deliveries d ON d.call_id = c.id WHERE c.session_id = $1 AND c.environment = $2 AND c.state = 'ended'
+		AND d.state IN ('pending', 'sending') ORDER BY d.id FOR UPDATE OF d)`
+
+// endCall makes the statements; the first returns the merged row if it is to be told.
+func endCall(c *bell.Call, entry bell.JournalEntry, told bool) []query {
+	text := endCallQuiet
+	if told {
+		text = endCallTold
+	}
+	when := entry.ReceivedAt
+	if when.IsZero() {
+		when = c.EndedAt
+	}
+	args := append([]any{
+		string(c.Environment), string(c.SessionID), sqldb.Micros(c.EndedAt), c.Project, c.Label,
+		c.Caller.ServiceID, c.Caller.UserID, c.Callee.ServiceID, c.Callee.UserID, string(c.Type), c.AppServerData, c.STID,
+	}, sqldb.EndArgs(c)...)
+	return []query{
+		{text, bind(append(args, sqldb.NewJournalRow(entry)...))},
+		{withdraw, bind([]any{string(c.SessionID), string(c.Environment), sqldb.Micros(when)})},
+	}
+}
+
+// AppendJournal implements call.Store. An entry that cannot be told from another is not sent
+// with others, because those may be sent again.
+func (s *Store) AppendJournal(ctx context.Context, entry bell.JournalEntry) error {
+	if entry.Agent != nil || entry.DedupKey == "" {
+		return s.Store.AppendJournal(ctx, entry)
+	}
+	q := appendJournal(entry)
+	return s.calls.submit(ctx, &task[*callTask]{
+		what: "keep a callback", key: string(entry.SessionID), rank: "0" + entry.DedupKey,
+		body: &callTask{queue: func(b *pgx.Batch) { b.Queue(q.sql, q.args...) }},
+	})
+}
+
+func appendJournal(entry bell.JournalEntry) query {
+	return query{`INSERT INTO journal (received_at, project, environment, kind, session_id, dedup_key, params)
+		VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING`, bind(sqldb.NewJournalRow(entry))}
+}

@@ -1,0 +1,236 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"log/slog"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/planetbell/planetbell/internal/bell"
+)
+
+// maxGroup bounds one transaction. Past this a group gains little, and everybody in it waits
+// for the slowest.
+const maxGroup = 128
+
+// task is one caller's write, of what belongs to one session.
+type task[T any] struct {
+	what string // for errors: "begin a call"
+	key  string // the session's; it names the lane, and the order within a group
+	rank string // the order within a session
+	body T
+	err  error
+	done chan struct{}
+}
+
+// lanes write in groups: what waits at the same time shares a round trip and a commit. What is
+// of one session goes through one lane, one group after the other, so writes of one node never
+// wait for one another's row locks; and groups are ordered, so those of two nodes never wait
+// for one another in a circle.
+type lanes[T any] struct {
+	run     func([]*task[T]) error // runs a group in one transaction; an error has undone it
+	after   func(*task[T])         // looks at each that was run; may be nil
+	log     *slog.Logger
+	metrics *metrics
+	health  *health
+	each    []*lane[T]
+	work    sync.WaitGroup
+}
+
+// lane is one queue with the goroutine that empties it.
+type lane[T any] struct {
+	limit  int
+	mu     sync.Mutex // guards queue and closed
+	queued *sync.Cond // of mu: the queue has grown, or closed was set
+	queue  []*task[T]
+	closed bool
+}
+
+func newLanes[T any](s *Store, n int, run func([]*task[T]) error, after func(*task[T])) *lanes[T] {
+	l := &lanes[T]{run: run, after: after, log: s.log, metrics: s.metrics, health: &s.health}
+	for range n {
+		one := &lane[T]{limit: max(s.queue/n, 1)}
+		one.queued = sync.NewCond(&one.mu)
+		l.each = append(l.each, one)
+		l.work.Go(func() { l.serve(one) })
+	}
+	return l
+}
+
+func (l *lanes[T]) of(key string) *lane[T] {
+	h := fnv.New32a()
+	_, _ = h.Write([]byte(key)) // a hash never fails to write
+	return l.each[h.Sum32()%uint32(len(l.each))]
+}
+
+// submit queues a write and waits until it is on disk or has failed.
+func (l *lanes[T]) submit(ctx context.Context, t *task[T]) error {
+	if err := ctx.Err(); err != nil {
+		return bell.E(bell.Unavailable, "Nothing was written: the request ended before it began.", err)
+	}
+	t.done = make(chan struct{})
+	lane := l.of(t.key)
+	if err := lane.push(t, false); err != nil {
+		if errors.Is(err, bell.Overload) {
+			l.metrics.refused.Inc()
+		}
+		return err
+	}
+	select {
+	case <-t.done:
+		return written(t.what, t.err)
+	case <-ctx.Done():
+		if lane.withdraw(t) {
+			return bell.E(bell.Unavailable, "The database took too long; nothing was written.", ctx.Err())
+		}
+		return written(t.what, errors.Join(errUndecided, ctx.Err()))
+	}
+}
+
+// follow queues a write that sets right what an undecided one of its session may have done: it
+// runs after that one, and nobody waits for it. It is let in when the queue is full, because
+// whoever was undecided has had a place.
+func (l *lanes[T]) follow(t *task[T]) {
+	t.done = make(chan struct{})
+	_ = l.of(t.key).push(t, true) // what a closed store does not take is the next process's
+}
+
+func (l *lane[T]) push(t *task[T], anyway bool) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch {
+	case l.closed:
+		return errStoreClosed
+	case len(l.queue) >= l.limit && !anyway:
+		return errTooMany
+	}
+	l.queue = append(l.queue, t)
+	l.queued.Signal()
+	return nil
+}
+
+// withdraw takes a task out of the queue whose turn has not come. It reports whether it was
+// there: then it will not be run.
+func (l *lane[T]) withdraw(t *task[T]) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	i := slices.Index(l.queue, t)
+	if i < 0 {
+		return false
+	}
+	l.queue = slices.Delete(l.queue, i, i+1)
+	return true
+}
+
+// close lets the lanes finish what is queued and waits for them.
+func (l *lanes[T]) close() {
+	for _, lane := range l.each {
+		lane.mu.Lock()
+		lane.closed = true
+		lane.queued.Signal()
+		lane.mu.Unlock()
+	}
+	l.work.Wait()
+}
+
+// serve commits groups until close.
+func (l *lanes[T]) serve(lane *lane[T]) {
+	group := make([]*task[T], 0, maxGroup)
+	for {
+		group = lane.next(group[:0])
+		if len(group) == 0 {
+			return
+		}
+		l.commit(group)
+		for i, t := range group {
+			if l.after != nil {
+				l.after(t)
+			}
+			close(t.done)
+			group[i] = nil
+		}
+	}
+}
+
+// next waits for tasks and takes all that wait, up to maxGroup. It returns none when the lane
+// is closed and its queue is empty.
+func (l *lane[T]) next(group []*task[T]) []*task[T] {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for len(l.queue) == 0 {
+		if l.closed {
+			return nil
+		}
+		l.queued.Wait()
+	}
+	n := min(len(l.queue), maxGroup)
+	group = append(group, l.queue[:n]...)
+	rest := copy(l.queue, l.queue[n:])
+	clear(l.queue[rest:])
+	l.queue = l.queue[:rest]
+	slices.SortStableFunc(group, func(a, b *task[T]) int {
+		if c := strings.Compare(a.key, b.key); c != 0 {
+			return c
+		}
+		return strings.Compare(a.rank, b.rank)
+	})
+	return group
+}
+
+// commit runs a group and sets each task's error. When it fails for a reason of one of them,
+// or because of another node's transaction, each is run again by itself.
+func (l *lanes[T]) commit(group []*task[T]) {
+	finish := l.metrics.group(len(group))
+	defer finish()
+	err := l.attempt(group, 1)
+	if err != nil && len(group) > 1 && (trouble(err) == "" || again[codeOf(err)]) {
+		l.metrics.rerun.Inc()
+		for i := range group {
+			if err := l.attempt(group[i:i+1], 1); unknown(err) {
+				group[i].err = fmt.Errorf("%w: %w", errUndecided, err)
+			} else {
+				group[i].err = err
+			}
+		}
+		l.health.note(0, nil)
+		return
+	}
+	l.health.note(len(group), err)
+	if unknown(err) {
+		err = fmt.Errorf("%w: %w", errUndecided, err)
+	}
+	for _, t := range group {
+		t.err = err
+	}
+}
+
+// attempt runs a group, and runs it again after a conflict, or when the connection turned out
+// to be an old one.
+func (l *lanes[T]) attempt(group []*task[T], n int) error {
+	for ; ; n++ {
+		err := l.once(group)
+		conflict := again[codeOf(err)] && len(group) == 1
+		if err == nil || n >= attempts || !conflict && (n > 1 || !stale(err)) {
+			return err
+		}
+		l.metrics.rerun.Inc()
+		pause(context.Background(), n)
+	}
+}
+
+// once runs a group. A panic becomes an error, because this goroutine is everybody's. Its text
+// is not kept: it may hold a secret.
+func (l *lanes[T]) once(group []*task[T]) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			l.log.Error("a write panicked", "operation", group[0].what, "type", fmt.Sprintf("%T", p), "stack", string(debug.Stack()))
+			err = fmt.Errorf("%s: internal error", group[0].what)
+		}
+	}()
+	return l.run(group)
+}

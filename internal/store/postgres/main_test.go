@@ -1,0 +1,116 @@
+package postgres
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"sync"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+	"go.uber.org/goleak"
+
+	"github.com/planetbell/planetbell/internal/bell"
+	"github.com/planetbell/planetbell/internal/store/storetest"
+	"github.com/planetbell/planetbell/internal/testlog"
+	"github.com/planetbell/planetbell/internal/testpg"
+	"github.com/planetbell/planetbell/planet"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m, goleak.Cleanup(testpg.Exit)) }
+
+// openStore opens a store on a database and closes it at the end of the test.
+func openStore(t testing.TB, url string) *Store {
+	t.Helper()
+	log := testlog.New(t)
+	if _, bench := t.(*testing.B); bench {
+		log = slog.New(slog.DiscardHandler)
+	}
+	s, err := Open(context.Background(), Config{URL: planet.Secret(url), Node: t.Name(), Log: log})
+	if err != nil {
+		t.Fatalf("Open: %v", err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Errorf("Close: %v", err)
+		}
+	})
+	return s
+}
+
+// newStore opens a store on an empty database.
+func newStore(t testing.TB) *Store { return openStore(t, emptyDatabase(t)) }
+
+// emptied are databases that have the schema and are free for the next test: to make one and
+// to drop it takes PostgreSQL longer than most tests.
+var emptied struct {
+	sync.Mutex
+	urls []string
+	made int
+}
+
+// emptyDatabase returns a database that is the test's alone, with the schema and no rows.
+func emptyDatabase(t testing.TB) string {
+	t.Helper()
+	emptied.Lock()
+	defer emptied.Unlock()
+	var location string
+	if n := len(emptied.urls); n > 0 {
+		location, emptied.urls = emptied.urls[n-1], emptied.urls[:n-1]
+		exec(t, location, wipe)
+	} else {
+		first := testpg.Database(t)
+		u, err := url.Parse(first)
+		if err != nil {
+			t.Fatal(err)
+		}
+		emptied.made++
+		name := fmt.Sprintf("kept_%d", emptied.made)
+		exec(t, first, "CREATE DATABASE "+name)
+		u.Path = "/" + name
+		location = u.String()
+	}
+	t.Cleanup(func() {
+		emptied.Lock()
+		defer emptied.Unlock()
+		emptied.urls = append(emptied.urls, location)
+	})
+	return location
+}
+
+// wipe empties all tables. They hold little, and TRUNCATE would make files.
+const wipe = `DO $$ DECLARE name text; BEGIN
+	FOR name IN SELECT relname FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace
+		AND relname NOT IN ('goose_db_version', 'schema_release') LOOP
+		EXECUTE format('DELETE FROM %I', name);
+	END LOOP; END $$`
+
+// exec runs statements on a connection of their own.
+func exec(t testing.TB, url, statements string) {
+	t.Helper()
+	ctx := context.Background()
+	conn, err := pgx.Connect(ctx, url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(ctx)
+	if _, err := conn.PgConn().Exec(ctx, statements).ReadAll(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// wanting lets a store that is not in use yet make every event.
+func wanting(s *Store) *Store {
+	s.Events = func(string) bell.EventSet { return bell.Events(bell.EventTypes()...) }
+	return s
+}
+
+func TestConformance(t *testing.T) {
+	url := emptyDatabase(t)
+	s := wanting(openStore(t, url))
+	storetest.Run(t, func(t *testing.T) storetest.Store {
+		exec(t, url, wipe)
+		return s
+	})
+}

@@ -82,7 +82,7 @@ func (t *target) unused(ctx context.Context) error {
 }
 
 // nodes counts the servers that have said within ten seconds that they are alive. They say so
-// every second.
+// every second. Before the first migration there are none.
 func (t *target) nodes(ctx context.Context) (alive int, err error) {
 	var there bool
 	if err := t.conn.QueryRow(ctx, `SELECT to_regclass('nodes') IS NOT NULL`).Scan(&there); err != nil || !there {
@@ -91,16 +91,6 @@ func (t *target) nodes(ctx context.Context) (alive int, err error) {
 	err = t.conn.QueryRow(ctx, `SELECT count(*) FROM nodes
 		WHERE seen_at > (extract(epoch FROM clock_timestamp()) * 1000000)::bigint - 10000000`).Scan(&alive)
 	return alive, err
-}
-
-// forgetChanges empties what triggers wrote for nodes while devices were copied.
-func forgetChanges(ctx context.Context, tx pgx.Tx) error {
-	var there bool
-	err := tx.QueryRow(ctx, `SELECT to_regclass('device_changes') IS NOT NULL`).Scan(&there)
-	if err == nil && there {
-		_, err = tx.Exec(ctx, `TRUNCATE device_changes`)
-	}
-	return err
 }
 
 // tables reads all tables with the types of their columns.

@@ -68,9 +68,11 @@ func (a *App) publicHandler() http.Handler {
 
 		AccessTokensPerMinute: a.cfg.Limits.AccessTokensPerMinute,
 		InvitationsPerMinute:  a.cfg.Limits.InvitationsPerMinute,
+
+		Now: a.nodes.now(),
 	}, httpapi.Services{
 		Projects: a.projects, Accounts: a.accounts, Devices: a.devices, Calls: a.calls, History: a.calls, Rooms: a.rooms,
-		Mailbox: a.mailbox, Receipts: receipts{a.engine, a.mailbox}, Rules: a.policy,
+		Mailbox: a.mailbox, Receipts: receipts{a.engine, a.mailbox, a.nodes}, Rules: a.policy,
 	}, a.log, a.registry)
 }
 

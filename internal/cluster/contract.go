@@ -46,39 +46,77 @@ type Node struct {
 }
 
 // Store is what several nodes need of a database beside what one needs. Each method is one
-// transaction and one round trip.
+// transaction and one round trip, and whoever calls it may call it again: an answer can be
+// lost after the commit. Times that a method takes or gives are the database's, except where
+// a node wrote them; [Worker.Now] makes those alike. No transaction may last as long as
+// [Overlap], or its rows come too late to be found.
 type Store interface {
 	// Beat records that a node is alive, forgets nodes that were silent for an hour, and
 	// returns all that are known, this one too, with the database's clock.
 	Beat(ctx context.Context, n Node) (nodes []Node, now time.Time, err error)
 
-	// Leave says that a node ends: what it still holds can be taken over at once.
+	// Leave forgets a node that ends, and voids its leases as FreeDead does.
 	Leave(ctx context.Context, owner string) error
 
-	// FreeDead voids leases of nodes that have left, or were not heard of since, by the
-	// database's clock: deliveries, and events on their way to the customer's systems. In a
-	// mailbox a delivery then belongs to nobody; others can be claimed at once. It returns how many there were.
+	// FreeDead voids leases of nodes that were not heard of since a time: of deliveries, and of
+	// events on their way to the customer's systems. In a mailbox a delivery then belongs to
+	// nobody, since now; others can be claimed at once. It returns how many deliveries there were.
 	FreeDead(ctx context.Context, since time.Time) (int, error)
 
-	// ClaimMailbox gives an owner all deliveries of devices that lie in a mailbox and belong to
-	// nobody, and whose deadline is after now. The lease lasts to the deadline. Like
-	// delivery.Store.ClaimDeliveries it returns what is needed to ring.
-	ClaimMailbox(ctx context.Context, owner string, devices []string, now time.Time) ([]bell.Ring, error)
+	// ClaimMailbox gives an owner what lies in devices' mailboxes and belongs to nobody; see
+	// [Claim]. Like delivery.Store.ClaimDeliveries it returns what is needed to ring, the oldest first.
+	ClaimMailbox(ctx context.Context, c Claim) ([]bell.Ring, error)
 
-	// MailboxSince returns the devices for which something was put into the mailbox, or given back to
-	// it, at or after a time, and still lies there and belongs to nobody. At most limit, the oldest first.
-	MailboxSince(ctx context.Context, since time.Time, limit int) ([]string, error)
+	// GiveBack makes deliveries in a mailbox nobody's, since now, if they are this owner's and
+	// not final. What is final, or not this owner's, stays as it is. It returns those of
+	// which there is no record: they still wait to be recorded, and nobody else can have them.
+	GiveBack(ctx context.Context, owner string, deliveries []string) (unknown []string, err error)
 
-	// Gone returns which of an owner's deliveries are not its own to continue: final ones, with
-	// their state, and those that somebody else holds, with the state "".
+	// MailboxSince lists what lies in mailboxes and belongs to nobody, from behind a mark on, at
+	// most limit, in the order of marks.
+	MailboxSince(ctx context.Context, after Mark, limit int) ([]Letter, error)
+
+	// Gone returns which deliveries are not an owner's to continue: final ones, with their
+	// state, and those that somebody else, or nobody, holds, with the state "". One of which there is no
+	// record waits to be recorded, and is the owner's.
 	Gone(ctx context.Context, owner string, deliveries []string) (map[string]bell.DeliveryState, error)
 
-	// DevicesChanged returns whose devices were changed at or after a time, by whatever node,
-	// with an ID for each change, and the database's clock.
-	DevicesChanged(ctx context.Context, since time.Time, limit int) ([]Change, time.Time, error)
+	// DevicesChanged returns whose devices were changed at or after a time, by whatever node:
+	// changes with an ID above after, in the order of IDs, at most limit; and the database's
+	// clock. IDs are not in the order of commits.
+	DevicesChanged(ctx context.Context, since time.Time, after int64, limit int) ([]Change, time.Time, error)
 
 	// ForgetChanges deletes what DevicesChanged tells from before a time, at most limit rows.
 	ForgetChanges(ctx context.Context, before time.Time, limit int) (int, error)
+}
+
+// Claim is what ClaimMailbox is asked.
+type Claim struct {
+	Owner   string
+	Devices []string
+	// Now is what is recorded as the time of the claim. What has its deadline by then is left.
+	// The lease lasts to the deadline.
+	Now time.Time
+	// Until is when the claim takes nothing any more, by the database's clock: a question may be on
+	// its way for long, and nobody waits for the answer then.
+	Until time.Time
+	// Again says that this claim was made before, with the same Now, and that the answer was
+	// lost: what it gave then is given again, if it is still this owner's. If it is still at
+	// work, it is waited for.
+	Again bool
+}
+
+// Mark is a place in the list of what lies in mailboxes: when it was put there or given
+// back, and then its ID.
+type Mark struct {
+	At       time.Time
+	Delivery string
+}
+
+// Letter is a delivery that lies in a mailbox and belongs to nobody.
+type Letter struct {
+	Mark
+	DeviceID string
 }
 
 // Change is one change of a device of an owner.
@@ -115,36 +153,38 @@ type Hints interface {
 
 // Rings is what continues deliveries on this node.
 type Rings interface {
-	// Take starts claimed deliveries as if their calls had come here.
+	// Take starts claimed deliveries as if their calls had come here: also those that were
+	// here, and ended or were given back, a moment ago. What is here already it leaves alone.
 	Take(rings []bell.Ring)
-	// Withdraw stops what is still to be sent of a call here, without telling other nodes.
+	// Withdraw stops what is still to be sent of a call here, also what is taken later, without
+	// telling other nodes.
 	Withdraw(environment planet.Environment, id planet.SessionID)
 	// Open lists deliveries that have been in memory since before a time.
-	Open(since time.Time) []string
+	Open(before time.Time) []string
 	// Drop stops a delivery that is not ours to continue; see Store.Gone.
 	Drop(delivery string, state bell.DeliveryState)
-	// GiveBack records that a delivery in a mailbox belongs to nobody.
-	GiveBack(ctx context.Context, r bell.Ring) error
 }
 
-// Mailbox is where polls wait on this node.
+// Mailbox is where polls wait on this node. It calls [Worker.Entered] and [Worker.Idle].
 type Mailbox interface {
 	// Waits reports whether a poll of a device waits here.
 	Waits(device string) bool
 	// Letters lists deliveries that lie here since before a time.
-	Letters(since time.Time) []string
-	// Remove takes a delivery out, because it is over or somebody else's. Reports nothing.
+	Letters(before time.Time) []string
+	// Remove takes a delivery out, because it is over or somebody else's, or is given back.
+	// It reports nothing. There need be none.
 	Remove(delivery string)
-	// Return makes a letter visible again that could not be given back.
-	Return(delivery string)
 	// Acknowledge removes a call from the box of a device that has it.
 	Acknowledge(environment planet.Environment, id planet.SessionID, device string)
 }
 
 // Devices is what remembers devices here.
 type Devices interface {
-	// Forget drops what is remembered of an owner's devices.
+	// Forget drops what is remembered of an owner's devices, and what is being read.
 	Forget(owner bell.Owner)
-	// Trust says until when what is remembered can be believed: as long as changes are heard of.
+	// Clear drops everything: changes may have been missed.
+	Clear()
+	// Trust says until when, by this machine's clock, what is remembered can be believed: as
+	// long as changes are heard of.
 	Trust(until time.Time)
 }

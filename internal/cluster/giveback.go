@@ -215,14 +215,13 @@ func (w *Worker) reclaims(ctx context.Context) {
 func (w *Worker) wanted() (rings []bell.Ring) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for device := range w.held.wanted {
+	for device := range w.held.wanted { // it stays so while something is busy: see gaveBack
 		for _, it := range w.held.byDevice[device] {
 			if !it.busy {
 				w.held.drop(it)
 				rings = append(rings, it.ring)
 			}
 		}
-		delete(w.held.wanted, device)
 	}
 	return rings
 }

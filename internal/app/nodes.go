@@ -54,7 +54,7 @@ func (a *App) joinNodes(ctx context.Context, store cluster.Store) error {
 	metrics := cluster.NewMetrics(a.registry)
 	a.nodes = &nodes{bus: b, cache: cluster.NewDeviceCache(cluster.CacheConfig{Read: a.store.DevicesOf, Metrics: metrics})}
 	a.nodes.worker = cluster.New(cluster.Config{
-		Store: store, Hints: hints{b}, Rings: here{a}, Mailbox: mailboxOf{a}, Devices: a.nodes.cache,
+		Store: store, Hints: b, Rings: here{a}, Mailbox: mailboxOf{a}, Devices: a.nodes.cache,
 		Node: cluster.Node{Owner: a.owner, Host: a.node, Version: string(a.version), StartedAt: time.Now()},
 		Log:  a.log.With("component", "cluster"), Metrics: metrics,
 	})
@@ -81,7 +81,7 @@ func (a *App) newBus() (bus.Bus, error) {
 		}
 		return b, nil
 	}
-	b, err := natsbus.New(natsbus.Config{Config: c, URL: a.cfg.Bus.URL, Prefix: a.cfg.Bus.Subject, CredentialsFile: a.cfg.Bus.CredentialsFile, CAFile: a.cfg.CAFile})
+	b, err := natsbus.New(natsbus.Config{Config: c, URL: a.cfg.Bus.URL, Subject: a.cfg.Bus.Subject, CredentialsFile: a.cfg.Bus.CredentialsFile, CAFile: a.cfg.CAFile})
 	if err != nil {
 		return nil, fmt.Errorf("bus.url: %w", err)
 	}
@@ -166,50 +166,11 @@ func (n *nodes) run(ctx context.Context) error {
 	heard := make(chan struct{})
 	go func() {
 		defer close(heard)
-		n.bus.Run(ctx, bus.Handler{Hints: n.hear, Gap: n.worker.Gap})
+		n.bus.Run(ctx, bus.Handler{Hints: n.worker.Heard, Gap: n.worker.Gap})
 	}()
 	n.worker.Run(ctx)
 	<-heard
 	return nil
-}
-
-// hear hands hints of other nodes on.
-func (n *nodes) hear(all []bus.Hint) {
-	heard := make([]cluster.Hint, 0, len(all))
-	for _, h := range all {
-		to := cluster.Hint{Environment: h.Environment, SessionID: h.Session, DeviceID: h.Device}
-		switch h.Kind {
-		case bus.Mail:
-			to.Kind = cluster.HintMailbox
-		case bus.CallOver:
-			to.Kind = cluster.HintOver
-		case bus.Receipt:
-			to.Kind = cluster.HintReceived
-		case bus.DevicesChanged:
-			to.Kind, to.Owner = cluster.HintDevices, bell.Owner{Environment: h.Environment, User: h.User}
-		default:
-			continue
-		}
-		heard = append(heard, to)
-	}
-	n.worker.Heard(heard)
-}
-
-// hints is the bus as package cluster knows it.
-type hints struct{ bus bus.Bus }
-
-// Publish implements cluster.Hints.
-func (h hints) Publish(hint cluster.Hint) {
-	switch hint.Kind {
-	case cluster.HintMailbox:
-		h.bus.Publish(bus.MailFor(hint.DeviceID))
-	case cluster.HintOver:
-		h.bus.Publish(bus.OverFor(hint.Environment, hint.SessionID))
-	case cluster.HintReceived:
-		h.bus.Publish(bus.ReceiptFor(hint.Environment, hint.SessionID, hint.DeviceID))
-	case cluster.HintDevices:
-		h.bus.Publish(bus.DevicesFor(hint.Owner))
-	}
 }
 
 // here is what rings on this node. Engine and mailbox are made later than the worker.

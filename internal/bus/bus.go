@@ -15,79 +15,21 @@ import (
 	"context"
 	"time"
 
-	"github.com/planetbell/planetbell/internal/bell"
-	"github.com/planetbell/planetbell/planet"
+	"github.com/planetbell/planetbell/internal/cluster"
 )
 
-// Kind is what a hint is about.
-type Kind uint8
-
-// The kinds, and the fields of [Hint] that each of them has.
-const (
-	Mail           Kind = iota + 1 // something waits for a device that polls: Device
-	CallOver                       // a call has ended: Environment, Session
-	Receipt                        // a device said that it has a call: Environment, Session, Device
-	DevicesChanged                 // a user's devices changed: Environment, User
-)
-
-// String returns a word for metrics.
-func (k Kind) String() string {
-	switch k {
-	case Mail:
-		return "mail"
-	case CallOver:
-		return "call_over"
-	case Receipt:
-		return "receipt"
-	case DevicesChanged:
-		return "devices_changed"
-	}
-	return "unknown"
-}
-
-// kinds are all of them.
-var kinds = []Kind{Mail, CallOver, Receipt, DevicesChanged}
-
-// Hint says where to look. It holds names only, never a secret, and can be compared: equal
-// hints that wait to be sent are one. Make one with [MailFor], [OverFor], [ReceiptFor] or
-// [DevicesFor].
-type Hint struct {
-	Kind        Kind
-	Environment planet.Environment
-	User        planet.UserRef
-	Session     planet.SessionID
-	Device      string
-	// From is the node that sent the hint. The bus sets it on what it hands out; on what is
-	// published it is ignored.
-	From string
-}
-
-// MailFor says that something waits in the mailbox of the device.
-func MailFor(device string) Hint { return Hint{Kind: Mail, Device: device} }
-
-// OverFor says that the call has ended.
-func OverFor(environment planet.Environment, session planet.SessionID) Hint {
-	return Hint{Kind: CallOver, Environment: environment, Session: session}
-}
-
-// ReceiptFor says that the device has the call.
-func ReceiptFor(environment planet.Environment, session planet.SessionID, device string) Hint {
-	return Hint{Kind: Receipt, Environment: environment, Session: session, Device: device}
-}
-
-// DevicesFor says that the user's devices changed: registered, replaced, moved, forgotten.
-func DevicesFor(owner bell.Owner) Hint {
-	return Hint{Kind: DevicesChanged, Environment: owner.Environment, User: owner.User}
-}
+// kinds are all that a bus carries.
+var kinds = []cluster.HintKind{cluster.HintMailbox, cluster.HintOver, cluster.HintReceived, cluster.HintDevices}
 
 // Bus carries hints to the other nodes. All methods may be used concurrently.
 type Bus interface {
-	// Publish sends hints to all other nodes, soon: what was published within a few
-	// milliseconds travels together. It never blocks and never fails. Hints wait in a bounded
-	// queue; when that is full, or no connection comes back, the oldest are dropped, and the
-	// others learn that something is missing. Publish after the commit: a hint that is
-	// faster than its row finds nothing.
-	Publish(hints ...Hint)
+	// Publish sends a hint to all other nodes, soon: what is published within a few
+	// milliseconds travels together, and equal hints that wait are one. It never blocks and
+	// never fails. Hints wait in a bounded queue; when that is full, because no connection
+	// comes back, the oldest are dropped, and the others learn that something is missing.
+	// Publish after the commit: a hint that is faster than its row finds nothing. A hint
+	// without what its kind needs, or with anything but printable ASCII, is dropped.
+	Publish(h cluster.Hint)
 
 	// Run connects, sends what is published and hands what other nodes publish to the
 	// handler, until the context is done; it then sends what is left, for a second at most,
@@ -103,8 +45,9 @@ type Bus interface {
 // to a bound, past which the oldest are dropped and Gap is called.
 type Handler struct {
 	// Hints is given what other nodes published, never what this one did, each hint once in
-	// a slice, in no promised order. The slice is the handler's.
-	Hints func([]Hint)
+	// a slice, in no promised order. Whatever it says was checked: keys are 1 to 128
+	// printable ASCII characters. The slice is the handler's.
+	Hints func([]cluster.Hint)
 	// Gap says that hints may have been lost: look through the database now. It is called
 	// when a connection is made, the first one too, and may be called in a quick row.
 	Gap func()

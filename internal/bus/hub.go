@@ -4,6 +4,8 @@ import (
 	"context"
 	"sync"
 	"time"
+
+	"github.com/planetbell/planetbell/internal/cluster"
 )
 
 // Hub is the bus of nodes that are in one process: of a single node, which it costs
@@ -19,7 +21,6 @@ func NewHub() *Hub { return &Hub{members: make(map[*Local]struct{})} }
 // Local is one node's end of a [Hub]. It is a [Bus].
 type Local struct {
 	hub     *Hub
-	name    string
 	in      *inbox
 	metrics *Metrics
 
@@ -27,39 +28,26 @@ type Local struct {
 	state State
 }
 
-// Join returns the bus of one more node. The name should be the node's own.
-func (h *Hub) Join(name string, m *Metrics) *Local {
-	return &Local{hub: h, name: name, in: newInbox(queueSize), metrics: m}
+// Join returns the bus of one more node.
+func (h *Hub) Join(m *Metrics) *Local {
+	return &Local{hub: h, in: newInbox(queueSize), metrics: m}
 }
 
-// Publish implements [Bus]: the hints are with the other nodes at once.
-func (l *Local) Publish(hints ...Hint) {
+// Publish implements [Bus]: the hint is with the other nodes at once.
+func (l *Local) Publish(h cluster.Hint) {
 	l.hub.mu.RLock()
 	defer l.hub.mu.RUnlock()
-	if len(l.hub.members) < 2 { // nobody else: the usual case, in the path of a call
+	if len(l.hub.members) < 2 || !l.metrics.sendable(h) { // nobody else: the usual case, in the path of a call
 		return
 	}
-	hints = l.metrics.sendable(hints, l.name)
-	count(l.metrics.published, hints)
+	one := []cluster.Hint{h}
+	count(l.metrics.published, one)
 	for other := range l.hub.members {
 		if other != l {
-			count(other.metrics.received, hints)
-			other.metrics.drop(dropSlow, other.in.add(hints...))
+			count(other.metrics.received, one)
+			other.metrics.drop(dropSlow, other.in.add(h))
 		}
 	}
-}
-
-// sendable returns the valid hints, as of the node.
-func (m *Metrics) sendable(hints []Hint, from string) []Hint {
-	good := make([]Hint, 0, len(hints))
-	for _, h := range hints {
-		if h.valid() {
-			h.From = from
-			good = append(good, h)
-		}
-	}
-	m.drop(dropInvalid, len(hints)-len(good))
-	return good
 }
 
 // Run implements [Bus].

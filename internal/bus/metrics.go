@@ -1,6 +1,10 @@
 package bus
 
-import "github.com/prometheus/client_golang/prometheus"
+import (
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/planetbell/planetbell/internal/cluster"
+)
 
 // Why hints may have been lost; the "cause" of a metric.
 const (
@@ -57,8 +61,8 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 		}),
 	}
 	for _, k := range kinds {
-		m.published.WithLabelValues(k.String())
-		m.received.WithLabelValues(k.String())
+		m.published.WithLabelValues(string(k))
+		m.received.WithLabelValues(string(k))
 	}
 	for _, cause := range []string{dropFull, dropSlow, dropInvalid} {
 		m.dropped.WithLabelValues(cause)
@@ -72,9 +76,9 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 	return m
 }
 
-func count(c *prometheus.CounterVec, hints []Hint) {
+func count(c *prometheus.CounterVec, hints []cluster.Hint) {
 	for _, h := range hints {
-		c.WithLabelValues(h.Kind.String()).Inc()
+		c.WithLabelValues(string(h.Kind)).Inc()
 	}
 }
 
@@ -85,3 +89,12 @@ func (m *Metrics) drop(cause string, n int) {
 }
 
 func (m *Metrics) gap(cause string) { m.gaps.WithLabelValues(cause).Inc() }
+
+// sendable reports whether the hint can travel.
+func (m *Metrics) sendable(h cluster.Hint) bool {
+	if valid(h) {
+		return true
+	}
+	m.drop(dropInvalid, 1)
+	return false
+}

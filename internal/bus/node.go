@@ -10,6 +10,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/planetbell/planetbell/internal/cluster"
 )
 
 // The times of a [Node].
@@ -127,8 +129,10 @@ func NewNode(c Config, d Dialer) (*Node, error) {
 }
 
 // Publish implements [Bus].
-func (n *Node) Publish(hints ...Hint) {
-	n.Metrics.drop(dropFull, n.out.add(n.Metrics.sendable(hints, "")...))
+func (n *Node) Publish(h cluster.Hint) {
+	if n.Metrics.sendable(h) {
+		n.Metrics.drop(dropFull, n.out.add(h))
+	}
 }
 
 // State implements [Bus].
@@ -200,13 +204,25 @@ func (n *Node) session(ctx context.Context) (held time.Duration, err error) {
 	if err := n.hello(broken, link); err != nil {
 		return 0, err
 	}
+	// At the end of Run what is being sent is not broken off: that would break the link, too,
+	// and it is needed for the last words.
+	sending, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	defer context.AfterFunc(broken, func() {
+		if ctx.Err() != nil {
+			select {
+			case <-sending.Done():
+			case <-time.After(lastWords):
+			}
+		}
+		cancel()
+	})()
+
 	up := time.Now()
 	n.up(up)
-	err = n.send(broken, link)
+	err = n.send(broken, sending, link)
 	if ctx.Err() != nil { // the link may be well: say what is left
-		ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastWords)
-		defer cancel()
-		err = n.flush(ending, link)
+		err = n.flush(sending, link)
 	}
 	return time.Since(up), err
 }
@@ -230,8 +246,9 @@ func (n *Node) hello(ctx context.Context, link Link) error {
 	}
 }
 
-// send sends what is published, and heartbeats, until the link breaks.
-func (n *Node) send(ctx context.Context, link Link) error {
+// send sends what is published, and heartbeats, until ctx is done or the link breaks. What
+// it sends is bound to sending.
+func (n *Node) send(ctx, sending context.Context, link Link) error {
 	beats := time.NewTicker(beatEvery)
 	defer beats.Stop()
 	gather := time.NewTimer(0) // fires when the next flush may be
@@ -244,7 +261,7 @@ func (n *Node) send(ctx context.Context, link Link) error {
 			if n.deaf() {
 				return fmt.Errorf("nothing came back for %s; it is as good as broken", deafAfter)
 			}
-			if err := n.beat(ctx, link); err != nil {
+			if err := n.beat(sending, link); err != nil {
 				return err
 			}
 			continue
@@ -256,7 +273,7 @@ func (n *Node) send(ctx context.Context, link Link) error {
 		case <-gather.C:
 		case <-n.out.rush:
 		}
-		if err := n.flush(ctx, link); err != nil {
+		if err := n.flush(sending, link); err != nil {
 			return err
 		}
 		gather.Reset(flushEvery)
@@ -325,7 +342,7 @@ func (n *Node) hear(message string) {
 		n.echo(h.seq)
 		return
 	}
-	hints, err := decodeHints(h.node, lines)
+	hints, err := decodeHints(lines)
 	if err != nil {
 		n.Metrics.damaged.Inc()
 		return

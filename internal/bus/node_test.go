@@ -13,6 +13,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/planetbell/planetbell/internal/cluster"
 	"github.com/planetbell/planetbell/internal/testlog"
 )
 
@@ -22,10 +23,11 @@ type wire struct {
 	links  map[*wireLink]struct{}
 	sent   []string // all messages
 	dials  []time.Time
-	refuse error // of Dial
-	broken error // of Send
-	hangs  bool  // Send does
-	mute   bool  // nothing is delivered any more
+	refuse error         // of Dial
+	broken error         // of Send
+	hangs  bool          // Send does
+	slow   time.Duration // Send takes so long, and breaks the link when it is broken off
+	mute   bool          // nothing is delivered any more
 }
 
 type wireLink struct {
@@ -58,6 +60,17 @@ func (l *wireLink) Send(ctx context.Context, messages []string) error {
 		<-ctx.Done()
 		l.wire.mu.Lock()
 		return ctx.Err()
+	}
+	if slow := l.wire.slow; slow > 0 {
+		l.wire.mu.Unlock()
+		select {
+		case <-time.After(slow):
+		case <-ctx.Done():
+		}
+		l.wire.mu.Lock()
+		if ctx.Err() != nil {
+			l.wire.broken = ctx.Err()
+		}
 	}
 	if l.wire.broken != nil {
 		return l.wire.broken
@@ -124,21 +137,25 @@ func (w *wire) seqs() (all []uint64) {
 	return all
 }
 
+func mail(device string) cluster.Hint {
+	return cluster.Hint{Kind: cluster.HintMailbox, DeviceID: device}
+}
+
 // ear is what the handler of a node was given.
 type ear struct {
 	mu    sync.Mutex
-	hints []Hint
+	hints []cluster.Hint
 	gaps  int
 }
 
 func (e *ear) handler() Handler {
 	return Handler{
-		Hints: func(h []Hint) { e.mu.Lock(); e.hints = append(e.hints, h...); e.mu.Unlock() },
+		Hints: func(h []cluster.Hint) { e.mu.Lock(); e.hints = append(e.hints, h...); e.mu.Unlock() },
 		Gap:   func() { e.mu.Lock(); e.gaps++; e.mu.Unlock() },
 	}
 }
 
-func (e *ear) got() ([]Hint, int) {
+func (e *ear) got() ([]cluster.Hint, int) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return e.hints, e.gaps
@@ -177,13 +194,14 @@ func TestHintsAreGathered(t *testing.T) {
 		defer stop()
 		pass(time.Second)
 		flushes := func() int { return len(w.hints()) - 1 } // but for the first heartbeat
-		n.Publish(MailFor("1"))
+		n.Publish(mail("1"))
 		synctest.Wait()
 		if flushes() != 1 {
 			t.Fatalf("%d flushes; the first hint after a pause does not wait", flushes())
 		}
-		n.Publish(MailFor("2"))
-		n.Publish(MailFor("3"), MailFor("2"))
+		n.Publish(mail("2"))
+		n.Publish(mail("3"))
+		n.Publish(mail("2"))
 		pass(flushEvery - time.Microsecond)
 		if flushes() != 1 {
 			t.Error("the next did not wait for others")
@@ -193,7 +211,7 @@ func TestHintsAreGathered(t *testing.T) {
 			t.Errorf("sent %q", got)
 		}
 		for i := range flushAt {
-			n.Publish(MailFor(fmt.Sprint("many-", i)))
+			n.Publish(mail(fmt.Sprint("many-", i)))
 		}
 		synctest.Wait()
 		if got := strings.Join(w.hints(), ""); strings.Count(got, "many-") != flushAt {
@@ -292,12 +310,13 @@ func TestWhatCouldNotBeSentIsSentLater(t *testing.T) {
 		pass(time.Second)
 		_, gaps := ear.got()
 		w.with(func() { w.broken = errors.New("cable") })
-		a.Publish(MailFor("1"), MailFor("2"))
-		pass(time.Second)
+		a.Publish(mail("1"))
+		a.Publish(mail("2"))
+		pass(time.Second / 2) // b sends nothing, and stays connected
 		w.with(func() { w.broken = nil })
 		pass(time.Minute)
 		hints, after := ear.got()
-		if len(hints) != 2 || hints[0].From != "a" || hints[0].Device != "1" || hints[1].Device != "2" {
+		if len(hints) != 2 || hints[0].DeviceID != "1" || hints[1].DeviceID != "2" {
 			t.Errorf("heard %+v", hints)
 		}
 		if after == gaps {
@@ -311,7 +330,7 @@ func TestWhatIsDroppedLeavesAHole(t *testing.T) {
 		w := newWire()
 		n := node(t, "a", w, testlog.New(t))
 		for i := range queueSize + 1 {
-			n.Publish(MailFor(fmt.Sprint(i))) // before it runs: it waits
+			n.Publish(mail(fmt.Sprint(i))) // before it runs: it waits
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan struct{})
@@ -379,11 +398,27 @@ func TestTheLastWordsAreSent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWire()
 		n, _, stop := start(t, "a", w)
-		n.Publish(MailFor("1")) // goes at once
+		n.Publish(mail("1")) // goes at once
 		synctest.Wait()
-		n.Publish(MailFor("2")) // is gathered
+		n.Publish(mail("2")) // is gathered
 		stop()
 		if got := w.hints(); len(got) != 3 || got[2] != "m\t2\n" {
+			t.Errorf("sent %q", got)
+		}
+	})
+}
+
+// TestTheEndDoesNotBreakOffASend: over PostgreSQL that would end the connection.
+func TestTheEndDoesNotBreakOffASend(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWire()
+		n, _, stop := start(t, "a", w)
+		w.with(func() { w.slow = lastWords / 4 })
+		n.Publish(mail("1"))
+		synctest.Wait() // it is being sent
+		n.Publish(mail("2"))
+		stop()
+		if got := strings.Join(w.hints(), ""); got != "m\t1\nm\t2\n" {
 			t.Errorf("sent %q", got)
 		}
 	})
@@ -414,7 +449,7 @@ func TestALinkThatDoesNotSendIsGivenUp(t *testing.T) {
 		n, _, stop := start(t, "a", w)
 		defer stop()
 		w.with(func() { w.hangs = true })
-		n.Publish(MailFor("1"))
+		n.Publish(mail("1"))
 		pass(sendWithin + time.Millisecond)
 		if n.State().Connected {
 			t.Error("it waits for ever")
@@ -453,7 +488,7 @@ func TestANamesakeIsHeard(t *testing.T) {
 		defer stopOne()
 		_, ear, stopTwo := start(t, "same", w)
 		defer stopTwo()
-		one.Publish(MailFor("1"))
+		one.Publish(mail("1"))
 		pass(time.Second)
 		if hints, _ := ear.got(); len(hints) != 1 {
 			t.Errorf("heard %+v", hints)
@@ -489,7 +524,7 @@ func TestAHangingLinkDoesNotHoldTheEnd(t *testing.T) {
 		w := newWire()
 		n, _, stop := start(t, "a", w)
 		w.with(func() { w.hangs = true })
-		n.Publish(MailFor("1"))
+		n.Publish(mail("1"))
 		synctest.Wait()
 		began := time.Now()
 		stop()

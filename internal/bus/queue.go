@@ -4,6 +4,8 @@ import (
 	"context"
 	"sync"
 	"sync/atomic"
+
+	"github.com/planetbell/planetbell/internal/cluster"
 )
 
 // queue holds hints in the order in which they came, each one once. When it is full the
@@ -17,9 +19,9 @@ type queue struct {
 	rush chan struct{} // has one when many wait, or did a moment ago
 
 	mu    sync.Mutex
-	order []Hint // from head on
+	order []cluster.Hint // from head on
 	head  int
-	there map[Hint]struct{}
+	there map[cluster.Hint]struct{}
 	lost  int // dropped since the last take
 }
 
@@ -27,7 +29,7 @@ func newQueue(size, many int) *queue {
 	return &queue{
 		size: size, many: many,
 		wake: make(chan struct{}, 1), rush: make(chan struct{}, 1),
-		there: make(map[Hint]struct{}),
+		there: make(map[cluster.Hint]struct{}),
 	}
 }
 
@@ -40,7 +42,7 @@ func signal(c chan struct{}) {
 }
 
 // add puts hints in. It returns how many old ones were dropped for them.
-func (q *queue) add(hints ...Hint) (dropped int) {
+func (q *queue) add(hints ...cluster.Hint) (dropped int) {
 	q.mu.Lock()
 	for _, h := range hints {
 		if _, known := q.there[h]; known {
@@ -48,7 +50,7 @@ func (q *queue) add(hints ...Hint) (dropped int) {
 		}
 		if len(q.order)-q.head >= q.size {
 			delete(q.there, q.order[q.head])
-			q.order[q.head] = Hint{}
+			q.order[q.head] = cluster.Hint{}
 			q.head++
 			dropped++
 		}
@@ -74,7 +76,7 @@ func (q *queue) add(hints ...Hint) (dropped int) {
 
 // take removes up to most hints, the oldest first, and returns how many were dropped since
 // the last take. If more wait, wake has a token again.
-func (q *queue) take(most int) (hints []Hint, lost int) {
+func (q *queue) take(most int) (hints []cluster.Hint, lost int) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	lost, q.lost = q.lost, 0
@@ -88,7 +90,7 @@ func (q *queue) take(most int) (hints []Hint, lost int) {
 	}
 	for i, h := range hints {
 		delete(q.there, h)
-		waiting[i] = Hint{}
+		waiting[i] = cluster.Hint{}
 	}
 	q.head += len(hints)
 	signal(q.wake)

@@ -5,6 +5,8 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/planetbell/planetbell/internal/bell"
+	"github.com/planetbell/planetbell/internal/cluster"
 	"github.com/planetbell/planetbell/planet"
 )
 
@@ -28,7 +30,7 @@ const (
 	maxMessage = 7900
 	// MaxNode bounds the name of a node, in bytes: a host's name and an ID.
 	MaxNode = 200
-	// maxField bounds a device's ID, in bytes.
+	// maxField bounds each ID in a hint, in bytes. Those of LINE Planet have 64, ours fewer.
 	maxField = 128
 )
 
@@ -60,39 +62,41 @@ func knownEnvironment(e planet.Environment) bool {
 }
 
 // valid reports whether the hint has what its kind needs, and nothing that cannot travel.
-func (h Hint) valid() bool {
-	switch h.Kind {
-	case Mail:
-		return plain(h.Device, maxField)
-	case CallOver:
-		return knownEnvironment(h.Environment) && plain(string(h.Session), maxField)
-	case Receipt:
-		return knownEnvironment(h.Environment) && plain(string(h.Session), maxField) && plain(h.Device, maxField)
-	case DevicesChanged:
-		return knownEnvironment(h.Environment) && plain(h.User.ServiceID, maxField) && plain(h.User.UserID, maxField)
+func valid(h cluster.Hint) bool {
+	fields := fieldsOf(h)
+	for i, field := range fields {
+		if !plain(field, maxField) || i == 0 && len(fields) > 1 && !knownEnvironment(planet.Environment(field)) {
+			return false
+		}
 	}
-	return false
+	return len(fields) > 0
 }
 
-// append writes the hint's line. The hint is valid.
-func (h Hint) append(b []byte) []byte {
-	var letter byte
-	var fields [3]string
+// fieldsOf are what travels of the hint; none of a kind that is not known.
+func fieldsOf(h cluster.Hint) []string {
 	switch h.Kind {
-	case Mail:
-		letter, fields = 'm', [3]string{h.Device}
-	case CallOver:
-		letter, fields = 'o', [3]string{string(h.Environment), string(h.Session)}
-	case Receipt:
-		letter, fields = 'r', [3]string{string(h.Environment), string(h.Session), h.Device}
-	case DevicesChanged:
-		letter, fields = 'd', [3]string{string(h.Environment), h.User.ServiceID, h.User.UserID}
+	case cluster.HintMailbox:
+		return []string{h.DeviceID}
+	case cluster.HintOver:
+		return []string{string(h.Environment), string(h.SessionID)}
+	case cluster.HintReceived:
+		return []string{string(h.Environment), string(h.SessionID), h.DeviceID}
+	case cluster.HintDevices:
+		return []string{string(h.Owner.Environment), h.Owner.User.ServiceID, h.Owner.User.UserID}
 	}
-	b = append(b, letter)
-	for _, field := range fields {
-		if field != "" {
-			b = append(append(b, '\t'), field...)
-		}
+	return nil
+}
+
+// letters begin the lines of hints.
+var letters = map[cluster.HintKind]byte{
+	cluster.HintMailbox: 'm', cluster.HintOver: 'o', cluster.HintReceived: 'r', cluster.HintDevices: 'd',
+}
+
+// appendHint writes the hint's line. The hint is valid.
+func appendHint(b []byte, h cluster.Hint) []byte {
+	b = append(b, letters[h.Kind])
+	for _, field := range fieldsOf(h) {
+		b = append(append(b, '\t'), field...)
 	}
 	return append(b, '\n')
 }
@@ -106,12 +110,12 @@ func (h header) append(b []byte) []byte {
 
 // encode writes valid hints as messages, numbered from first. Without hints it is one
 // message: a heartbeat.
-func encode(node, run string, first uint64, hints []Hint) (messages []string) {
+func encode(node, run string, first uint64, hints []cluster.Hint) (messages []string) {
 	h := header{node: node, run: run, seq: first}
 	b := h.append(nil)
 	var line []byte
 	for _, hint := range hints {
-		line = hint.append(line[:0])
+		line = appendHint(line[:0], hint)
 		if len(b)+len(line) > maxMessage {
 			messages = append(messages, string(b))
 			h.seq++
@@ -140,7 +144,7 @@ func decodeHeader(message string) (h header, rest string, err error) {
 }
 
 // decodeHints reads the other lines. One that is wrong damages all of them.
-func decodeHints(from, lines string) (hints []Hint, err error) {
+func decodeHints(lines string) (hints []cluster.Hint, err error) {
 	for lines != "" {
 		line, rest, whole := strings.Cut(lines, "\n")
 		if !whole {
@@ -152,14 +156,13 @@ func decodeHints(from, lines string) (hints []Hint, err error) {
 			return nil, err
 		}
 		if known {
-			hint.From = from
 			hints = append(hints, hint)
 		}
 	}
 	return hints, nil
 }
 
-func decodeHint(line string) (h Hint, known bool, err error) {
+func decodeHint(line string) (h cluster.Hint, known bool, err error) {
 	f := strings.SplitN(line, "\t", 6)
 	if !plain(f[0], 8) {
 		return h, false, errDamaged
@@ -173,16 +176,17 @@ func decodeHint(line string) (h Hint, known bool, err error) {
 	}
 	switch f[0] {
 	case "m":
-		h = MailFor(f[1])
+		h = cluster.Hint{Kind: cluster.HintMailbox, DeviceID: f[1]}
 	case "o":
-		h = OverFor(planet.Environment(f[1]), planet.SessionID(f[2]))
+		h = cluster.Hint{Kind: cluster.HintOver, Environment: planet.Environment(f[1]), SessionID: planet.SessionID(f[2])}
 	case "r":
-		h = ReceiptFor(planet.Environment(f[1]), planet.SessionID(f[2]), f[3])
+		h = cluster.Hint{Kind: cluster.HintReceived, Environment: planet.Environment(f[1]), SessionID: planet.SessionID(f[2]), DeviceID: f[3]}
 	case "d":
-		h = Hint{Kind: DevicesChanged, Environment: planet.Environment(f[1]), User: planet.UserRef{ServiceID: f[2], UserID: f[3]}}
+		user := planet.UserRef{ServiceID: f[2], UserID: f[3]}
+		h = cluster.Hint{Kind: cluster.HintDevices, Owner: bell.Owner{Environment: planet.Environment(f[1]), User: user}}
 	}
-	if !h.valid() {
-		return Hint{}, false, errDamaged
+	if !valid(h) {
+		return cluster.Hint{}, false, errDamaged
 	}
 	return h, true, nil
 }

@@ -10,6 +10,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 
+	"github.com/planetbell/planetbell/internal/bell"
+	"github.com/planetbell/planetbell/internal/cluster"
 	"github.com/planetbell/planetbell/planet"
 )
 
@@ -18,24 +20,24 @@ func key(t *rapid.T, what string) string {
 	return rapid.StringMatching(`[!-~]{1,128}`).Draw(t, what)
 }
 
-func drawHint(t *rapid.T) Hint {
-	h := Hint{Kind: rapid.SampledFrom(kinds).Draw(t, "kind")}
+func drawHint(t *rapid.T) cluster.Hint {
+	h := cluster.Hint{Kind: rapid.SampledFrom(kinds).Draw(t, "kind")}
 	environment := rapid.SampledFrom([]planet.Environment{planet.Evaluation, planet.Real}).Draw(t, "environment")
 	switch h.Kind {
-	case Mail:
-		h.Device = key(t, "device")
-	case CallOver:
-		h.Environment, h.Session = environment, planet.SessionID(key(t, "session"))
-	case Receipt:
-		h.Environment, h.Session, h.Device = environment, planet.SessionID(key(t, "session")), key(t, "device")
-	case DevicesChanged:
-		h.Environment, h.User = environment, planet.UserRef{ServiceID: key(t, "service"), UserID: key(t, "user")}
+	case cluster.HintMailbox:
+		h.DeviceID = key(t, "device")
+	case cluster.HintOver:
+		h.Environment, h.SessionID = environment, planet.SessionID(key(t, "session"))
+	case cluster.HintReceived:
+		h.Environment, h.SessionID, h.DeviceID = environment, planet.SessionID(key(t, "session")), key(t, "device")
+	case cluster.HintDevices:
+		h.Owner = bell.Owner{Environment: environment, User: planet.UserRef{ServiceID: key(t, "service"), UserID: key(t, "user")}}
 	}
 	return h
 }
 
 // decode reads messages as a node does.
-func decode(t interface{ Fatalf(string, ...any) }, messages []string, first uint64) (hints []Hint) {
+func decode(t interface{ Fatalf(string, ...any) }, messages []string, first uint64) (hints []cluster.Hint) {
 	for i, m := range messages {
 		if len(m) >= 8000 || !utf8.ValidString(m) || strings.ContainsRune(m, 0) {
 			t.Fatalf("PostgreSQL would not take a message of %d bytes", len(m))
@@ -44,7 +46,7 @@ func decode(t interface{ Fatalf(string, ...any) }, messages []string, first uint
 		if err != nil || h.node != "tokyo-1" || h.run != "run" || h.seq != first+uint64(i) {
 			t.Fatalf("message %d: header %+v, %v", i, h, err)
 		}
-		got, err := decodeHints(h.node, lines)
+		got, err := decodeHints(lines)
 		if err != nil {
 			t.Fatalf("message %d: %v", i, err)
 		}
@@ -59,10 +61,9 @@ func TestHintsTravelUnchanged(t *testing.T) {
 		first := rapid.Uint64Range(1, math.MaxUint64-1000).Draw(t, "first")
 		got := decode(t, encode("tokyo-1", "run", first, hints), first)
 		for i := range hints {
-			if !hints[i].valid() {
+			if !valid(hints[i]) {
 				t.Fatalf("%+v is not valid", hints[i])
 			}
-			hints[i].From = "tokyo-1"
 		}
 		if diff := cmp.Diff(hints, got); diff != "" && len(hints)+len(got) > 0 {
 			t.Fatalf("%s", diff)
@@ -79,18 +80,18 @@ func TestAHeartbeatIsOneMessage(t *testing.T) {
 // TestTheLongestFit: the bounds of names and of hints in a message fit one another.
 func TestTheLongestFit(t *testing.T) {
 	long := strings.Repeat("~", maxField)
-	h := Hint{Kind: Receipt, Environment: planet.Evaluation, Session: planet.SessionID(long), Device: long}
-	var hints []Hint
+	h := cluster.Hint{Kind: cluster.HintReceived, Environment: planet.Evaluation, SessionID: planet.SessionID(long), DeviceID: long}
+	var hints []cluster.Hint
 	for i := range 200 {
-		h.Device = fmt.Sprintf("%0*d", maxField, i)
+		h.DeviceID = fmt.Sprintf("%0*d", maxField, i)
 		hints = append(hints, h)
 	}
 	for _, m := range encode(strings.Repeat("n", MaxNode), strings.Repeat("r", 32), math.MaxUint64-100, hints) {
-		head, lines, err := decodeHeader(m)
+		_, lines, err := decodeHeader(m)
 		if err != nil || len(m) > maxMessage {
 			t.Fatalf("%d bytes, %v", len(m), err)
 		}
-		if got, err := decodeHints(head.node, lines); err != nil || len(got) == 0 {
+		if got, err := decodeHints(lines); err != nil || len(got) == 0 {
 			t.Fatalf("%d hints, %v", len(got), err)
 		}
 	}
@@ -98,9 +99,9 @@ func TestTheLongestFit(t *testing.T) {
 
 // TestManyShortHintsAreAllRead: their number is bounded by the message only.
 func TestManyShortHintsAreAllRead(t *testing.T) {
-	var hints []Hint
+	var hints []cluster.Hint
 	for i := range 4000 {
-		hints = append(hints, MailFor(string('!'+rune(i%90))))
+		hints = append(hints, mail(string('!'+rune(i%90))))
 	}
 	if got := decode(t, encode("tokyo-1", "run", 1, hints), 1); len(got) != len(hints) {
 		t.Errorf("%d of %d hints were read", len(got), len(hints))
@@ -117,9 +118,9 @@ func TestDamagedMessagesAreRefused(t *testing.T) {
 		head + "m\tphone\n\n", head + "\tphone\n", head + "o\tmoon\tsession\n", head + "r\treal\tsession\n", head + "d\treal\tsvc\t\n",
 		head + "d\treal\tsvc\tボブ\n", head + "m\tphone\nm\t\x00\n",
 	} {
-		h, lines, err := decodeHeader(message)
+		_, lines, err := decodeHeader(message)
 		if err == nil {
-			_, err = decodeHints(h.node, lines)
+			_, err = decodeHints(lines)
 		}
 		if err == nil {
 			t.Errorf("took %q", message)
@@ -128,12 +129,12 @@ func TestDamagedMessagesAreRefused(t *testing.T) {
 }
 
 func TestNewerReleasesMaySayMore(t *testing.T) {
-	h, lines, err := decodeHeader("pb1\ttokyo-1\trun\t1\tmore\tand\tmore\nw\tsomething\nm\tphone\tand\ta\tlot\tmore\tof\tit\n")
+	_, lines, err := decodeHeader("pb1\ttokyo-1\trun\t1\tmore\tand\tmore\nw\tsomething\nm\tphone\tand\ta\tlot\tmore\tof\tit\n")
 	if err != nil {
 		t.Fatal(err)
 	}
-	hints, err := decodeHints(h.node, lines)
-	if diff := cmp.Diff([]Hint{{Kind: Mail, Device: "phone", From: "tokyo-1"}}, hints); diff != "" || err != nil {
+	hints, err := decodeHints(lines)
+	if diff := cmp.Diff([]cluster.Hint{mail("phone")}, hints); diff != "" || err != nil {
 		t.Errorf("%v %s", err, diff)
 	}
 }
@@ -151,12 +152,12 @@ func FuzzMessage(f *testing.F) {
 		if !plain(h.node, MaxNode) || !plain(h.run, 32) || h.seq == 0 || len(message) > maxMessage {
 			t.Fatalf("took the header %+v", h)
 		}
-		hints, err := decodeHints("tokyo-1", lines)
+		hints, err := decodeHints(lines)
 		if err != nil {
 			return
 		}
 		for _, hint := range hints {
-			if !hint.valid() || hint.From != "tokyo-1" {
+			if !valid(hint) {
 				t.Fatalf("took %+v", hint)
 			}
 		}
@@ -171,11 +172,11 @@ func TestTheQueueKeepsTheNewestOnce(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		size := rapid.IntRange(1, 8).Draw(t, "size")
 		q := newQueue(size, 4)
-		var model []Hint
+		var model []cluster.Hint
 		lost := 0
 		t.Repeat(map[string]func(*rapid.T){
 			"add": func(t *rapid.T) {
-				h := MailFor(rapid.StringMatching(`[a-m]`).Draw(t, "device"))
+				h := mail(rapid.StringMatching(`[a-m]`).Draw(t, "device"))
 				dropped := 0
 				known := false
 				for _, m := range model {

@@ -27,7 +27,7 @@ type step struct {
 // Kinds of steps that lose nothing and repeat nothing, and those after which a device may be
 // rung twice.
 var (
-	calm = []string{"call", "call", "call", "poll", "poll", "poll", "over", "lossy", "late", "twice", "well", "stop", "start", "gap"}
+	calm = []string{"call", "call", "call", "poll", "poll", "poll", "over", "lossy", "lossy", "late", "twice", "well", "stop", "start", "gap"}
 	wild = append([]string{"cut", "lose", "heal", "heal", "kill"}, calm...)
 )
 
@@ -36,8 +36,8 @@ func steps(kinds []string) *rapid.Generator[[]step] {
 		return step{
 			kind: rapid.SampledFrom(kinds).Draw(t, "kind"), node: rapid.IntRange(0, 9).Draw(t, "node"), device: rapid.IntRange(0, 3).Draw(t, "device"),
 			call: rapid.IntRange(0, 20).Draw(t, "call"), flag: rapid.Bool().Draw(t, "flag"),
-			hold: time.Duration(rapid.IntRange(1, 6000).Draw(t, "hold")) * time.Millisecond,
-			wait: time.Duration(rapid.SampledFrom([]int{0, 1, 5, 10, 15, 20, 30, 100, 700, 2500, 6000}).Draw(t, "wait")) * time.Millisecond,
+			hold: time.Duration(rapid.SampledFrom([]int{1, 40, 500, 3000, 6000}).Draw(t, "hold")) * time.Millisecond,
+			wait: time.Duration(rapid.SampledFrom([]int{0, 0, 1, 5, 10, 15, 20, 30, 100, 700, 2500}).Draw(t, "wait")) * time.Millisecond,
 		}
 	}), 1, 40)
 }
@@ -186,7 +186,8 @@ func (w *world) checkWaiting(n *node) {
 	defer w.mu.Unlock()
 	for id, f := range w.fates {
 		since, waits := n.box.waiting(f.ring.Device.ID)
-		if !waits || f.recorded.IsZero() || len(f.handed) > 0 || !f.over.IsZero() || !n.is(up) {
+		if !waits || f.recorded.IsZero() || len(f.handed) > 0 || !f.over.IsZero() || !n.is(up) ||
+			!time.Now().Before(f.ring.Delivery.Deadline) {
 			continue
 		}
 		if f.recorded.After(since) {

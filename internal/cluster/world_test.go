@@ -270,20 +270,21 @@ func (n *node) call(device string) *fate {
 	now := n.worker.Now()
 	w.mu.Lock()
 	id := fmt.Sprintf("call-%03d", len(w.fates))
-	f := &fate{}
-	w.fates[id] = f
 	w.mu.Unlock()
-	f.ring = bell.Ring{
+	f := &fate{ring: bell.Ring{
 		Call:   &bell.Call{Environment: planet.Evaluation, SessionID: planet.SessionID(id), NotifiedAt: now, Deadline: now.Add(ringTime)},
 		Device: bell.Device{ID: device, Channel: bell.LongPoll},
 		Delivery: bell.Delivery{
 			ID: id, Environment: planet.Evaluation, SessionID: planet.SessionID(id), DeviceID: device, Channel: bell.LongPoll,
 			State: bell.DeliveryPending, Deadline: now.Add(ringTime), LeaseUntil: now.Add(ringTime), CreatedAt: now, UpdatedAt: now,
 		},
-	}
+	}}
 	if n.box.Waits(device) {
 		f.ring.Delivery.LeaseOwner = n.name
 	}
+	w.mu.Lock()
+	w.fates[id] = f
+	w.mu.Unlock()
 	ctx, cancel := context.WithTimeout(n.ctx, time.Second)
 	defer cancel()
 	if err := n.link.Do(ctx, func() { n.db.Insert(f.ring) }); err != nil {

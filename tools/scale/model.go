@@ -11,7 +11,7 @@ import (
 
 const (
 	batchRows = 200 // rows in one transaction at most
-	lanes     = 4   // transactions that a node has under way at once
+	lanes     = 4   // transactions that a node has under way at once, as package store/postgres
 
 	// Seconds until a node that is silent counts as dead, and until the others look.
 	takeover = float64(cluster.DeadAfter) / float64(time.Second)

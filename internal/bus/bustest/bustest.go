@@ -9,6 +9,7 @@ import (
 
 	"github.com/planetbell/planetbell/internal/bell"
 	"github.com/planetbell/planetbell/internal/bus"
+	"github.com/planetbell/planetbell/internal/cluster"
 	"github.com/planetbell/planetbell/internal/testlog"
 	"github.com/planetbell/planetbell/planet"
 )
@@ -64,36 +65,48 @@ func connected(tb testing.TB, m *Member) {
 	m.Until(tb, "connected, and told to look through the database", func() bool { return m.State().Connected && m.Gaps() > 0 })
 }
 
-// from is the hint as it arrives.
-func from(node string, h bus.Hint) bus.Hint {
-	h.From = node
-	return h
+func mail(n int) cluster.Hint { return mailbox(fmt.Sprintf("0199d0c4-5c1e-7000-8000-%012d", n)) }
+
+func mailbox(device string) cluster.Hint {
+	return cluster.Hint{Kind: cluster.HintMailbox, DeviceID: device}
 }
 
-func mail(n int) bus.Hint { return bus.MailFor(fmt.Sprintf("0199d0c4-5c1e-7000-8000-%012d", n)) }
+func over(e planet.Environment, session planet.SessionID) cluster.Hint {
+	return cluster.Hint{Kind: cluster.HintOver, Environment: e, SessionID: session}
+}
 
-func arrives(tb testing.TB, at *Member, h bus.Hint) {
+func received(e planet.Environment, session planet.SessionID, device string) cluster.Hint {
+	return cluster.Hint{Kind: cluster.HintReceived, Environment: e, SessionID: session, DeviceID: device}
+}
+
+func devices(e planet.Environment, service, user string) cluster.Hint {
+	owner := bell.Owner{Environment: e, User: planet.UserRef{ServiceID: service, UserID: user}}
+	return cluster.Hint{Kind: cluster.HintDevices, Owner: owner}
+}
+
+func arrives(tb testing.TB, at *Member, h cluster.Hint) {
 	tb.Helper()
-	at.Until(tb, fmt.Sprintf("%s from %s", h.Kind, h.From), func() bool { return at.Heard(h) > 0 })
+	at.Until(tb, fmt.Sprintf("%+v", h), func() bool { return at.Heard(h) > 0 })
 }
 
 func everyKind(t *testing.T, f Form) {
 	nodes := up(t, f, "tokyo-1", "tokyo-2", "osaka-1")
-	hints := []bus.Hint{
-		mail(1),
-		bus.OverFor(planet.Evaluation, "8b1d0b80-0d3c-4f0a-9b6e-000000000001"),
-		bus.ReceiptFor(planet.Real, "8b1d0b80-0d3c-4f0a-9b6e-000000000002", "0199d0c4-5c1e-7000-8000-000000000002"),
-		bus.DevicesFor(bell.Owner{Environment: planet.Real, User: planet.UserRef{ServiceID: "planet.test-svc", UserID: "Bob_the-2nd"}}),
-	}
+	sent := make(map[*Member][]cluster.Hint)
 	for i, sender := range nodes {
-		sender.Publish(hints[i:]...)
-		sender.Publish(hints[:i]...)
+		session := planet.SessionID(fmt.Sprintf("8b1d0b80-0d3c-4f0a-9b6e-%012d", i))
+		sent[sender] = []cluster.Hint{
+			mail(i), over(planet.Evaluation, session), received(planet.Real, session, "0199d0c4-5c1e-7000-8000-000000000002"),
+			devices(planet.Real, "planet.test-svc", fmt.Sprint("Bob_the-", i)),
+		}
+		for _, h := range sent[sender] {
+			sender.Publish(h)
+		}
 	}
 	for _, receiver := range nodes {
 		for _, sender := range nodes {
-			for _, h := range hints {
+			for _, h := range sent[sender] {
 				if sender != receiver {
-					arrives(t, receiver, from(sender.Name, h))
+					arrives(t, receiver, h)
 				}
 			}
 		}
@@ -149,8 +162,8 @@ func coalesced(t *testing.T, f Form) {
 		return a.Metric(t, "planetbell_bus_published_total") == b.Metric(t, "planetbell_bus_received_total")
 	})
 	b.Release()
-	arrives(t, b, from("a", mail(2)))
-	if got := b.Heard(from("a", mail(1))); got < 1 || got > 3 {
+	arrives(t, b, mail(2))
+	if got := b.Heard(mail(1)); got < 1 || got > 3 {
 		t.Errorf("a hint that was published 5,000 times came %d times", got)
 	}
 }
@@ -158,15 +171,17 @@ func coalesced(t *testing.T, f Form) {
 func invalid(t *testing.T, f Form) {
 	nodes := up(t, f, "a", "b")
 	a, b := nodes[0], nodes[1]
-	bad := []bus.Hint{
+	bad := []cluster.Hint{
 		{},
-		{Kind: 99, Device: "x"},
-		bus.MailFor(""), bus.MailFor("two words"), bus.MailFor("tab\tbed"), bus.MailFor("line\nm\tother"),
-		bus.MailFor("\x00"), bus.MailFor("フォン"), bus.MailFor(strings.Repeat("x", 200)), bus.OverFor("moon", "s"), bus.OverFor(planet.Real, ""),
-		bus.ReceiptFor(planet.Real, "s", ""), bus.DevicesFor(bell.Owner{Environment: planet.Real, User: planet.UserRef{UserID: "bob"}}),
+		{Kind: "other", DeviceID: "x"},
+		mailbox(""), mailbox("two words"), mailbox("tab\tbed"), mailbox("line\nm\tother"),
+		mailbox("\x00"), mailbox("フォン"), mailbox(strings.Repeat("x", 200)), over("moon", "s"), over(planet.Real, ""),
+		received(planet.Real, "s", ""), devices(planet.Real, "", "bob"),
 	}
-	a.Publish(append(bad, mail(1))...)
-	arrives(t, b, from("a", mail(1)))
+	for _, h := range append(bad, mail(1)) {
+		a.Publish(h)
+	}
+	arrives(t, b, mail(1))
 	if got := a.Metric(t, "planetbell_bus_dropped_total"); got != float64(len(bad)) {
 		t.Errorf("%v hints were dropped, want %d", got, len(bad))
 	}
@@ -190,11 +205,11 @@ func slowHandler(t *testing.T, f Form) {
 		for i := range 500 {
 			a.Publish(mail(n + i))
 		}
-		arrives(t, c, from("a", mail(n+499)))
+		arrives(t, c, mail(n+499))
 	}
 	b.Until(t, "all came", func() bool { return b.Metric(t, "planetbell_bus_received_total") == many+1 })
 	b.Release()
-	arrives(t, b, from("a", mail(many-1))) // the newest is kept
+	arrives(t, b, mail(many-1)) // the newest is kept
 	if b.Gaps() == gaps {
 		t.Error("the handler was not told of the gap")
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/planetbell/planetbell/internal/bus"
+	"github.com/planetbell/planetbell/internal/cluster"
 	"github.com/planetbell/planetbell/internal/testlog"
 )
 
@@ -24,7 +25,7 @@ type Member struct {
 
 	mu      sync.Mutex
 	changed chan struct{} // closed and replaced when something was heard
-	hints   map[bus.Hint]int
+	hints   map[cluster.Hint]int
 	gaps    int
 	hold    chan struct{} // the handler waits until it is closed
 	held    bool          // it does
@@ -33,7 +34,7 @@ type Member struct {
 // Start joins the network through addr and runs until the test is over.
 func Start(tb testing.TB, f Form, name, addr string) *Member {
 	tb.Helper()
-	m := &Member{Name: name, registry: prometheus.NewRegistry(), changed: make(chan struct{}), hints: make(map[bus.Hint]int)}
+	m := &Member{Name: name, registry: prometheus.NewRegistry(), changed: make(chan struct{}), hints: make(map[cluster.Hint]int)}
 	m.hold = make(chan struct{})
 	close(m.hold)
 	m.Bus = f.Join(tb, bus.Config{Name: name, Metrics: bus.NewMetrics(m.registry), Log: testlog.New(tb).With("node", name)}, addr)
@@ -55,7 +56,7 @@ func Start(tb testing.TB, f Form, name, addr string) *Member {
 // Stop ends the node and waits for its end.
 func (m *Member) Stop() { m.stop() }
 
-func (m *Member) heard(hints []bus.Hint) {
+func (m *Member) heard(hints []cluster.Hint) {
 	m.wait()
 	m.note(func() {
 		for _, h := range hints {
@@ -109,7 +110,7 @@ func (m *Member) Release() {
 }
 
 // Heard returns how often the hint came.
-func (m *Member) Heard(h bus.Hint) int {
+func (m *Member) Heard(h cluster.Hint) int {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.hints[h]

@@ -35,9 +35,9 @@ func cut(t *testing.T, f Form) {
 	a.Publish(mail(2)) // waits
 	way.Mend()
 	a.Until(t, "a gap", func() bool { return a.Gaps() > gaps })
-	arrives(t, b, from("a", mail(2)))
+	arrives(t, b, mail(2))
 	b.Publish(mail(3))
-	arrives(t, a, from("b", mail(3)))
+	arrives(t, a, mail(3))
 	if a.Metric(t, "planetbell_bus_reconnects_total") != 1 || a.Metric(t, "planetbell_bus_connected") != 1 {
 		t.Error("the metrics do not tell of the new connection")
 	}
@@ -54,7 +54,7 @@ func frozen(t *testing.T, f Form) {
 	way.Mend()
 	a.Until(t, "a gap", func() bool { return a.Gaps() > gaps && a.State().Connected })
 	b.Publish(mail(1))
-	arrives(t, a, from("b", mail(1)))
+	arrives(t, a, mail(1))
 }
 
 func neverWaits(t *testing.T, f Form) {
@@ -70,7 +70,7 @@ func neverWaits(t *testing.T, f Form) {
 		t.Errorf("%v of %d hints were dropped", got, many)
 	}
 	way.Mend()
-	arrives(t, b, from("a", mail(many-1))) // the newest
+	arrives(t, b, mail(many-1)) // the newest
 	b.Until(t, "told of what was dropped at the other node", func() bool { return b.Gaps() > gaps })
 }
 
@@ -95,7 +95,7 @@ func damaged(t *testing.T, f Form) {
 		}
 	}
 	nodes[0].Publish(mail(1))
-	arrives(t, nodes[1], from("a", mail(1)))
+	arrives(t, nodes[1], mail(1))
 }
 
 func missing(t *testing.T, f Form) {
@@ -136,5 +136,5 @@ func Restart(t *testing.T, f Form, end, start func() error) {
 		n.Until(t, "a gap", func() bool { return n.State().Connected && n.Gaps() > gaps[n] })
 	}
 	nodes[0].Publish(mail(2))
-	arrives(t, nodes[1], from("a", mail(2)))
+	arrives(t, nodes[1], mail(2))
 }

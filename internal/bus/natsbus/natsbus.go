@@ -7,10 +7,13 @@ package natsbus
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
 	"net/url"
+	"os"
 	"regexp"
 	"slices"
 	"strings"
@@ -22,8 +25,8 @@ import (
 	"github.com/planetbell/planetbell/planet"
 )
 
-// DefaultPrefix begins the subject. Deployments that share NATS must differ in it.
-const DefaultPrefix = "planetbell.v1"
+// DefaultSubject is where hints go. Deployments that share NATS must differ in it.
+const DefaultSubject = "planetbell"
 
 // Bounds of what waits for us in the client, past which NATS drops messages and says so.
 // The receiving goroutine only sorts messages into a queue, so it is rarely behind.
@@ -41,16 +44,18 @@ type Config struct {
 	// URL is nats://host:4222, or tls:// for TLS, with user:password@ or token@ before the
 	// host where NATS wants it. Of a cluster give all servers, divided by commas, or one name
 	// that stands for all: those that NATS tells of are not remembered.
-	URL    planet.Secret
-	Prefix string // words of letters, digits, "-" and "_", divided by dots; empty: [DefaultPrefix]
+	URL planet.Secret
+	// Subject is at most 100 characters: words of letters, digits, "-" and "_", divided by
+	// dots. Empty: [DefaultSubject].
+	Subject string
 
 	CredentialsFile string // of a NATS user (JWT and key), as "nsc generate creds" writes it; may be empty
-	CAFile          string // certificates (PEM) that NATS's certificate is checked against; empty: the system's
+	CAFile          string // certificates (PEM) of authorities that are trusted beside the system's, with tls:// only; may be empty
 	CertFile        string // our own certificate (PEM) and its key, for NATS that checks clients; may be empty
 	KeyFile         string
 }
 
-var prefixRule = regexp.MustCompile(`^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$`)
+var subjectRule = regexp.MustCompile(`^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$`)
 
 // New makes the bus. It connects when it runs; an error is about the configuration, and
 // holds no part of the URL.
@@ -69,11 +74,11 @@ type dialer struct {
 }
 
 func newDialer(c Config) (*dialer, error) {
-	if c.Prefix == "" {
-		c.Prefix = DefaultPrefix
+	if c.Subject == "" {
+		c.Subject = DefaultSubject
 	}
-	if len(c.Prefix) > 100 || !prefixRule.MatchString(c.Prefix) {
-		return nil, errors.New(`the prefix of the subject is wrong: want at most 100 characters, words of letters, digits, "-" and "_", divided by dots`)
+	if len(c.Subject) > 100 || !subjectRule.MatchString(c.Subject) {
+		return nil, errors.New(`the subject is wrong: want at most 100 characters, words of letters, digits, "-" and "_", divided by dots`)
 	}
 	if (c.CertFile == "") != (c.KeyFile == "") {
 		return nil, errors.New("a certificate of our own needs both of its files, the certificate's and the key's")
@@ -82,7 +87,7 @@ func newDialer(c Config) (*dialer, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &dialer{servers: servers, subject: c.Prefix + ".hints"}
+	d := &dialer{servers: servers, subject: c.Subject}
 	d.options = append(d.options,
 		nats.Name("planetbell "+c.Name),
 		nats.NoReconnect(), // bus.Node connects again, and knows then that hints were lost
@@ -100,13 +105,33 @@ func newDialer(c Config) (*dialer, error) {
 	if c.CredentialsFile != "" {
 		d.options = append(d.options, nats.UserCredentials(c.CredentialsFile))
 	}
-	if c.CAFile != "" {
-		d.options = append(d.options, nats.RootCAs(c.CAFile))
+	if c.CAFile != "" && strings.HasPrefix(servers[0], "tls:") {
+		roots, err := trusted(c.CAFile)
+		if err != nil {
+			return nil, err
+		}
+		d.options = append(d.options, nats.Secure(&tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}))
 	}
 	if c.CertFile != "" {
 		d.options = append(d.options, nats.ClientCert(c.CertFile, c.KeyFile))
 	}
 	return d, nil
+}
+
+// trusted are the system's authorities and those of the file.
+func trusted(file string) (*x509.CertPool, error) {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("read the file of authorities: %w", err)
+	}
+	roots, err := x509.SystemCertPool()
+	if err != nil {
+		roots = x509.NewCertPool()
+	}
+	if !roots.AppendCertsFromPEM(text) {
+		return nil, fmt.Errorf("the file of authorities %s holds no certificate: want PEM", file)
+	}
+	return roots, nil
 }
 
 // readURL takes user and password out of the URLs, so that no error can hold them.
@@ -121,6 +146,9 @@ func readURL(text string) (servers []string, user *url.Userinfo, err error) {
 		}
 		if u.User != nil {
 			user = u.User
+		}
+		if len(servers) > 0 && !strings.HasPrefix(servers[0], u.Scheme+":") {
+			return nil, nil, errors.New("the URLs are partly nats:// and partly tls://: one secret goes to all servers, so give all of them with tls://")
 		}
 		servers = append(servers, u.Scheme+"://"+u.Host)
 	}

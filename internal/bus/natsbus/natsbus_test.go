@@ -69,7 +69,7 @@ func form(tb testing.TB, s *server.Server) bustest.Form {
 				tb.Fatal(err)
 			}
 			defer conn.Close()
-			if err := conn.Publish(DefaultPrefix+".hints", []byte(text)); err != nil {
+			if err := conn.Publish(DefaultSubject, []byte(text)); err != nil {
 				tb.Fatal(err)
 			}
 			if err := conn.Flush(); err != nil {
@@ -110,7 +110,7 @@ func TestAUserWhoMayNotPublishIsFoundOut(t *testing.T) {
 		return join(tb, Config{Config: c, URL: planet.Secret("nats://mute:" + password + "@" + addr)})
 	}
 	m := bustest.Start(t, f, "a", f.Addr)
-	m.Until(t, "found out", func() bool { return strings.Contains(m.State().Trouble, `subscribe to "planetbell.v1.hints"`) })
+	m.Until(t, "found out", func() bool { return strings.Contains(m.State().Trouble, `subscribe to "planetbell"`) })
 	testlog.Keep(t, "trouble", m.State().Trouble)
 }
 
@@ -136,7 +136,7 @@ func TestATokenOpens(t *testing.T) {
 	f := form(t, s)
 	for _, given := range []string{token, testlog.TextSecret("wrong")} {
 		f.Join = func(tb testing.TB, c bus.Config, addr string) bus.Bus {
-			return join(tb, Config{Config: c, URL: planet.Secret("nats://" + given + "@" + addr), Prefix: "other.v2"})
+			return join(tb, Config{Config: c, URL: planet.Secret("nats://" + given + "@" + addr), Subject: "other.v-2_x"})
 		}
 		m := bustest.Start(t, f, "a", f.Addr)
 		m.Until(t, "connected, or refused", func() bool {
@@ -146,12 +146,12 @@ func TestATokenOpens(t *testing.T) {
 	}
 }
 
-func TestOtherPrefixesAreOtherDeployments(t *testing.T) {
+func TestOtherSubjectsAreOtherDeployments(t *testing.T) {
 	t.Parallel()
 	f := form(t, serve(t, 0, nil))
 	a, b := bustest.Start(t, f, "a", f.Addr), bustest.Start(t, f, "b", f.Addr)
 	f.Join = func(tb testing.TB, c bus.Config, addr string) bus.Bus {
-		return join(tb, Config{Config: c, URL: planet.Secret("nats://bus:" + password + "@" + addr), Prefix: "staging"})
+		return join(tb, Config{Config: c, URL: planet.Secret("nats://bus:" + password + "@" + addr), Subject: "staging"})
 	}
 	other := bustest.Start(t, f, "other", f.Addr)
 	for _, m := range []*bustest.Member{a, b, other} {
@@ -167,16 +167,19 @@ func TestWrongSettingsAreRefused(t *testing.T) {
 	t.Parallel()
 	user := "nats://bus:" + password + "@"
 	for name, c := range map[string]Config{
-		"nothing":            {},
-		"another scheme":     {URL: planet.Secret("http://bus:" + password + "@host:4222")},
-		"no host":            {URL: planet.Secret(user)},
-		"a path":             {URL: planet.Secret(user + "host/path")},
-		"a broken escape":    {URL: planet.Secret("nats://bus:" + password + "%zz@host")},
-		"two users":          {URL: planet.Secret(user + "one,nats://other:" + password + "@two")},
-		"an empty second":    {URL: planet.Secret(user + "one,")},
-		"a wildcard":         {URL: planet.Secret(user + "host"), Prefix: "planetbell.>"},
-		"a prefix of length": {URL: planet.Secret(user + "host"), Prefix: strings.Repeat("x", 101)},
-		"half a certificate": {URL: planet.Secret(user + "host"), CertFile: "cert.pem"},
+		"nothing":             {},
+		"another scheme":      {URL: planet.Secret("http://bus:" + password + "@host:4222")},
+		"no host":             {URL: planet.Secret(user)},
+		"a path":              {URL: planet.Secret(user + "host/path")},
+		"a broken escape":     {URL: planet.Secret("nats://bus:" + password + "%zz@host")},
+		"two users":           {URL: planet.Secret(user + "one,nats://other:" + password + "@two")},
+		"an empty second":     {URL: planet.Secret(user + "one,")},
+		"a wildcard":          {URL: planet.Secret(user + "host"), Subject: "planetbell.>"},
+		"a subject of length": {URL: planet.Secret(user + "host"), Subject: strings.Repeat("x", 101)},
+		"two schemes":         {URL: planet.Secret(user + "one,tls://two")},
+		"no authorities":      {URL: planet.Secret("tls://bus:" + password + "@host"), CAFile: "no-ca"},
+		"not authorities":     {URL: planet.Secret("tls://bus:" + password + "@host"), CAFile: "natsbus.go"},
+		"half a certificate":  {URL: planet.Secret(user + "host"), CertFile: "cert.pem"},
 	} {
 		c.Name = "a"
 		_, err := New(c)
@@ -197,7 +200,6 @@ func TestFilesThatAreNotThereAreNamed(t *testing.T) {
 	f := form(t, serve(t, 0, nil))
 	for file, set := range map[string]func(*Config){
 		"no.creds": func(c *Config) { c.CredentialsFile = "no.creds" },
-		"no-ca":    func(c *Config) { c.CAFile = "no-ca" },
 		"no-cert":  func(c *Config) { c.CertFile, c.KeyFile = "no-cert", "no-key" },
 	} {
 		f.Join = func(tb testing.TB, c bus.Config, addr string) bus.Bus {

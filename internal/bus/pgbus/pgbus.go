@@ -16,6 +16,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/planetbell/planetbell/internal/bus"
 	"github.com/planetbell/planetbell/planet"
@@ -28,7 +29,8 @@ const DefaultChannel = "planetbell_v1"
 type Config struct {
 	bus.Config
 	// URL is postgres://user:password@host:port/name, or several hosts of which the one that
-	// can be written is taken. It must not lead through a pooler in transaction mode.
+	// can be written is taken. Settings of a pool (pool_max_conns) are ignored. It must not lead
+	// through a pooler in transaction mode.
 	URL     planet.Secret
 	Channel string // lower-case letters, digits and underscores, at most 63; empty: [DefaultChannel]
 }
@@ -57,10 +59,11 @@ func newDialer(c Config) (*dialer, error) {
 	if !channelRule.MatchString(c.Channel) {
 		return nil, errors.New("the channel's name is wrong: want 1 to 63 lower-case letters, digits and underscores, first no digit")
 	}
-	config, err := pgx.ParseConfig(c.URL.Reveal())
-	if err != nil { // the cause could repeat the password
+	pool, err := pgxpool.ParseConfig(c.URL.Reveal()) // it may have the store's settings, pool_...
+	if err != nil {                                  // the cause could repeat the password
 		return nil, errors.New("the database's URL cannot be read: want postgres://user:password@host:port/database, with special characters as %XX")
 	}
+	config := pool.ConnConfig
 	config.ValidateConnect = primary // of several hosts, the one
 	if config.ConnectTimeout == 0 {
 		config.ConnectTimeout = 5 * time.Second

@@ -104,7 +104,7 @@ func TestAStandbyIsRefused(t *testing.T) {
 func TestSessionsAreSetUp(t *testing.T) {
 	t.Parallel()
 	s := testpg.Start(t, testpg.NoFsync, "idle_session_timeout=60000", "synchronous_commit=on")
-	d, err := newDialer(Config{Config: bus.Config{Name: "tokyo-1"}, URL: planet.Secret(s.URL("postgres"))})
+	d, err := newDialer(Config{Config: bus.Config{Name: "tokyo-1"}, URL: planet.Secret(s.URL("postgres") + "&pool_max_conns=7")})
 	if err != nil {
 		t.Fatal(err)
 	}

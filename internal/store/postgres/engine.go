@@ -53,6 +53,7 @@ func (s *Store) write(ctx context.Context, what, begin string, run func(*link) e
 			break
 		}
 		s.metrics.rerun.Inc()
+		s.distrust(err)
 		if !pause(ctx, n) {
 			break
 		}
@@ -126,6 +127,20 @@ func stale(err error) bool {
 	return broke || codeOf(err) == "57P01" || codeOf(err) == "57P02"
 }
 
+// distrust closes the connections that wait for work when one of them turned out to be broken:
+// after a restart of the database all of them are.
+func (s *Store) distrust(err error) {
+	if !stale(err) {
+		return
+	}
+	last, now := s.reset.Load(), time.Now().UnixNano()
+	if now-last < int64(time.Second) || !s.reset.CompareAndSwap(last, now) {
+		return // others have just found out the same
+	}
+	s.writePool.Reset()
+	s.readPool.Reset()
+}
+
 // pause waits before a transaction is run for the n+1st time, each time longer and never as
 // long as whoever else it met. It reports whether to go on.
 func pause(ctx context.Context, n int) bool {
@@ -183,6 +198,7 @@ func (s *Store) read(ctx context.Context, limit time.Duration, run func(sqldb.Tx
 	defer s.work.Done()
 	scanned, err := s.readOnce(ctx, limit, run)
 	if err != nil && !scanned && (stale(err) || again[codeOf(err)]) {
+		s.distrust(err)
 		_, err = s.readOnce(ctx, limit, run)
 	}
 	if errors.Is(err, errLeft) {

@@ -34,6 +34,7 @@ type task[T any] struct {
 // for one another in a circle.
 type lanes[T any] struct {
 	run     func([]*task[T]) error // runs a group in one transaction; an error has undone it
+	stale   func(error)            // hears of connections that broke
 	after   func(*task[T])         // looks at each that was run; may be nil
 	log     *slog.Logger
 	metrics *metrics
@@ -52,7 +53,7 @@ type lane[T any] struct {
 }
 
 func newLanes[T any](s *Store, n int, run func([]*task[T]) error, after func(*task[T])) *lanes[T] {
-	l := &lanes[T]{run: run, after: after, log: s.log, metrics: s.metrics, health: &s.health}
+	l := &lanes[T]{run: run, stale: s.distrust, after: after, log: s.log, metrics: s.metrics, health: &s.health}
 	for range n {
 		one := &lane[T]{limit: max(s.queue/n, 1)}
 		one.queued = sync.NewCond(&one.mu)
@@ -219,6 +220,7 @@ func (l *lanes[T]) attempt(group []*task[T], n int) error {
 			return err
 		}
 		l.metrics.rerun.Inc()
+		l.stale(err)
 		pause(context.Background(), n)
 	}
 }

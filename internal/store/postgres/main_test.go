@@ -106,11 +106,29 @@ func wanting(s *Store) *Store {
 	return s
 }
 
-func TestConformance(t *testing.T) {
-	url := emptyDatabase(t)
-	s := wanting(openStore(t, url))
+func TestConformance(t *testing.T) { conform(t, "") }
+
+// Through a pooler in transaction mode no statement stays prepared; see Config.URL.
+func TestConformanceBehindPooler(t *testing.T) {
+	if testing.Short() {
+		t.Skip("the suite once more")
+	}
+	conform(t, "&default_query_exec_mode=exec")
+}
+
+func conform(t *testing.T, settings string) {
+	t.Helper()
+	location := emptyDatabase(t)
+	seen := &statements{texts: map[string]bool{}}
+	s, err := Open(t.Context(), Config{URL: planet.Secret(location + settings), Log: testlog.New(t), tracer: seen})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	wanting(s)
 	storetest.Run(t, func(t *testing.T) storetest.Store {
-		exec(t, url, wipe)
+		exec(t, location, wipe)
 		return s
 	})
+	seen.explain(t, location)
 }

@@ -206,8 +206,10 @@ func (s *Store) Gone(ctx context.Context, owner string, deliveries []string) (ma
 func (s *Store) DevicesChanged(ctx context.Context, since time.Time, after int64, limit int) (changes []cluster.Change, now time.Time, err error) {
 	err = s.Read(ctx, func(tx sqldb.Tx) error {
 		results, err := tx.(*link).send(query{`SELECT ` + clock, nil},
-			query{`SELECT id, environment, service_id, user_id, at FROM device_changes WHERE at >= $1 AND id > $2 ORDER BY id LIMIT $3`,
-				[]any{sqldb.Micros(since), after, int64(max(limit, 0))}})
+			query{
+				`SELECT id, environment, service_id, user_id, at FROM device_changes WHERE at >= $1 AND id > $2 ORDER BY id LIMIT $3`,
+				[]any{sqldb.Micros(since), after, int64(max(limit, 0))},
+			})
 		if err != nil {
 			return err
 		}

@@ -101,6 +101,7 @@ type Store struct {
 	reads               places
 	lists               places // fewer than reads: a ring never waits for somebody's long list
 	waiting             atomic.Int64
+	reset               atomic.Int64 // when the connections were distrusted last
 	calls               *lanes[*callTask]
 	rooms               *lanes[*roomTask]
 

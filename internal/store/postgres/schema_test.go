@@ -25,8 +25,11 @@ var bools = []string{
 	"do_not_disturb.is_on", "room_participants.timed_out", "room_runs.crowded",
 }
 
-// onlyHere are tables that PostgreSQL alone has.
-var onlyHere = []string{"schema_release"}
+// onlyHere are tables and indexes that PostgreSQL alone has: what one node does not need.
+var onlyHere = []string{
+	"schema_release", "nodes", "device_changes", "device_changes index device_changes_at",
+	"deliveries index deliveries_polled", "deliveries index deliveries_unheld",
+}
 
 // Both databases have the same tables, columns, keys and indexes, so that no migration is
 // forgotten in one of them, and data can be moved.

@@ -25,6 +25,9 @@ const deviceOfClient = SelectDevice + `WHERE v.client_id = ? AND v.client_id <> 
 func (s *Store) ChangeDevice(ctx context.Context, key device.Key, change func(device.Known) (bell.Device, error)) (bell.Device, error) {
 	var written bell.Device
 	err := s.Write(ctx, "change a device", func(l Tx) error {
+		if err := lockOwner(l, key.Owner); err != nil { // two that register at once would take each other's rows
+			return err
+		}
 		known, err := knownDevices(l, key)
 		if err != nil {
 			return err

@@ -1,0 +1,327 @@
+package cluster_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"log/slog"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"github.com/planetbell/planetbell/internal/bell"
+	"github.com/planetbell/planetbell/internal/cluster"
+	"github.com/planetbell/planetbell/planet"
+)
+
+// tell runs a story with some nodes, and ends them.
+func tell(t *testing.T, nodes int, story func(t *testing.T, w *world)) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, nodes)
+		pass(cluster.SweepEvery + cluster.SweepEvery/2)
+		story(t, w)
+		for _, wrong := range w.end() {
+			t.Error(wrong)
+		}
+	})
+}
+
+func pass(d time.Duration) { <-time.After(d) }
+
+// wait polls, and returns how long it took until a call came; it fails when none does.
+func wait(t *testing.T, n *node, device string, hold time.Duration, acks bool) time.Duration {
+	t.Helper()
+	began := time.Now()
+	if _, got := n.box.poll(device, hold, acks); !got {
+		t.Fatalf("%s waited on %s for %v and got nothing", device, n.name, hold)
+	}
+	return time.Since(began)
+}
+
+func TestAHintBringsACallToItsPollAtOnce(t *testing.T) {
+	tell(t, 3, func(t *testing.T, w *world) {
+		time.AfterFunc(500*time.Millisecond, func() { w.nodes[0].call("d") })
+		if took := wait(t, w.nodes[1], "d", 5*time.Second, false); took > 500*time.Millisecond+4*latency {
+			t.Errorf("it took %v", took)
+		}
+	})
+}
+
+func TestALostHintCostsASweep(t *testing.T) {
+	tell(t, 3, func(t *testing.T, w *world) {
+		w.bus.set(1, 0, false)
+		time.AfterFunc(500*time.Millisecond, func() { w.nodes[0].call("d") })
+		if took := wait(t, w.nodes[1], "d", 5*time.Second, false); took < 600*time.Millisecond || took > 500*time.Millisecond+withinSweep {
+			t.Errorf("it took %v", took)
+		}
+	})
+}
+
+func TestAGapIsSweptAtOnce(t *testing.T) {
+	tell(t, 2, func(t *testing.T, w *world) {
+		w.bus.set(1, 0, false)
+		go func() {
+			w.nodes[0].call("d")
+			for range 3 {
+				w.nodes[1].worker.Gap()
+			}
+		}()
+		if took := wait(t, w.nodes[1], "d", 5*time.Second, false); took > 8*latency+100*time.Millisecond {
+			t.Errorf("it took %v", took)
+		}
+	})
+}
+
+func TestAPollFindsWhatLayThereForLong(t *testing.T) {
+	tell(t, 2, func(t *testing.T, w *world) {
+		w.nodes[0].call("d")
+		pass(cluster.Overlap + 7*time.Second)
+		if took := wait(t, w.nodes[1], "d", 5*time.Second, false); took > 3*latency {
+			t.Errorf("it took %v", took)
+		}
+	})
+}
+
+func TestWhatHasNoPollIsHadWhereTheDevicePollsNext(t *testing.T) {
+	tell(t, 2, func(t *testing.T, w *world) {
+		a, b := w.nodes[0], w.nodes[1]
+		go a.box.poll("d", latency/2, false)
+		synctest.Wait()
+		f := a.call("d") // the poll is gone when it is recorded
+		if f.ring.Delivery.LeaseOwner != a.name {
+			t.Fatal("the story is not as it should be: no poll waited")
+		}
+		pass(3 * latency)
+		if took := wait(t, b, "d", 5*time.Second, false); took > 3*latency {
+			t.Errorf("it took %v", took)
+		}
+	})
+}
+
+func TestWhatCannotBeGivenBackIsHadHere(t *testing.T) {
+	tell(t, 2, func(t *testing.T, w *world) {
+		a := w.nodes[0]
+		f := a.call("other")
+		r := f.ring
+		r.Device.ID, r.Delivery.ID, r.Delivery.DeviceID, r.Delivery.LeaseOwner = "d", "unrecorded", "d", a.name // its call waits to be recorded
+		w.fates["unrecorded"] = &fate{ring: r}
+		a.Take([]bell.Ring{r})
+		pass(3 * time.Second)
+		if took := wait(t, a, "d", 5*time.Second, false); took > 3*latency {
+			t.Errorf("a letter without a record took %v", took)
+		}
+		a.setLink(true, false)
+		w.calm = false
+		r.Delivery.ID = "unreachable"
+		w.fates["unreachable"] = &fate{ring: r}
+		a.Take([]bell.Ring{r})
+		pass(500 * time.Millisecond) // it is being given back, and that hangs
+		if took := wait(t, a, "d", 5*time.Second, false); took > time.Second {
+			t.Errorf("a letter that could not be given back took %v", took)
+		}
+		a.setLink(false, false)
+	})
+}
+
+func TestWhatADeadNodeHeldIsHadElsewhere(t *testing.T) {
+	tell(t, 3, func(t *testing.T, w *world) {
+		pass(2 * cluster.DeadAfter) // they know one another
+		held := w.nodes[0].call("d").ring
+		held.Delivery.LeaseOwner = w.nodes[0].name
+		w.nodes[0].do(func() { w.db.Record(held.Delivery) })
+		if _, got := w.nodes[1].box.poll("d", 2*cluster.DeadAfter, false); got {
+			t.Fatal("a call was had elsewhere while its node was alive")
+		}
+		died := time.Now()
+		w.nodes[0].die()
+		most := cluster.DeadAfter + cluster.BeatEvery + withinSweep
+		wait(t, w.nodes[1], "d", 20*time.Second, false)
+		if took := time.Since(died); took < cluster.DeadAfter-cluster.BeatEvery-latency || took > most {
+			t.Errorf("it took %v, and not %v at the most", took, most)
+		}
+		if s := w.nodes[1].worker.Status(); len(s.Alive) != 2 || len(s.Nodes) != 3 {
+			t.Errorf("one of three is dead, and the status is %+v", s)
+		}
+	})
+}
+
+func TestNobodyIsDeadWhenTheDatabaseWasAway(t *testing.T) {
+	tell(t, 3, func(t *testing.T, w *world) {
+		pass(2 * cluster.DeadAfter)
+		held := w.nodes[0].call("d").ring
+		held.Delivery.LeaseOwner = w.nodes[0].name
+		w.nodes[1].do(func() { w.db.Record(held.Delivery) })
+		for _, n := range w.nodes {
+			n.setLink(true, false)
+		}
+		pass(4 * cluster.DeadAfter)
+		w.nodes[1].setLink(false, false) // the first that is back
+		pass(2 * time.Second)
+		w.nodes[0].setLink(false, false)
+		pass(2 * cluster.DeadAfter)
+		if owner := w.db.Delivery(held.Delivery.ID).LeaseOwner; owner != w.nodes[0].name {
+			t.Errorf("the delivery is %q's", owner)
+		}
+		if s := w.nodes[1].worker.Status(); len(s.Alive) != 2 || len(s.Nodes) != 3 || s.Trouble != "" {
+			t.Errorf("one of three is away, and the status is %+v", s)
+		}
+		w.nodes[2].setLink(false, false)
+		pass(2 * cluster.BeatEvery)
+	})
+}
+
+func TestACallThatIsOverElsewhereLeavesTheMailbox(t *testing.T) {
+	tell(t, 2, func(t *testing.T, w *world) {
+		w.bus.set(1, 0, false)
+		a, b := w.nodes[0], w.nodes[1]
+		f := a.call("d")
+		if wait(t, b, "d", 5*time.Second, true); len(b.box.visible()) != 1 {
+			t.Fatal("the letter does not wait for its receipt")
+		}
+		a.over(f)
+		pass(withinSweep)
+		if left := b.box.visible(); len(left) != 0 {
+			t.Errorf("left in the mailbox: %q", left)
+		}
+	})
+}
+
+func TestHintsAreObeyed(t *testing.T) {
+	tell(t, 2, func(t *testing.T, w *world) {
+		a, b := w.nodes[0], w.nodes[1]
+		first, second := a.call("d"), a.call("e")
+		wait(t, b, "d", time.Second, true)
+		wait(t, b, "e", time.Second, true)
+		a.over(first)
+		a.receipt(second.ring)
+		pass(2 * time.Millisecond)
+		if left := b.box.visible(); len(left) != 0 {
+			t.Errorf("left in the mailbox: %q", left)
+		}
+		b.worker.Heard([]cluster.Hint{{}, {Kind: "unheard of"}})
+	})
+}
+
+func TestAReceiptThatIsFasterThanItsClaimKeepsTheCallAway(t *testing.T) {
+	tell(t, 2, func(t *testing.T, w *world) {
+		a, b := w.nodes[0], w.nodes[1]
+		f := a.call("d")
+		go func() {
+			pass(5*time.Millisecond + latency/2 + time.Millisecond) // the claim is done, and its answer on the way
+			b.worker.Heard([]cluster.Hint{{Kind: cluster.HintReceived, Environment: planet.Evaluation, SessionID: f.ring.Call.SessionID, DeviceID: "d"}})
+		}()
+		if _, got := b.box.poll("d", 200*time.Millisecond, false); got {
+			t.Error("the device got a call that it has")
+		}
+	})
+}
+
+func TestWhoStopsLeavesItsLettersAtOnce(t *testing.T) {
+	tell(t, 2, func(t *testing.T, w *world) {
+		a, b := w.nodes[0], w.nodes[1]
+		f := a.call("d")
+		f.ring.Delivery.LeaseOwner = a.name
+		b.do(func() { w.db.Record(f.ring.Delivery) })
+		time.AfterFunc(time.Second, a.stop)
+		if took := wait(t, b, "d", 10*time.Second, false); took > time.Second+withinSweep {
+			t.Errorf("it took %v", took)
+		}
+		pass(cluster.BeatEvery + latency)
+		if s := b.worker.Status(); len(s.Nodes) != 1 {
+			t.Errorf("who left is still known: %+v", s.Nodes)
+		}
+	})
+}
+
+func TestTroubleAndSkewAreToldOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, 1)
+		var log bytes.Buffer
+		reg := prometheus.NewRegistry()
+		metrics := cluster.NewMetrics(reg)
+		n := &node{world: w, name: "told", link: w.db.Connect(latency), withdrawn: map[planet.SessionID]bool{}}
+		n.box = &box{node: n, letters: map[string]*letter{}, polls: map[string][]*poll{}, closing: make(chan struct{})}
+		skew := 3 * time.Second
+		clock := func() time.Time { return time.Now().Add(-skew) }
+		n.cache = cluster.NewDeviceCache(cluster.CacheConfig{Read: n.readDevices, Clock: clock, Metrics: metrics})
+		n.worker = cluster.New(cluster.Config{
+			Store: n.link, Hints: voice{w.bus, n}, Rings: n, Mailbox: n.box, Devices: n.cache, Node: cluster.Node{Owner: "told"},
+			Log: slog.New(slog.NewTextHandler(&log, nil)), Metrics: metrics, Clock: clock,
+		})
+		ctx, cancel := context.WithCancel(t.Context())
+		if err := n.worker.Join(ctx); err != nil {
+			t.Fatal(err)
+		}
+		done := make(chan struct{})
+		go func() { defer close(done); n.worker.Run(ctx) }()
+		pass(10 * time.Second)
+		if off := time.Since(n.worker.Now()).Abs(); off > latency {
+			t.Errorf("the node's time is off by %v", off)
+		}
+		n.link.Set(true, false)
+		pass(30 * time.Second)
+		n.link.Set(false, false)
+		pass(10 * time.Second)
+		cancel()
+		<-done
+		if err := n.worker.Leave(context.Background()); err != nil {
+			t.Error(err)
+		}
+		for _, text := range []string{"cannot ask the database", "can ask the database again", "clock is not the database's"} {
+			if n := strings.Count(log.String(), text); n != 1 {
+				t.Errorf("the log says %d times %q:\n%s", n, text, &log)
+			}
+		}
+		if got := testutil.ToFloat64(metricOf(t, reg, "planetbell_cluster_clock_skew_seconds")); got < 2.9 || got > 3.1 {
+			t.Errorf("the skew is told as %v", got)
+		}
+		w.end()
+	})
+}
+
+// metricOf finds a gauge by its name.
+func metricOf(t *testing.T, reg *prometheus.Registry, name string) prometheus.Collector {
+	t.Helper()
+	families, err := reg.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		if f.GetName() == name {
+			g := prometheus.NewGauge(prometheus.GaugeOpts{Name: name})
+			g.Set(f.GetMetric()[0].GetGauge().GetValue())
+			return g
+		}
+	}
+	t.Fatalf("there is no %s", name)
+	return nil
+}
+
+func TestEnteredHasBounds(t *testing.T) {
+	tell(t, 1, func(t *testing.T, w *world) {
+		n := w.nodes[0]
+		n.setLink(true, false)
+		for i := range 60_000 { // none of them waits
+			n.worker.Entered(fmt.Sprint("gone-", i))
+		}
+		w.calm = false
+		got := make(chan bool)
+		go func() {
+			_, ok := n.box.poll("late", 20*time.Second, false) // no room to ask for it
+			got <- ok
+		}()
+		synctest.Wait()
+		n.setLink(false, false)
+		other := w.start(0, latency)
+		pass(time.Second)
+		w.bus.set(1, 0, false)
+		f := other.call("late")
+		if !<-got {
+			t.Errorf("%s was not had", f.ring.Delivery.ID)
+		}
+	})
+}

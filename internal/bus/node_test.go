@@ -587,3 +587,16 @@ func TestAGoodLinkIsReplacedSoon(t *testing.T) {
 		}
 	})
 }
+
+func TestWhatCannotTravelIsNotSent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWire()
+		n, _, stop := start(t, "a", w)
+		n.Publish(mail("two words\nm\tother"))
+		n.Publish(mail("1"))
+		stop()
+		if got := strings.Join(w.hints(), ""); got != "m\t1\n" {
+			t.Errorf("sent %q", got)
+		}
+	})
+}

@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/planetbell/planetbell/internal/bell"
@@ -16,6 +17,8 @@ const (
 	// queueRoom bounds what waits for a claim. It holds more devices than polls wait on a
 	// node, and those whose poll has ended make room.
 	queueRoom = 50_000
+	// claimTimeout bounds a claim, for its caller and in the database.
+	claimTimeout = 2 * time.Second
 	// againAfter is how long a claim that failed waits before it is made again, more or less.
 	againAfter = time.Second / 2
 )
@@ -50,6 +53,8 @@ type queue struct {
 type batch struct {
 	claim   Claim
 	devices map[string]cause
+	until   time.Time // when no question that was lost can take anything any more
+	settled bool      // it was answered since, but before that
 }
 
 // Entered says that a poll of a device waits from now on, and has found nothing here. The
@@ -90,30 +95,32 @@ func (w *Worker) claims(ctx context.Context) {
 	}
 }
 
-// claimSome makes one claim, and reports whether there may be another to make. A claim whose
-// answer was lost comes first, as it was: what it gave is this node's, and nobody else looks
-// for it, whether its devices still wait or not.
+// claimSome makes one claim, and reports whether there may be another to make.
 func (w *Worker) claimSome(ctx context.Context) (more bool) {
-	b := w.again
+	b := w.doubtful()
 	if b == nil {
 		b = w.nextBatch()
 	}
 	if b == nil {
 		return false
 	}
+	now := w.clock.database()
+	b.claim.Until = now.Add(claimTimeout)
 	w.watchReceipts(true)
 	var rings []bell.Ring
-	err := w.trouble.ask(ctx, "claim", askTimeout, func(ctx context.Context) (err error) {
+	err := w.trouble.ask(ctx, "claim", claimTimeout, func(ctx context.Context) (err error) {
 		rings, err = w.Store.ClaimMailbox(ctx, b.claim)
 		return err
 	})
 	if err != nil {
 		w.watchReceipts(false)
-		b.claim.Again = true
-		w.again = b
+		w.doubt(b)
 		return pause(ctx, againAfter/2+time.Duration(w.Random()*float64(againAfter)))
 	}
-	w.again = nil
+	b.settled = true
+	if !now.After(b.until) {
+		w.doubts = append(w.doubts, b)
+	}
 	rings = w.unreceived(rings)
 	for i := range rings {
 		by := b.devices[rings[i].Device.ID]
@@ -124,6 +131,27 @@ func (w *Worker) claimSome(ctx context.Context) (more bool) {
 	}
 	w.take(rings)
 	return true
+}
+
+// doubt keeps a claim whose answer was lost. It is made again, as it was: what it gave is this
+// node's, and nobody else looks for it, whether its devices still wait or not. Its question
+// may even arrive later than the next one; so it is made once more when it cannot take anything
+// any more.
+func (w *Worker) doubt(b *batch) {
+	b.claim.Again, b.settled, b.until = true, false, b.claim.Until.Add(maxSkew)
+	w.doubts = append(w.doubts, b)
+}
+
+// doubtful takes the claim that is to be made again now; nil if there is none.
+func (w *Worker) doubtful() *batch {
+	now := w.clock.database()
+	for i, b := range w.doubts {
+		if !b.settled || now.After(b.until) {
+			w.doubts = slices.Delete(w.doubts, i, i+1)
+			return b
+		}
+	}
+	return nil
 }
 
 // nextBatch takes devices out of the queue whose polls still wait; nil if there are none.

@@ -97,8 +97,12 @@ type Claim struct {
 	// Now is what is recorded as the time of the claim. What has its deadline by then is left.
 	// The lease lasts to the deadline.
 	Now time.Time
+	// Until is when the claim takes nothing any more, by the database's clock: a question may be on
+	// its way for long, and nobody waits for the answer then.
+	Until time.Time
 	// Again says that this claim was made before, with the same Now, and that the answer was
-	// lost: what it gave then is given again, if it is still this owner's.
+	// lost: what it gave then is given again, if it is still this owner's. If it is still at
+	// work, it is waited for.
 	Again bool
 }
 

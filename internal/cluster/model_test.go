@@ -241,7 +241,7 @@ func (p *play) epilogue() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for id, f := range p.fates {
-		rings := f.ring.Delivery.Deadline.Sub(time.Now())
+		rings := time.Until(f.ring.Delivery.Deadline)
 		if !f.recorded.IsZero() && f.over.IsZero() && rings > 0 && len(f.handed) == 0 {
 			p.wrong = append(p.wrong, fmt.Sprintf("%s for %s, recorded with owner %q, was never had; its row is %+v", id, f.ring.Device.ID, f.ring.Delivery.LeaseOwner, p.db.Delivery(id)))
 		}

@@ -75,6 +75,7 @@ func (w *Worker) sweep(ctx context.Context) {
 	w.forgetChanges(ctx)
 	w.cleanHeld(w.Now())
 	wake(w.wakeReturns) // what could not be given back
+	wake(w.wakeClaims)  // what must be claimed again
 	w.Metrics.swept(w.Clock().Sub(began))
 }
 

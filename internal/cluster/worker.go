@@ -55,8 +55,8 @@ type Worker struct {
 	held     held
 	received map[receipt]struct{} // heard of while a claim is under way; nil while none is
 
-	again  *batch // of the claiming goroutine: a claim whose answer was lost
-	sweeps sweeps // of the sweeping goroutine
+	doubts []*batch // of the claiming goroutine: claims whose answers were lost; a few at the most
+	sweeps sweeps   // of the sweeping goroutine
 }
 
 type receipt struct {

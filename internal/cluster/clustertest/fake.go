@@ -41,6 +41,7 @@ type Link struct {
 	latency time.Duration // of a whole round trip
 	cut     bool          // nothing goes through, and nobody says so
 	lose    bool          // what is asked is done, but the answers are lost
+	parked  []func()      // claims that were asked while it was cut; they arrive when it is not
 }
 
 // Connect makes a Link.
@@ -49,8 +50,28 @@ func (db *DB) Connect(latency time.Duration) *Link { return &Link{db: db, latenc
 // Set changes how a link is.
 func (l *Link) Set(cut, lose bool) {
 	l.mu.Lock()
-	defer l.mu.Unlock()
 	l.cut, l.lose = cut, lose
+	var late []func()
+	if !cut {
+		late, l.parked = l.parked, nil
+	}
+	l.mu.Unlock()
+	for _, run := range late {
+		time.AfterFunc(l.latency, func() { // as a proxy that lets go of what it holds
+			l.db.mu.Lock()
+			defer l.db.mu.Unlock()
+			run()
+		})
+	}
+}
+
+// park keeps what could not be asked, to arrive later.
+func (l *Link) park(run func()) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.cut {
+		l.parked = append(l.parked, run)
+	}
 }
 
 func (l *Link) state() (latency time.Duration, cut, lose bool) {
@@ -237,23 +258,32 @@ func (db *DB) free(dead func(string) bool) (n int) {
 
 // ClaimMailbox implements cluster.Store.
 func (l *Link) ClaimMailbox(ctx context.Context, c cluster.Claim) (rings []bell.Ring, err error) {
+	if _, cut, _ := l.state(); cut {
+		l.park(func() { l.db.claim(c) })
+	}
+	err = l.Do(ctx, func() { rings = l.db.claim(c) })
+	return rings, err
+}
+
+func (db *DB) claim(c cluster.Claim) (rings []bell.Ring) {
 	now := micros(c.Now)
-	err = l.Do(ctx, func() {
-		for id, r := range l.db.rows {
-			d := &r.Delivery
-			given := c.Again && d.Channel == bell.LongPoll && d.State == bell.DeliveryPending && d.LeaseOwner == c.Owner && d.UpdatedAt.Equal(now)
-			if !unowned(d) && !given || !now.Before(d.Deadline) || !slices.Contains(c.Devices, d.DeviceID) {
-				continue
-			}
-			d.LeaseOwner, d.LeaseUntil, d.UpdatedAt = c.Owner, d.Deadline, now
-			l.db.rows[id] = r
-			rings = append(rings, r)
+	if db.now().After(c.Until) {
+		return nil
+	}
+	for id, r := range db.rows {
+		d := &r.Delivery
+		given := c.Again && d.Channel == bell.LongPoll && d.State == bell.DeliveryPending && d.LeaseOwner == c.Owner && d.UpdatedAt.Equal(now)
+		if !unowned(d) && !given || !now.Before(d.Deadline) || !slices.Contains(c.Devices, d.DeviceID) {
+			continue
 		}
-	})
+		d.LeaseOwner, d.LeaseUntil, d.UpdatedAt = c.Owner, d.Deadline, now
+		db.rows[id] = r
+		rings = append(rings, r)
+	}
 	slices.SortFunc(rings, func(a, b bell.Ring) int {
 		return cmp.Or(a.Delivery.CreatedAt.Compare(b.Delivery.CreatedAt), cmp.Compare(a.Delivery.ID, b.Delivery.ID))
 	})
-	return rings, err
+	return rings
 }
 
 // GiveBack implements cluster.Store.

@@ -113,6 +113,9 @@ func (b bench) beat(t *testing.T, owner string) []cluster.Node {
 
 func (b bench) claim(t *testing.T, c cluster.Claim) []string {
 	t.Helper()
+	if c.Until.IsZero() {
+		c.Until = b.now(t).Add(time.Hour)
+	}
 	rings, err := b.Store.ClaimMailbox(t.Context(), c)
 	if err != nil {
 		t.Fatal(err)
@@ -214,8 +217,10 @@ func aClaimTakesWhatIsNobodys(t *testing.T, b bench) {
 	held, over := b.ring(t, one, "other"), b.ring(t, one, "")
 	over.Delivery.State = bell.DeliveryExpired
 	b.Record(t, over.Delivery)
-	now := b.now(t)
-	c := cluster.Claim{Owner: "me", Devices: []string{"one", "push", "nobody"}, Now: now}
+	now := b.now(t).Add(-time.Microsecond) // some time ago
+	c := cluster.Claim{Owner: "me", Devices: []string{"one", "push", "nobody"}, Now: now, Until: now}
+	same(t, "a claim that came too late", b.claim(t, c), nil)
+	c.Until = now.Add(time.Hour)
 	rings, err := b.Store.ClaimMailbox(t.Context(), c)
 	if err != nil || len(rings) != 1 {
 		t.Fatalf("%d deliveries were claimed, %v", len(rings), err)
@@ -290,7 +295,7 @@ func oneOfManyClaimsALetter(t *testing.T, b bench) {
 	for i := range claimers {
 		group.Go(func() {
 			for range 20 { // what another has in hand is left out
-				rings, err := b.Store.ClaimMailbox(t.Context(), cluster.Claim{Owner: fmt.Sprintf("n%d", i), Devices: devices, Now: now})
+				rings, err := b.Store.ClaimMailbox(t.Context(), cluster.Claim{Owner: fmt.Sprintf("n%d", i), Devices: devices, Now: now, Until: now.Add(time.Hour)})
 				if err != nil {
 					t.Errorf("claim: %v", err)
 					return

@@ -163,7 +163,8 @@ func (m *move) finish(ctx context.Context) error {
 				return err
 			}
 		}
-		_, err := tx.Exec(ctx, `DROP TABLE `+progressTable)
+		// Triggers have written into one of them for each device.
+		_, err := tx.Exec(ctx, `TRUNCATE device_changes; DROP TABLE `+progressTable)
 		return err
 	})
 	if err != nil {

@@ -44,6 +44,10 @@ func TestMove(t *testing.T) {
 	if err := openPostgres(t, url).QueryRow(t.Context(), `SELECT to_regclass('data_move')::text`).Scan(&left); err != nil || left != nil {
 		t.Errorf("the progress is left behind: %v", err)
 	}
+	var changes int
+	if err := openPostgres(t, url).QueryRow(t.Context(), `SELECT count(*) FROM device_changes`).Scan(&changes); err != nil || changes != 0 {
+		t.Errorf("nodes would be told of %d changes of devices, %v", changes, err)
+	}
 	// Once more would write everything twice.
 	wantRefused(t, config(path, url), "of which this command copied 0")
 }
@@ -160,6 +164,9 @@ func TestMovesThatAreRefused(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	exec(`INSERT INTO nodes (owner, host, version, started_at, seen_at) VALUES ('behind a pooler', '', '', 0, extract(epoch FROM clock_timestamp()) * 1000000)`)
+	wantRefused(t, config(path, url), "planetbell servers use the PostgreSQL database")
+	exec(`UPDATE nodes SET seen_at = seen_at - 11000000`)
 	exec(`INSERT INTO gone_endpoints VALUES ('foreign', '', 0)`)
 	wantRefused(t, config(path, url), "1 rows in gone_endpoints, of which this command copied 0")
 	exec(`DELETE FROM gone_endpoints`)

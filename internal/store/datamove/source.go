@@ -51,8 +51,8 @@ func (t *table) names() string {
 type source struct{ db *sql.DB }
 
 // passing are tables whose rows mean nothing in another database, and that need not be in
-// both: what the schema is, and which nodes run now.
-var passing = []string{"goose_db_version", "schema_release", "nodes"}
+// both: what the schema is, which nodes run now, and what they have to tell one another.
+var passing = []string{"goose_db_version", "schema_release", "nodes", "device_changes"}
 
 // tables reads all tables with their columns and keys.
 func (s source) tables(ctx context.Context) (map[string]*table, error) {

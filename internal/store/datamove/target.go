@@ -63,18 +63,34 @@ func (t *target) alone(ctx context.Context) error {
 	return t.unused(ctx)
 }
 
-// unused wants that no server uses the target.
+// unused wants that no server uses the target: none that is connected, and none that has
+// said a moment ago that it is alive, perhaps through a pooler that hides its name.
 func (t *target) unused(ctx context.Context) error {
 	var others int
 	err := t.conn.QueryRow(ctx, `SELECT count(*) FROM pg_stat_activity
 		WHERE datname = current_database() AND pid <> pg_backend_pid() AND application_name LIKE 'planetbell%' AND application_name <> $1`, applicationName).Scan(&others)
+	if err == nil && others == 0 {
+		others, err = t.nodes(ctx)
+	}
 	if err != nil {
 		return fmt.Errorf("look at who uses the PostgreSQL database: %w", err)
 	}
 	if others > 0 {
-		return fmt.Errorf("planetbell servers use the PostgreSQL database (%d connections); stop them first", others)
+		return errors.New("planetbell servers use the PostgreSQL database; stop them first. What was killed counts for ten seconds more")
 	}
 	return nil
+}
+
+// nodes counts the servers that have said within ten seconds that they are alive. They say so
+// every second. Before the first migration there are none.
+func (t *target) nodes(ctx context.Context) (alive int, err error) {
+	var there bool
+	if err := t.conn.QueryRow(ctx, `SELECT to_regclass('nodes') IS NOT NULL`).Scan(&there); err != nil || !there {
+		return 0, err
+	}
+	err = t.conn.QueryRow(ctx, `SELECT count(*) FROM nodes
+		WHERE seen_at > (extract(epoch FROM clock_timestamp()) * 1000000)::bigint - 10000000`).Scan(&alive)
+	return alive, err
 }
 
 // tables reads all tables with the types of their columns.

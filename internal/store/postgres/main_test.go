@@ -130,5 +130,5 @@ func conform(t *testing.T, settings string) {
 		exec(t, location, wipe)
 		return s
 	})
-	seen.explain(t, location)
+	seen.explain(t, location, 120)
 }

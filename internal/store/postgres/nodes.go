@@ -12,231 +12,222 @@ import (
 
 var _ cluster.Store = (*Store)(nil)
 
-const (
-	// clock is the database's time, of the moment and not of the transaction's beginning.
-	clock = `(extract(epoch FROM clock_timestamp()) * 1000000)::bigint`
-	// nodesKept is for how long a silent node is known.
-	nodesKept = time.Hour
-	// freedFor is for how long a silent node's leases are looked for: it may have been writing
-	// one when it died. If it comes back it can die again.
-	freedFor = 30 * time.Second
-)
+// clock is this server's time, also within a long transaction.
+const clock = `(extract(epoch FROM clock_timestamp()) * 1000000)::bigint`
 
-const (
-	beat = `INSERT INTO nodes (owner, host, version, started_at, seen_at) VALUES ($1, $2, $3, $4, ` + clock + `)
-		ON CONFLICT (owner) DO UPDATE SET seen_at = excluded.seen_at, freed_at = 0`
-	forgetNodes = `DELETE FROM nodes WHERE owner <> $1 AND seen_at < ` + clock + ` - $2`
-	listNodes   = `SELECT owner, host, version, started_at, seen_at, ` + clock + ` FROM nodes ORDER BY owner`
-)
+// silentFor is how long a node is remembered that is not heard of.
+const silentFor = time.Hour
+
+const beat = `WITH forgotten AS (DELETE FROM nodes WHERE owner <> $1 AND seen_at < ` + clock + ` - $5),
+	me AS (INSERT INTO nodes (owner, host, version, started_at, seen_at) VALUES ($1, $2, $3, $4, ` + clock + `)
+		ON CONFLICT (owner) DO UPDATE SET host = excluded.host, version = excluded.version,
+			started_at = excluded.started_at, seen_at = excluded.seen_at
+		RETURNING owner, host, version, started_at, seen_at)
+	SELECT owner, host, version, started_at, seen_at, seen_at FROM me
+	UNION ALL SELECT owner, host, version, started_at, seen_at, 0 FROM nodes WHERE owner <> $1 AND seen_at >= ` + clock + ` - $5`
 
 // Beat implements cluster.Store.
 func (s *Store) Beat(ctx context.Context, n cluster.Node) (nodes []cluster.Node, now time.Time, err error) {
-	args := bind([]any{n.Owner, n.Host, n.Version, sqldb.Micros(n.StartedAt)})
-	err = s.write(ctx, "say that this node is alive", "", func(l *link) error {
-		results, err := l.send(query{beat, args}, query{forgetNodes, []any{args[0], nodesKept.Microseconds()}}, query{listNodes, nil})
-		if err != nil {
-			return err
-		}
-		nodes = nil
-		for _, row := range results[2].rows {
-			var node cluster.Node
-			err := record{results[2].columns, row}.Scan(&node.Owner, &node.Host, &node.Version,
-				sqldb.At{To: &node.StartedAt}, sqldb.At{To: &node.SeenAt}, sqldb.At{To: &now})
-			if err != nil {
-				return fmt.Errorf("read a node: %w", err)
-			}
-			nodes = append(nodes, node)
-		}
-		return nil
-	})
+	r, err := s.statement(ctx, "say that this node is alive", beat, n.Owner, n.Host, n.Version, sqldb.Micros(n.StartedAt), silentFor.Microseconds())
 	if err != nil {
 		return nil, time.Time{}, err
+	}
+	for _, row := range r.rows {
+		var node cluster.Node
+		var clock time.Time
+		err := record{r.columns, row}.Scan(&node.Owner, &node.Host, &node.Version, sqldb.At{To: &node.StartedAt}, sqldb.At{To: &node.SeenAt}, sqldb.At{To: &clock})
+		if err != nil {
+			return nil, time.Time{}, fmt.Errorf("read a node: %w", err)
+		}
+		if !clock.IsZero() {
+			now = clock
+		}
+		nodes = append(nodes, node)
 	}
 	return nodes, now, nil
 }
 
-// freeLeases ends the leases of the nodes that "dead" names, which the statement begins with.
-const freeLeases = `, told AS (UPDATE tellings SET lease_owner = '', due = ` + clock + ` FROM dead
-		WHERE tellings.lease_owner = dead.owner AND tellings.lease_owner <> '' AND tellings.state = 'waiting'),
-	freed AS (UPDATE deliveries SET lease_owner = '', updated_at = ` + clock + `,
-			lease_until = CASE channel WHEN '` + string(bell.LongPoll) + `' THEN deadline ELSE 0 END
-		FROM dead WHERE deliveries.state IN ('pending', 'sending') AND deliveries.lease_owner = dead.owner RETURNING 1)
-	SELECT count(*) FROM freed`
+// statement runs what needs no transaction around it and returns its rows.
+func (s *Store) statement(ctx context.Context, what, text string, args ...any) (result, error) {
+	bound := bind(args)
+	var r result
+	err := s.write(ctx, what, "", func(l *link) error {
+		results, err := l.send(query{text, bound})
+		if err == nil {
+			r = results[0]
+		}
+		return err
+	})
+	if err != nil {
+		return result{}, err
+	}
+	return r, nil
+}
+
+// What frees deliveries, and events on their way, of nodes named in "dead". What another
+// transaction has in hand is freed the next time.
+const (
+	voidLeases = `open AS (SELECT d.id FROM deliveries d WHERE d.state IN ('pending', 'sending') AND d.lease_owner <> ''
+		AND d.lease_owner IN (SELECT owner FROM dead) AND d.lease_until <> 0 ORDER BY d.id FOR UPDATE SKIP LOCKED),
+	freed AS (UPDATE deliveries SET
+		lease_owner = CASE channel WHEN '` + string(bell.LongPoll) + `' THEN '' ELSE lease_owner END,
+		lease_until = CASE channel WHEN '` + string(bell.LongPoll) + `' THEN deadline ELSE 0 END,
+		updated_at = CASE channel WHEN '` + string(bell.LongPoll) + `' THEN ` + clock + ` ELSE updated_at END
+		FROM open WHERE deliveries.id = open.id RETURNING deliveries.id),
+	told AS (SELECT t.seq, t.endpoint FROM tellings t WHERE t.lease_owner <> '' AND t.lease_owner IN (SELECT owner FROM dead)
+		AND t.state = 'waiting' ORDER BY t.seq, t.endpoint FOR UPDATE SKIP LOCKED),
+	untold AS (UPDATE tellings SET lease_owner = '', due = ` + clock + ` FROM told
+		WHERE tellings.seq = told.seq AND tellings.endpoint = told.endpoint)
+	SELECT id FROM freed`
+	leave    = `WITH dead AS (SELECT $1::text AS owner), gone AS (DELETE FROM nodes WHERE owner = $1), ` + voidLeases
+	freeDead = `WITH dead AS MATERIALIZED (SELECT owner FROM nodes WHERE seen_at < $1), ` + voidLeases
+)
 
 // Leave implements cluster.Store.
 func (s *Store) Leave(ctx context.Context, owner string) error {
-	_, err := s.count(ctx, "leave the other nodes", query{
-		`WITH dead AS (DELETE FROM nodes WHERE owner = $1 RETURNING owner)` + freeLeases, bind([]any{owner}),
-	})
+	_, err := s.statement(ctx, "leave the other nodes", leave, owner)
 	return err
 }
 
 // FreeDead implements cluster.Store.
 func (s *Store) FreeDead(ctx context.Context, since time.Time) (int, error) {
-	return s.count(ctx, "free what dead nodes held", query{
-		`WITH dead AS (UPDATE nodes SET freed_at = CASE freed_at WHEN 0 THEN ` + clock + ` ELSE freed_at END
-			WHERE seen_at < $1 AND (freed_at = 0 OR freed_at > ` + clock + ` - $2) RETURNING owner)` + freeLeases,
-		[]any{sqldb.Micros(since), freedFor.Microseconds()},
-	})
+	r, err := s.statement(ctx, "free what dead nodes hold", freeDead, sqldb.Micros(since))
+	return len(r.rows), err
 }
 
-// count runs a statement that writes, and returns a number.
-func (s *Store) count(ctx context.Context, what string, q query) (n int, err error) {
-	err = s.write(ctx, what, "", func(l *link) error {
-		results, err := l.send(q)
-		if err != nil {
-			return err
-		}
-		return record{results[0].columns, results[0].rows[0]}.Scan(&n)
-	})
-	if err != nil {
-		return 0, err
-	}
-	return n, nil
-}
+// A letter lies in a mailbox and is nobody's: the condition of the indexes that hold just these.
+const aLetter = `d.channel = '` + string(bell.LongPoll) + `' AND d.state = 'pending' AND d.lease_owner = ''`
 
-// A claim that was made before finds what it got then by the time it wrote.
-const claimMailbox = `WITH free AS (SELECT d.id FROM deliveries d JOIN calls c ON c.id = d.call_id JOIN devices v ON v.id = d.device_id
-		WHERE d.device_id = ANY($3) AND d.channel = '` + string(bell.LongPoll) + `' AND d.state = 'pending' AND d.deadline > $1
-			AND (d.lease_owner = '' OR $4 AND d.lease_owner = $2 AND d.updated_at = $1)
-		ORDER BY d.id FOR UPDATE OF d SKIP LOCKED),
-	d AS (UPDATE deliveries SET lease_owner = $2, lease_until = deadline, updated_at = $1
-		FROM free WHERE deliveries.id = free.id RETURNING deliveries.*)
+// A claim that is made again waits for the one before, if that is still at work, and sees then
+// what it has written; so it does not leave out what somebody else has in hand.
+const (
+	claimLettersStart = `WITH taken AS (SELECT d.id FROM deliveries d JOIN calls c ON c.id = d.call_id JOIN devices v ON v.id = d.device_id WHERE `
+	claimLettersEnd   = ` AND d.device_id = ANY($3::text[]) AND d.deadline > $1 AND ` + clock + ` <= $4 ORDER BY d.id FOR UPDATE OF d`
+	claimLettersGive  = `), d AS (UPDATE deliveries SET lease_owner = $2, lease_until = deadline, updated_at = $1
+		FROM taken WHERE deliveries.id = taken.id RETURNING deliveries.*)
 	SELECT c.id, c.cc_param, ` + sqldb.CallColumns + `, ` + sqldb.DeviceColumns + `, ` + sqldb.DeliveryColumns + `
 		FROM d JOIN calls c ON c.id = d.call_id JOIN devices v ON v.id = d.device_id ORDER BY d.created_at, d.id`
+	claimLetters      = claimLettersStart + aLetter + claimLettersEnd + ` SKIP LOCKED` + claimLettersGive
+	claimLettersAgain = claimLettersStart + `d.channel = '` + string(bell.LongPoll) + `' AND d.state = 'pending'
+		AND (d.lease_owner = '' OR d.lease_owner = $2 AND d.updated_at = $1)` + claimLettersEnd + claimLettersGive
+)
 
-// ClaimMailbox implements cluster.Store.
-func (s *Store) ClaimMailbox(ctx context.Context, c cluster.Claim) (rings []bell.Ring, err error) {
-	args := bind([]any{sqldb.Micros(c.Now), c.Owner, c.Devices, c.Again})
-	err = s.write(ctx, "claim what lies in mailboxes", "", func(l *link) error {
-		results, err := l.send(query{claimMailbox, args})
-		if err != nil {
-			return err
+// ClaimMailbox implements cluster.Store. When there is nothing, nothing is written.
+func (s *Store) ClaimMailbox(ctx context.Context, c cluster.Claim) ([]bell.Ring, error) {
+	if len(c.Devices) == 0 {
+		return nil, nil
+	}
+	text := claimLetters
+	if c.Again {
+		text = claimLettersAgain
+	}
+	r, err := s.statement(ctx, "claim calls for polls", text, sqldb.Micros(c.Now), c.Owner, c.Devices, sqldb.Micros(c.Until))
+	if err != nil {
+		return nil, err
+	}
+	return readRings(r)
+}
+
+const giveBackLetters = `WITH mine AS (SELECT d.id FROM deliveries d WHERE d.id = ANY($2::text[]) AND d.lease_owner = $1
+		AND d.channel = '` + string(bell.LongPoll) + `' AND d.state = 'pending' ORDER BY d.id FOR UPDATE),
+	back AS (UPDATE deliveries SET lease_owner = '', lease_until = deadline, updated_at = ` + clock + ` FROM mine WHERE deliveries.id = mine.id)
+	SELECT g.id FROM unnest($2::text[]) AS g (id) WHERE NOT EXISTS (SELECT FROM deliveries d WHERE d.id = g.id)`
+
+// GiveBack implements cluster.Store.
+func (s *Store) GiveBack(ctx context.Context, owner string, deliveries []string) ([]string, error) {
+	r, err := s.statement(ctx, "give calls back", giveBackLetters, owner, deliveries)
+	if err != nil {
+		return nil, err
+	}
+	var unknown []string
+	for _, row := range r.rows {
+		var id string
+		if err := (record{r.columns, row}).Scan(&id); err != nil {
+			return nil, fmt.Errorf("read what could not be given back: %w", err)
 		}
-		rings, err = readRings(results[0])
+		unknown = append(unknown, id)
+	}
+	return unknown, nil
+}
+
+// ask runs a query that only reads.
+func (s *Store) ask(ctx context.Context, queries ...query) (results []result, err error) {
+	err = s.read(ctx, statementTimeout, func(tx sqldb.Tx) error {
+		got, err := tx.(*link).send(queries...)
+		if err == nil {
+			results = got
+		}
 		return err
 	})
 	if err != nil {
 		return nil, err
 	}
-	return rings, nil
-}
-
-// GiveBack implements cluster.Store.
-func (s *Store) GiveBack(ctx context.Context, owner string, deliveries []string) (unknown []string, err error) {
-	args := bind([]any{owner, deliveries})
-	known := map[string]bool{}
-	err = s.write(ctx, "give back what lies in mailboxes", "", func(l *link) error {
-		results, err := l.send(query{`WITH held AS (SELECT id FROM deliveries WHERE id = ANY($2) AND lease_owner = $1
-				AND state IN ('pending', 'sending') ORDER BY id FOR UPDATE),
-			given AS (UPDATE deliveries SET lease_owner = '', lease_until = deadline, state = 'pending', updated_at = ` + clock + `
-				FROM held WHERE deliveries.id = held.id)
-			SELECT id FROM deliveries WHERE id = ANY($2)`, args})
-		if err != nil {
-			return err
-		}
-		for _, row := range results[0].rows {
-			var id string
-			if err := (record{results[0].columns, row}).Scan(&id); err != nil {
-				return err
-			}
-			known[id] = true
-		}
-		return nil
-	})
-	if err != nil {
-		return nil, err
-	}
-	for _, id := range deliveries {
-		if !known[id] {
-			unknown = append(unknown, id)
-		}
-	}
-	return unknown, nil
+	return results, nil
 }
 
 // MailboxSince implements cluster.Store.
-func (s *Store) MailboxSince(ctx context.Context, after cluster.Mark, limit int) (letters []cluster.Letter, err error) {
-	err = s.Read(ctx, func(tx sqldb.Tx) error {
-		return tx.Each(`SELECT updated_at, id, device_id FROM deliveries
-			WHERE channel = 'longpoll' AND state = 'pending' AND lease_owner = '' AND (updated_at, id) > (?, ?)
-			ORDER BY updated_at, id LIMIT ?`, func(row sqldb.Scanner) error {
-			var l cluster.Letter
-			err := row.Scan(sqldb.At{To: &l.At}, &l.Delivery, &l.DeviceID)
-			letters = append(letters, l)
-			return err
-		}, sqldb.Micros(after.At), after.Delivery, max(limit, 0))
-	})
+func (s *Store) MailboxSince(ctx context.Context, after cluster.Mark, limit int) ([]cluster.Letter, error) {
+	results, err := s.ask(ctx, query{`SELECT d.updated_at, d.id, d.device_id FROM deliveries d WHERE ` + aLetter + `
+		AND (d.updated_at, d.id) > ($1, $2) ORDER BY d.updated_at, d.id LIMIT $3`, bind([]any{sqldb.Micros(after.At), after.Delivery, limit})})
 	if err != nil {
-		return nil, fmt.Errorf("look for what lies in mailboxes: %w", err)
+		return nil, err
+	}
+	var letters []cluster.Letter
+	for _, row := range results[0].rows {
+		var l cluster.Letter
+		if err := (record{results[0].columns, row}).Scan(sqldb.At{To: &l.At}, &l.Delivery, &l.DeviceID); err != nil {
+			return nil, fmt.Errorf("read a letter: %w", err)
+		}
+		letters = append(letters, l)
 	}
 	return letters, nil
 }
 
 // Gone implements cluster.Store.
 func (s *Store) Gone(ctx context.Context, owner string, deliveries []string) (map[string]bell.DeliveryState, error) {
-	gone := map[string]bell.DeliveryState{}
-	err := s.Read(ctx, func(tx sqldb.Tx) error {
-		results, err := tx.(*link).send(query{`SELECT id, state, lease_owner FROM deliveries WHERE id = ANY($1)`, bind([]any{deliveries})})
-		if err != nil {
-			return err
-		}
-		for _, row := range results[0].rows {
-			var id, holder string
-			var state bell.DeliveryState
-			if err := (record{results[0].columns, row}).Scan(&id, &state, &holder); err != nil {
-				return err
-			}
-			switch {
-			case state.Final():
-				gone[id] = state
-			case holder != owner:
-				gone[id] = ""
-			}
-		}
-		return nil
-	})
+	results, err := s.ask(ctx, query{`SELECT d.id, CASE WHEN d.state IN ('pending', 'sending') THEN '' ELSE d.state END FROM deliveries d
+		WHERE d.id = ANY($2::text[]) AND (d.lease_owner <> $1 OR d.state NOT IN ('pending', 'sending'))`, bind([]any{owner, deliveries})})
 	if err != nil {
-		return nil, fmt.Errorf("look for deliveries that others continue: %w", err)
+		return nil, err
+	}
+	gone := map[string]bell.DeliveryState{}
+	for _, row := range results[0].rows {
+		var id string
+		var state bell.DeliveryState
+		if err := (record{results[0].columns, row}).Scan(&id, &state); err != nil {
+			return nil, fmt.Errorf("read what is gone: %w", err)
+		}
+		gone[id] = state
 	}
 	return gone, nil
 }
 
-// DevicesChanged implements cluster.Store.
+// DevicesChanged implements cluster.Store. The clock is read first: what is committed after that is told
+// the next time.
 func (s *Store) DevicesChanged(ctx context.Context, since time.Time, after int64, limit int) (changes []cluster.Change, now time.Time, err error) {
-	err = s.Read(ctx, func(tx sqldb.Tx) error {
-		results, err := tx.(*link).send(query{`SELECT ` + clock, nil},
-			query{
-				`SELECT id, environment, service_id, user_id, at FROM device_changes WHERE at >= $1 AND id > $2 ORDER BY id LIMIT $3`,
-				[]any{sqldb.Micros(since), after, int64(max(limit, 0))},
-			})
-		if err != nil {
-			return err
-		}
-		if err := (record{results[0].columns, results[0].rows[0]}).Scan(sqldb.At{To: &now}); err != nil {
-			return err
-		}
-		for _, row := range results[1].rows {
-			var c cluster.Change
-			err := record{results[1].columns, row}.Scan(&c.ID, &c.Owner.Environment, &c.Owner.User.ServiceID, &c.Owner.User.UserID, sqldb.At{To: &c.At})
-			if err != nil {
-				return err
-			}
-			changes = append(changes, c)
-		}
-		return nil
-	})
+	results, err := s.ask(ctx, query{sql: `SELECT ` + clock}, query{`SELECT id, environment, service_id, user_id, at FROM device_changes
+		WHERE at >= $1 AND id > $2 ORDER BY id LIMIT $3`, bind([]any{sqldb.Micros(since), after, limit})})
 	if err != nil {
-		return nil, time.Time{}, fmt.Errorf("look for devices that others changed: %w", err)
+		return nil, time.Time{}, err
+	}
+	if err := (record{results[0].columns, results[0].rows[0]}).Scan(sqldb.At{To: &now}); err != nil {
+		return nil, time.Time{}, fmt.Errorf("read the clock: %w", err)
+	}
+	for _, row := range results[1].rows {
+		var c cluster.Change
+		err := record{results[1].columns, row}.Scan(&c.ID, &c.Owner.Environment, &c.Owner.User.ServiceID, &c.Owner.User.UserID, sqldb.At{To: &c.At})
+		if err != nil {
+			return nil, time.Time{}, fmt.Errorf("read a change of a device: %w", err)
+		}
+		changes = append(changes, c)
 	}
 	return changes, now, nil
 }
 
-// ForgetChanges implements cluster.Store.
+// ForgetChanges implements cluster.Store. What another node is deleting is left to it.
 func (s *Store) ForgetChanges(ctx context.Context, before time.Time, limit int) (int, error) {
-	return s.count(ctx, "forget changes of devices", query{
-		`WITH old AS (SELECT id FROM device_changes WHERE at < $1 ORDER BY at LIMIT $2 FOR UPDATE SKIP LOCKED),
-			gone AS (DELETE FROM device_changes USING old WHERE device_changes.id = old.id RETURNING 1)
-			SELECT count(*) FROM gone`, []any{sqldb.Micros(before), int64(max(limit, 0))},
-	})
+	r, err := s.statement(ctx, "forget changes of devices", `DELETE FROM device_changes USING
+		(SELECT id FROM device_changes WHERE at < $1 ORDER BY at, id LIMIT $2 FOR UPDATE SKIP LOCKED) AS old
+		WHERE device_changes.id = old.id`, sqldb.Micros(before), limit)
+	return int(r.affected), err
 }

@@ -176,8 +176,7 @@ CREATE TABLE journal (
     dedup_key   TEXT COLLATE "C" NOT NULL,
     params      TEXT COLLATE "C" NOT NULL
 );
-CREATE UNIQUE INDEX journal_dedup ON journal (dedup_key, kind, project) WHERE dedup_key <> '';
-CREATE INDEX journal_session ON journal (session_id, received_at);
+CREATE UNIQUE INDEX journal_session ON journal (session_id, (nullif(dedup_key, '')), kind, project);
 CREATE INDEX journal_received ON journal (received_at);
 
 CREATE TABLE receipts (

@@ -24,28 +24,56 @@ const (
 	leftOpen = 500 * time.Millisecond
 )
 
+// stamp3 is how times are printed: as in the logs.
+const stamp3 = "15:04:05.000"
+
 // faults remembers what was done to the nodes' surroundings and when, because it explains errors.
 type faults struct {
 	mu    sync.Mutex
 	list  []fault
 	kills int
-	twice func(*placed) bool // calls that may ring twice for another reason; nil: none
 }
 
 type fault struct {
 	what     string
 	node     string // "" is all
+	database bool   // the node cannot reach the database; else it is something else
 	from, to time.Time
 }
 
+// grace is for how long after a fault a node may still be busy with it.
+const grace = 8 * time.Second
+
 // during does something that explains errors in the log of a node, or of all, until some
 // seconds after it.
-func (f *faults) during(what, node string, do func()) {
-	from := time.Now()
+func (f *faults) during(known fault, do func()) {
+	known.from = time.Now()
 	do()
+	known.to = time.Now().Add(grace)
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.list = append(f.list, fault{what, node, from, time.Now().Add(8 * time.Second)})
+	f.list = append(f.list, known)
+}
+
+// inMemory reports whether the node that took the call, or the one that took its end, may not have
+// reached the database then. Such a callback waits in the memory of one node to be recorded
+// (docs/adr/0005), and the others do not know of it:
+//   - a call that rings from memory is owed to polls only where they poll at that node;
+//   - of one that ended at another node meanwhile the record has no deliveries, and no event says that
+//     it rang, because its end was recorded first;
+//   - if its end is in memory, it may ring for longer;
+//   - others may continue what the node rings, so that a device may ring twice.
+func (f *faults) inMemory(c *placed) bool {
+	return f.away(c.node, c.begun, c.taken) || f.away(c.other, c.ending, c.ended)
+}
+
+// away reports whether a node may not have reached the database between two times.
+func (f *faults) away(node string, from, to time.Time) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.ContainsFunc(f.list, func(known fault) bool {
+		return known.database && (known.node == "" || known.node == node) && from.Before(known.to) && to.After(known.from)
+	})
 }
 
 // explain says which fault explains an error, or "".
@@ -137,7 +165,7 @@ func (n *nodes) checkRecord(l *load) {
 		n.t.Errorf("read the record: %v", err)
 		return
 	}
-	wrong := problems{n: n}
+	wrong, memory := problems{n: n}, 0
 	for _, c := range l.answered() {
 		r := record[c.sid]
 		outcome := "missed"
@@ -147,12 +175,16 @@ func (n *nodes) checkRecord(l *load) {
 		switch {
 		case r == nil:
 			wrong.add("call %s was answered 200 by %s and is not in the record", c.sid, c.node)
+		case len(r.deliveries) == 0 && c.node != c.other && n.faults.inMemory(c):
+			memory++
 		case len(r.deliveries) != len(c.callee.devices):
-			wrong.add("call %s has %d deliveries, and its callee %d devices", c.sid, len(r.deliveries), len(c.callee.devices))
+			wrong.add("call %s, answered 200 at %s by %s, ended at %s by %s, has %d deliveries, and its callee %d devices", c.sid,
+				c.taken.Format(stamp3), c.node, c.ended.Format(stamp3), c.other, len(r.deliveries), len(c.callee.devices))
 		case r.state != string(bell.CallEnded) || r.outcome != outcome:
 			wrong.add("call %s is recorded as %s, %s, and was %s", c.sid, r.state, r.outcome, outcome)
 		}
 	}
+	n.t.Logf("record: of %d calls that rang from memory the end was recorded first, by another node: they have no deliveries", memory)
 	wrong.done()
 }
 
@@ -222,7 +254,8 @@ func (n *nodes) checkTold(l *load) {
 		calls++
 		// That a device could not be rung is told at any time.
 		failed := func(e told) bool { return e.Type == string(bell.EventDeliveryFailed) }
-		if got := types(slices.DeleteFunc(events[c.sid], failed)); got != wholeMissed {
+		got := types(slices.DeleteFunc(events[c.sid], failed))
+		if got != wholeMissed && (got != "call.ended call.missed" || !n.faults.inMemory(c)) {
 			wrong.add("call %s is told as %q", c.sid, got)
 		}
 	}
@@ -239,7 +272,7 @@ func (n *nodes) checkTold(l *load) {
 type tally struct {
 	calls, got, times int
 	endedFirst        int // not got, because the call had ended
-	afterEnd          int // got for the first time later than lateLimit after the end was answered
+	unknown           int // owed, not got, and known to a node only that was cut from the database
 	took              []time.Duration
 	mayRepeat         int // calls of which a fault explains that they come twice
 }
@@ -254,8 +287,8 @@ func (t *tally) at(share float64) time.Duration {
 }
 
 func (t *tally) String() string {
-	return fmt.Sprintf("%d calls, %d got, %d ended first; %d repeats (%.2f %%); after Notify's first try: half within %v, 99 %% %v, 99.9 %% %v, all %v",
-		t.calls, t.got, t.endedFirst, t.times-t.got, 100*float64(t.times-t.got)/max(1, float64(t.got)), t.at(0.5), t.at(0.99), t.at(0.999), t.at(1))
+	return fmt.Sprintf("%d calls, %d got, %d ended first, %d known to a cut node only; %d repeats (%.2f %%); after Notify's first try: half within %v, 99 %% %v, 99.9 %% %v, all %v",
+		t.calls, t.got, t.endedFirst, t.unknown, t.times-t.got, 100*float64(t.times-t.got)/max(1, float64(t.got)), t.at(0.5), t.at(0.99), t.at(0.999), t.at(1))
 }
 
 // checkDevices holds the rule of what a device must get.
@@ -266,7 +299,7 @@ func (t *tally) String() string {
 // not for the first time more than lateLimit after the Call Event was answered.
 //
 // What may come twice is what a killed node had done and not recorded: at most what one node
-// does in leftOpen, for each kill; and calls of which a fault says so (faults.twice). To a poll that
+// does in leftOpen, for each kill; and what faults.inMemory says. To a poll that
 // acknowledges a call comes again also if its receipt was refused, or lost with a connection. A
 // push that is repeated has the same apns-id.
 func (n *nodes) checkDevices(l *load) {
@@ -290,13 +323,18 @@ func (n *nodes) checkDevices(l *load) {
 
 func (n *nodes) checkOne(wrong *problems, t *tally, c *placed, d *reached) {
 	t.calls++
-	if n.faults.twice != nil && n.faults.twice(c) {
-		t.mayRepeat++
+	memory := n.faults.inMemory(c)
+	if memory || n.faults.away(c.node, c.begun.Add(-nodesWindow), c.begun) || n.faults.away(c.node, c.begun, c.ending) {
+		t.mayRepeat++ // what rings on a node that is cut off is continued by others
 	}
 	g := d.got[c.param]
 	if g == nil {
+		if c.owed() && memory && d.phone != nil {
+			t.unknown++
+			return
+		}
 		if c.owed() {
-			wrong.add("call %s, answered 200 at %s by %s, never came by %s", c.sid, c.taken.Format("15:04:05.000"), c.node, d.way)
+			wrong.add("call %s, answered 200 at %s by %s, never came by %s", c.sid, c.taken.Format(stamp3), c.node, d.way)
 		}
 		t.endedFirst++
 		return
@@ -308,9 +346,9 @@ func (n *nodes) checkOne(wrong *problems, t *tally, c *placed, d *reached) {
 	if late := g.first.Sub(c.taken) - nodesWindow; late > time.Second {
 		wrong.add("call %s came by %s %v after its window", c.sid, d.way, late)
 	}
-	if !c.ended.IsZero() && g.first.Sub(c.ended) > lateLimit {
-		t.afterEnd++
-		wrong.add("call %s came by %s %v after its end was answered by %s", c.sid, d.way, g.first.Sub(c.ended), c.other)
+	if !c.ended.IsZero() && g.first.Sub(c.ended) > lateLimit && !memory {
+		wrong.add("call %s, answered 200 at %s by %s, came by %s at %s, %v after its end was answered by %s", c.sid,
+			c.taken.Format(stamp3), c.node, d.way, g.first.Format(stamp3), g.first.Sub(c.ended), c.other)
 	}
 	if len(g.ids) > 1 {
 		wrong.add("call %s was pushed under %d IDs", c.sid, len(g.ids))
@@ -382,6 +420,9 @@ func (n *nodes) checkLogs() {
 
 // unforgivable errors are explained by nothing.
 func unforgivable(e logged) bool {
+	if strings.HasPrefix(e.Msg, "nothing can be written") { // whoever wrote knows it
+		return false
+	}
 	return strings.Contains(e.Msg, " lost") || strings.Contains(e.Msg, "given up") || strings.Contains(e.Msg, "panic") || strings.HasPrefix(e.Msg, "not a log line")
 }
 

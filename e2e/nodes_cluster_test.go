@@ -186,6 +186,14 @@ func (n *nodes) add(i int, o nodesOptions) {
 	n.t.Helper()
 	d := &node{name: "node" + strconv.Itoa(i+1), public: fixedPort(n.t), admin: fixedPort(n.t)}
 	d.log = &nodeLog{node: d.name, watch: n.watch}
+	if dir := os.Getenv("PLANETBELL_NODES_LOGS"); dir != "" { // to find out why a story failed
+		file, err := os.Create(filepath.Join(dir, strings.ReplaceAll(n.t.Name(), "/", "-")+"-"+d.name+".log"))
+		if err != nil {
+			n.t.Fatal(err)
+		}
+		n.t.Cleanup(func() { _ = file.Close() })
+		d.log.file = file
+	}
 	values := nodesValues{
 		Dir: filepath.Join(n.dir, d.name), Node: d.name, Public: d.public, Admin: d.admin, Level: o.level,
 		Ring: nodesRing, Safety: nodesSafety, Projects: n.projects, W: n.world.Settings(),
@@ -351,6 +359,7 @@ func (n *nodes) open() *sql.DB {
 type nodeLog struct {
 	node  string
 	watch *watch
+	file  io.Writer // nil: not kept
 
 	mu     sync.Mutex
 	part   []byte
@@ -378,6 +387,9 @@ func (e logged) String() string {
 func (l *nodeLog) Write(p []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.file != nil {
+		_, _ = l.file.Write(p)
+	}
 	l.part = append(l.part, p...)
 	for {
 		end := bytes.IndexByte(l.part, '\n')

@@ -16,13 +16,11 @@ const (
 
 // partition is a way in which the node's links fail.
 type partition struct {
-	name  string
-	nats  bool // hints go through NATS
-	begin func(n *nodes, d *deployment)
-	end   func(n *nodes, d *deployment)
-	// fromMemory says that the node rings from memory meanwhile: calls that it took may be
-	// taken over by others, and ring twice.
-	fromMemory bool
+	name     string
+	nats     bool // hints go through NATS
+	begin    func(n *nodes, d *deployment)
+	end      func(n *nodes, d *deployment)
+	database bool // the node cannot reach the database, or not in time
 }
 
 // What package cluster and docs/adr/0005 state about a node whose links fail, holds: no call that was
@@ -31,12 +29,12 @@ type partition struct {
 func TestPartitions(t *testing.T) {
 	for _, p := range []partition{
 		{
-			name: "a node is cut from PostgreSQL", fromMemory: true,
+			name: "a node is cut from PostgreSQL", database: true,
 			begin: func(_ *nodes, d *deployment) { d.toPG[0].Cut() },
 			end:   func(_ *nodes, d *deployment) { d.toPG[0].Mend() },
 		},
 		{
-			name: "a node's way to PostgreSQL is a black hole", nats: true, fromMemory: true,
+			name: "a node's way to PostgreSQL is a black hole", nats: true, database: true,
 			begin: func(_ *nodes, d *deployment) { d.toPG[0].Freeze() },
 			end:   func(_ *nodes, d *deployment) { d.toPG[0].Mend() },
 		},
@@ -46,7 +44,7 @@ func TestPartitions(t *testing.T) {
 			end:   func(_ *nodes, d *deployment) { d.toNATS[0].Mend() },
 		},
 		{
-			name: "a node's links are slow", nats: true,
+			name: "a node's links are slow", nats: true, database: true,
 			begin: func(_ *nodes, d *deployment) {
 				d.toPG[0].slow(100 * time.Millisecond)
 				d.toNATS[0].slow(100 * time.Millisecond)
@@ -69,18 +67,10 @@ func (p *partition) play(t *testing.T) {
 	f := n.addFleet(60)
 	l := n.begin(f, s.rate, s.span)
 	_ = rest(n.ctx, time.Duration(cutFrom*float64(s.span)))
-	node := n.list[0].name
-	from := time.Now()
-	n.faults.during(p.name, node, func() {
+	n.faults.during(fault{what: p.name, node: n.list[0].name, database: p.database}, func() {
 		p.begin(n, d)
 		_ = rest(n.ctx, time.Duration((cutTo-cutFrom)*float64(s.span)))
 		p.end(n, d)
 	})
-	to := time.Now()
-	if p.fromMemory {
-		n.faults.twice = func(c *placed) bool {
-			return c.node == node && c.begun.Before(to) && (c.ended.IsZero() || c.ended.After(from))
-		}
-	}
 	n.finish(l, nil)
 }

@@ -123,6 +123,10 @@ func (n *nodes) checkRoomEvents(g *groupCall, events []told) {
 		case (e.Type == string(bell.EventRoomStarted)) != (i == 0):
 			n.t.Errorf("group call %s: event %d is %s", g.ref.RoomID, i+1, e.Type)
 		case i > 0 && e.Timestamp.Before(events[i-1].Timestamp):
+			if n.faults.away("", time.Time{}, time.Now()) { // an event waited in memory, and the next was recorded by another node
+				n.t.Logf("group call %s: event %d is told after a later one, in the disorder that a fault explains", g.ref.RoomID, i+1)
+				continue
+			}
 			n.t.Errorf("group call %s: event %d is told after a later one", g.ref.RoomID, i+1)
 		}
 	}

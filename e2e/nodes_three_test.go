@@ -56,13 +56,13 @@ func (n *nodes) trouble(l *load, d *deployment, s nodesScale) {
 		}
 		switch {
 		case tick == middle:
-			n.faults.during("PostgreSQL was restarted", "", func() {
+			n.faults.during(fault{what: "PostgreSQL was restarted", database: true}, func() {
 				if err := d.pg.Restart(); err != nil {
 					n.t.Fatal(err)
 				}
 			})
 		case tick == middle+1 && d.nats != nil:
-			n.faults.during("NATS was restarted", "", d.nats.restart)
+			n.faults.during(fault{what: "NATS was restarted"}, d.nats.restart)
 		default:
 			n.killOne(n.list[kills%len(n.list)])
 			kills++

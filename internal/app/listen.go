@@ -85,6 +85,7 @@ func (a *App) adminServer(t *tls.Config) *http.Server {
 		Hosts:          hostsOf(a.cfg.Public),
 		Channels:       a.senders.Channels,
 		Ready:          a.readiness,
+		Node:           a.nodes.name(a.node),
 		Version:        string(a.version),
 	}, console.Services{
 		Devices: a.devices, Calls: a.calls, Rooms: a.rooms, Tokens: a.accounts, Projects: a.projects, Events: a.webhooks, Rules: a.policy,

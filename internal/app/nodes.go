@@ -91,6 +91,14 @@ func (a *App) newBus() (bus.Bus, error) {
 // alone reports whether there is no other node.
 func (n *nodes) alone() bool { return n == nil }
 
+// name is what this process is called, if there are others.
+func (n *nodes) name(name string) string {
+	if n == nil {
+		return ""
+	}
+	return name
+}
+
 // now is the clock of all that is written to the database: that of the database where
 // several nodes write. Nil is time.Now.
 func (n *nodes) now() func() time.Time {

@@ -26,6 +26,11 @@ test: ## everything that CI runs: checks, all tests under the race detector, cov
 chaos: ## ten minutes of random faults at 200 calls/s, under the race detector (CHAOS=10m)
 	PLANETBELL_CHAOS=$(or $(CHAOS),10m) go test -race '-gcflags=modernc.org/...=-d=checkptr=0' -timeout 60m -run '^TestChaos$$' -v ./e2e | grep -vE '^ *[{]"time"'
 
+.PHONY: nodes
+nodes: ## three nodes on PostgreSQL under load, killed, cut off, upgraded (RATE=500 a second, SPAN=2m)
+	PLANETBELL_NODES_RATE=$(or $(RATE),500) PLANETBELL_NODES_SPAN=$(or $(SPAN),2m) go test -timeout 60m -v \
+		-run '^(TestOneNodeUnderLoad|TestThreeNodes|TestARollingUpgrade|TestPartitions|TestClocksThatDiffer)$$' ./e2e | grep -vE '^ *[{]"time"'
+
 .PHONY: check
 check: ## format, vet, lint and module checks, without tests
 	@tools/check
@@ -41,3 +46,7 @@ bench: ## our figures beside this machine's bare limits, and the ratios
 .PHONY: fuzz
 fuzz: ## fuzz every parser for FUZZTIME (10s each)
 	@tools/fuzz
+
+.PHONY: scale
+scale: ## what sizes beyond this machine need: computed from measured figures, and simulated
+	go run ./tools/scale

@@ -74,7 +74,13 @@ func serve(ctx context.Context, t *testing.T, w *watch, file string) *process {
 	t.Helper()
 	cmd := exec.CommandContext(ctx, program(t), "serve", "--config", file)
 	cmd.Env = environ()
-	cmd.Stderr = struct{ io.Writer }{w}
+	return begin(t, w, w, cmd)
+}
+
+// begin starts a program that serves, and returns when it listens. Its log goes to a place of its own.
+func begin(t *testing.T, w *watch, log io.Writer, cmd *exec.Cmd) *process {
+	t.Helper()
+	cmd.Stderr = struct{ io.Writer }{log}
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)

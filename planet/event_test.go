@@ -330,7 +330,7 @@ func TestGroupCallEventDedupKey(t *testing.T) {
 		}
 		return e.DedupKey()
 	}
-	want := "group-call-event/" + groupSID + "/planetkit-inhouse/9286/C/C/1599463610820"
+	want := "group-call-event/1599463610820/" + groupSID + "/planetkit-inhouse/9286/C/C"
 	for name, same := range map[string]string{
 		"itself":            base,
 		"capitals":          strings.Replace(base, groupSID, strings.ToUpper(groupSID), 1),

@@ -11,8 +11,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"os"
-	"path/filepath"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -30,7 +28,6 @@ import (
 	"github.com/planetbell/planetbell/internal/policy"
 	"github.com/planetbell/planetbell/internal/push/mailbox"
 	"github.com/planetbell/planetbell/internal/room"
-	"github.com/planetbell/planetbell/internal/store/sqlite"
 	"github.com/planetbell/planetbell/internal/webhook"
 	"github.com/planetbell/planetbell/planet"
 )
@@ -47,7 +44,8 @@ type App struct {
 	cleanups cleanups
 
 	projects *bell.Projects
-	store    *sqlite.Store
+	store    database
+	nodes    *nodes // nil when this process has the database alone
 	senders  *senders
 	engine   *delivery.Engine
 	mailbox  *mailbox.Mailbox
@@ -57,6 +55,7 @@ type App struct {
 	policy   *policy.Service
 	rooms    *room.Service
 	webhooks *webhook.Worker
+	node     string // the name of this process
 	owner    string // of leases: another one for each process
 
 	publicListener, adminListener net.Listener
@@ -67,7 +66,11 @@ type App struct {
 // New builds a server from a checked configuration and opens its listeners, so that a
 // bad credential or a port in use stops the start. Close what New returned by Run.
 func New(ctx context.Context, cfg config.Config, log *slog.Logger, version Version) (*App, error) {
-	a := &App{cfg: cfg, log: log, version: version, registry: prometheus.NewRegistry()}
+	a := &App{cfg: cfg, log: log, version: version, registry: prometheus.NewRegistry(), node: nodeName(cfg.Node)}
+	a.owner = a.node + "-" + bell.NewID()
+	if cfg.Database.URL != "" {
+		a.log = log.With("node", a.node)
+	}
 	a.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	for _, step := range []func(context.Context) error{a.openStore, a.openSenders, a.buildServices, a.buildWebhooks, a.listen} {
 		if err := step(ctx); err != nil {
@@ -98,19 +101,6 @@ func urlOf(l net.Listener, secure bool) string {
 		return "https://" + l.Addr().String()
 	}
 	return "http://" + l.Addr().String()
-}
-
-func (a *App) openStore(ctx context.Context) error {
-	if err := os.MkdirAll(filepath.Dir(a.cfg.Database.Path), 0o700); err != nil {
-		return databaseError("make the folder of the database", err)
-	}
-	store, err := sqlite.Open(ctx, sqlite.Config{Path: a.cfg.Database.Path, Log: a.log.With("component", "sqlite"), Registry: a.registry, Events: wants(&a.cfg)})
-	if err != nil {
-		return databaseError("open the database", err)
-	}
-	a.store = store
-	a.cleanups.push("close the database", func(context.Context) error { return store.Close() })
-	return nil
 }
 
 // databaseError adds what to do when the reason is not the database's.
@@ -147,34 +137,32 @@ func (a *App) buildServices(context.Context) error {
 	ring := new(bells) // engine and calls need each other
 	a.cleanups.push("record what waits in memory", func(ctx context.Context) error { a.calls.Stop(ctx); return nil })
 	a.calls = call.New(call.Config{
-		Store: a.store, Bells: ring, Projects: projects, Policy: a.callPolicy(),
+		Store: a.callStore(), Bells: ring, Projects: projects, Policy: a.callPolicy(), Now: a.nodes.now(),
 		RingTime: a.cfg.Calls.RingTime, Safety: a.cfg.Calls.Safety, LostAfter: a.cfg.Calls.LostAfter, LostEvents: a.lostEvents,
 		Log: a.log.With("component", "call"), Metrics: call.NewMetrics(a.registry),
 	})
-	host, err := os.Hostname()
-	if err != nil {
-		host = "node"
-	}
-	a.owner = host + "-" + bell.NewID()
 	a.devices = device.New(device.Config{
-		Store: registry{a.store, a.calls}, Log: a.log.With("component", "device"), Metrics: device.NewMetrics(a.registry),
+		Store: registry{a.store, a.calls, a.nodes}, Now: a.nodes.now(), Log: a.log.With("component", "device"), Metrics: device.NewMetrics(a.registry),
 		ForgetUnseen: a.cfg.Devices.ForgetUnseenAfter,
 	})
 	a.engine = delivery.New(delivery.Config{
 		Store: ledger{a.store, a.calls}, Router: a.senders, Registry: a.devices, Owner: a.owner, Log: a.log.With("component", "delivery"),
 		Metrics: delivery.NewMetrics(a.registry), MaxInFlight: a.cfg.Limits.DeliveriesInFlight, Tells: a.tells,
+		Waits: a.waits(), Now: a.nodes.now(),
 	})
 	a.cleanups.push("finish or give back deliveries", func(ctx context.Context) error { a.engine.Stop(ctx); return nil })
-	a.mailbox = mailbox.New(mailbox.Config{
+	box := mailbox.Config{
 		Taken: a.engine.Taken, HandedOut: a.engine.HandedOut, MaxWaiting: a.cfg.Limits.LongPolls, Metrics: mailbox.NewMetrics(a.registry),
-	})
+	}
+	a.nodes.join(&box)
+	a.mailbox = mailbox.New(box)
 	a.cleanups.push("answer waiting polls", func(context.Context) error { a.mailbox.Close(a.stagger()); return nil })
 	a.senders.mailbox = a.mailbox
-	ring.Engine, ring.mailbox = a.engine, a.mailbox
+	ring.Engine, ring.mailbox, ring.nodes = a.engine, a.mailbox, a.nodes
 	if a.rooms, err = a.newRooms(ring); err != nil {
 		return err
 	}
-	a.accounts, err = account.New(account.Config{Store: register{a.store, a.calls}, Projects: projects, SigningKey: a.cfg.AppTokens.SigningKey})
+	a.accounts, err = account.New(account.Config{Store: register{a.store, a.calls, a.nodes}, Projects: projects, SigningKey: a.cfg.AppTokens.SigningKey})
 	if err != nil {
 		return err
 	}
@@ -192,11 +180,27 @@ func (a *App) tells(n *bell.Call, channel bell.Channel) bool {
 type bells struct {
 	*delivery.Engine
 	mailbox *mailbox.Mailbox
+	nodes   *nodes
 }
 
 func (b *bells) Withdraw(environment planet.Environment, id planet.SessionID) {
 	b.Engine.Withdraw(environment, id)
 	b.mailbox.Withdraw(environment, id)
+	b.nodes.over(environment, id)
+}
+
+// Start tells other nodes of what lies in a mailbox, too. The call is recorded by then.
+func (b *bells) Start(rings []bell.Ring) {
+	b.nodes.began(rings)
+	b.Engine.Start(rings)
+}
+
+// waits says which devices poll here; nil when all do.
+func (a *App) waits() func(device string) bool {
+	if a.nodes.alone() {
+		return nil
+	}
+	return func(device string) bool { return a.mailbox.Waits(device) }
 }
 
 const (
@@ -217,6 +221,7 @@ func (a *App) Run(ctx context.Context) error {
 	background, stopBackground := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopBackground()
 	var behind errgroup.Group
+	behind.Go(func() error { return a.nodes.run(background) })
 	behind.Go(func() error { return a.mailbox.Run(background) })
 	behind.Go(func() error { return a.calls.Run(background) })
 	behind.Go(func() error { a.senders.Warm(background); a.senders.Watch(background); return nil })
@@ -226,7 +231,7 @@ func (a *App) Run(ctx context.Context) error {
 	behind.Go(func() error { a.webhooks.Run(background); return nil })
 
 	group, serving := errgroup.WithContext(ctx)
-	group.Go(func() error { return a.engine.Run(background, true) })
+	group.Go(func() error { return a.engine.Run(background, a.nodes.alone()) })
 	group.Go(func() error { return serve(a.public, a.publicListener) })
 	group.Go(func() error { return serve(a.admin, a.adminListener) })
 	a.ready.Store(true)

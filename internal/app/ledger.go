@@ -45,10 +45,16 @@ func (l ledger) RecordReceipt(ctx context.Context, r bell.Receipt) (delivery.Rec
 }
 
 // registry is the store of package device. Every write that can change whose a device is
-// is told to package call, also one that failed: it may still happen.
+// is told to package call and to the other nodes, also one that failed: it may still happen.
 type registry struct {
 	device.Store
 	calls *call.Service
+	nodes *nodes
+}
+
+func (r registry) written(d *bell.Device) {
+	r.calls.DeviceWritten(*d)
+	r.nodes.changed(d.Owner)
 }
 
 func (r registry) ChangeDevice(ctx context.Context, key device.Key, change func(device.Known) (bell.Device, error)) (bell.Device, error) {
@@ -60,7 +66,9 @@ func (r registry) ChangeDevice(ctx context.Context, key device.Key, change func(
 		return next, err
 	})
 	if err == nil {
-		r.calls.DeviceWritten(d)
+		r.written(&d)
+	} else {
+		r.nodes.changed(key.Owner)
 	}
 	return d, err
 }
@@ -75,8 +83,12 @@ func (r registry) AmendDevice(ctx context.Context, id string, change func(bell.D
 		}
 		return next, write
 	})
-	if err == nil && written.ID != "" {
-		r.calls.DeviceWritten(written)
+	switch {
+	case written.ID == "":
+	case err == nil:
+		r.written(&written)
+	default:
+		r.nodes.changed(written.Owner)
 	}
 	return err
 }
@@ -85,17 +97,26 @@ func (r registry) PruneDevices(ctx context.Context, unseenSince time.Time, limit
 	pruned, err := r.Store.PruneDevices(ctx, unseenSince, limit)
 	for i := range pruned {
 		r.calls.DeviceRemoved(pruned[i].ID)
+		r.nodes.changed(pruned[i].Owner)
 	}
 	return pruned, err
 }
 
 func (r registry) AddDevice(ctx context.Context, d bell.Device) error {
-	defer r.calls.DeviceWritten(d)
+	defer r.written(&d)
 	return r.Store.AddDevice(ctx, d)
 }
 
 func (r registry) RemoveDevice(ctx context.Context, id string) error {
 	defer r.calls.DeviceRemoved(id)
+	if r.nodes.alone() {
+		return r.Store.RemoveDevice(ctx, id)
+	}
+	d, err := r.Store.Device(ctx, id)
+	if err != nil {
+		return err
+	}
+	defer r.nodes.changed(d.Owner)
 	return r.Store.RemoveDevice(ctx, id)
 }
 
@@ -103,9 +124,13 @@ func (r registry) RemoveDevice(ctx context.Context, id string) error {
 type register struct {
 	account.Store
 	calls *call.Service
+	nodes *nodes
 }
 
 func (r register) OpenSession(ctx context.Context, user bell.User, session bell.Session, rule account.SessionRule) error {
-	defer r.calls.DevicesChanged(session.Owner)
+	defer func() {
+		r.calls.DevicesChanged(session.Owner)
+		r.nodes.changed(session.Owner)
+	}()
 	return r.Store.OpenSession(ctx, user, session, rule)
 }

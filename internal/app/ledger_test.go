@@ -141,7 +141,7 @@ func TestNothingThatChangedRingsFromMemory(t *testing.T) {
 			}
 			eyes, rings := &blind{Store: store}, &quiet{}
 			calls := call.New(call.Config{Store: eyes, Bells: rings, Projects: projects})
-			devices, accounts := registry{eyes, calls}, register{eyes, calls}
+			devices, accounts := registry{eyes, calls, nil}, register{eyes, calls, nil}
 			notify := func(sid planet.SessionID) error {
 				rings.rung = nil
 				_, err := calls.Ring(t.Context(), acme, planet.NotifyCallback{SessionID: sid, Callee: bob.User, Type: planet.AudioCall})

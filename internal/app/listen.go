@@ -68,9 +68,11 @@ func (a *App) publicHandler() http.Handler {
 
 		AccessTokensPerMinute: a.cfg.Limits.AccessTokensPerMinute,
 		InvitationsPerMinute:  a.cfg.Limits.InvitationsPerMinute,
+
+		Now: a.nodes.now(),
 	}, httpapi.Services{
 		Projects: a.projects, Accounts: a.accounts, Devices: a.devices, Calls: a.calls, History: a.calls, Rooms: a.rooms,
-		Mailbox: a.mailbox, Receipts: receipts{a.engine, a.mailbox}, Rules: a.policy,
+		Mailbox: a.mailbox, Receipts: receipts{a.engine, a.mailbox, a.nodes}, Rules: a.policy,
 	}, a.log, a.registry)
 }
 
@@ -83,6 +85,7 @@ func (a *App) adminServer(t *tls.Config) *http.Server {
 		Hosts:          hostsOf(a.cfg.Public),
 		Channels:       a.senders.Channels,
 		Ready:          a.readiness,
+		Node:           a.nodes.name(a.node),
 		Version:        string(a.version),
 	}, console.Services{
 		Devices: a.devices, Calls: a.calls, Rooms: a.rooms, Tokens: a.accounts, Projects: a.projects, Events: a.webhooks, Rules: a.policy,

@@ -13,6 +13,7 @@ import (
 type receipts struct {
 	engine  *delivery.Engine
 	mailbox *mailbox.Mailbox
+	nodes   *nodes
 }
 
 // Receive implements httpapi.Receipts.
@@ -21,5 +22,6 @@ func (r receipts) Receive(ctx context.Context, receipt bell.Receipt) error {
 		return err
 	}
 	r.mailbox.Acknowledge(receipt.Environment, receipt.SessionID, receipt.DeviceID)
+	r.nodes.received(&receipt)
 	return nil
 }

@@ -38,7 +38,7 @@ func (a *App) newRooms(ring *bells) (*room.Service, error) {
 	c := room.Config{
 		Store: a.store, Keeper: a.calls, Teller: teller{a.calls, ring}, Projects: a.projects,
 		ForgetAfter: a.cfg.Rooms.ForgetAfter, InviteFor: a.cfg.Rooms.InviteFor,
-		Log: a.log.With("component", "room"), Metrics: room.NewMetrics(a.registry), Wants: a.wants,
+		Log: a.log.With("component", "room"), Metrics: room.NewMetrics(a.registry), Wants: a.wants, Now: a.nodes.now(),
 	}
 	if m := newMembers(a.cfg.Projects, roots); len(m.rules) > 0 {
 		c.Members = m

@@ -52,7 +52,7 @@ func (a *App) buildWebhooks(context.Context) error {
 		return err
 	}
 	a.webhooks = webhook.New(webhook.Config{
-		Store: a.store, Endpoints: endpoints, Owner: a.owner, Alone: true, // SQLite's file is locked by this process
+		Store: a.store, Endpoints: endpoints, Owner: a.owner, Alone: a.nodes.alone(), Now: a.nodes.now(),
 		Transport:   webhook.NewTransport(webhook.Policy{Private: a.cfg.Webhooks.AllowPrivate}, roots),
 		Concurrency: a.cfg.Webhooks.Concurrency, Keep: a.cfg.Webhooks.Keep,
 		MaxOpen: a.cfg.Webhooks.MaxWaiting, MaxDead: a.cfg.Webhooks.MaxDead,

@@ -37,7 +37,7 @@ func (c *checker) nodes(cfg *Config) {
 		c.wrong("bus.url", "needs database.url: a bus is for several nodes, and those share a PostgreSQL database.")
 	}
 	for i, part := range strings.Split(cfg.Bus.URL.Reveal(), ",") {
-		c.remote("bus.url", fmt.Sprintf("server %d: ", i+1), planet.Secret(strings.TrimSpace(part)), []string{"nats", "tls", "ws", "wss"})
+		c.remote("bus.url", fmt.Sprintf("server %d: ", i+1), planet.Secret(strings.TrimSpace(part)), []string{"nats", "tls"})
 	}
 	if !natsSubject.MatchString(cfg.Bus.Subject) {
 		c.wrong("bus.subject", "want words of letters, digits, hyphens and underscores, with dots between them.")

@@ -90,6 +90,9 @@ type Config struct {
 	// Ready returns "" when the server can take calls, else a sentence that says what
 	// it waits for. It must honour ctx. nil: always ready.
 	Ready func(ctx context.Context) string
+	// Node is what this process is called where several share a database; /readyz says it. Empty: it
+	// is the only one.
+	Node string
 	// Version of the program, for /debug/info.
 	Version string
 	// Now is the clock; time.Now if nil.

@@ -24,6 +24,9 @@ func (c *console) readyz(w http.ResponseWriter, r *http.Request) error {
 	if sentence := c.Ready(ctx); sentence != "" {
 		return bell.E(bell.Unavailable, sentence, nil)
 	}
+	if c.Node != "" {
+		return writeText(w, "ready: "+c.Node+"\n")
+	}
 	return writeText(w, "ready\n")
 }
 

@@ -28,6 +28,15 @@ func TestProbesNeedNoToken(t *testing.T) {
 	}
 }
 
+func TestReadySaysWhichNode(t *testing.T) {
+	config := testConfig()
+	config.Node = "node1"
+	h := newHandler(t, newFake(t), config)
+	if w := ask(t, h, "GET", "/readyz", "", noToken); w.Code != http.StatusOK || w.Body.String() != "ready: node1\n" {
+		t.Errorf("/readyz of one of several nodes: %d %q", w.Code, w.Body)
+	}
+}
+
 func TestNotReadySaysWhat(t *testing.T) {
 	config := testConfig()
 	config.Ready = func(ctx context.Context) string {

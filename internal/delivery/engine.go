@@ -222,7 +222,10 @@ func (e *Engine) drop(id string, entry *entry) {
 
 // Start rings devices whose deliveries are recorded and admitted; it leaves alone what was
 // refused. It returns at once.
-func (e *Engine) Start(rings []bell.Ring) {
+func (e *Engine) Start(rings []bell.Ring) { e.start(rings, false) }
+
+// start begins to ring. What was claimed a moment ago may have ended here before.
+func (e *Engine) start(rings []bell.Ring, again bool) {
 	now := e.Now()
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -235,7 +238,7 @@ func (e *Engine) Start(rings []bell.Ring) {
 		key := callKey{r.Call.Environment, r.Call.SessionID}
 		_, over := e.withdrawn[key]
 		_, left := e.left[r.Delivery.ID]
-		if over || left || e.stopped || Unheld(&r.Delivery) {
+		if over || left && !again || e.stopped || Unheld(&r.Delivery) {
 			e.drop(r.Delivery.ID, entry) // the record says withdrawn or received, or it will be claimed by another process
 			continue
 		}

@@ -1,7 +1,6 @@
 package delivery
 
 import (
-	"context"
 	"errors"
 	"time"
 
@@ -33,7 +32,7 @@ func (e *Engine) Keep(rings []bell.Ring) {
 }
 
 // Take starts deliveries that this process has just claimed, as if their calls had come
-// here. What there is no room for is given back by its lease.
+// here, also those that ended here a moment ago. What there is no room for is left to its lease.
 func (e *Engine) Take(rings []bell.Ring) {
 	if len(rings) == 0 {
 		return
@@ -41,7 +40,7 @@ func (e *Engine) Take(rings []bell.Ring) {
 	if err := e.Admit(rings); err != nil {
 		e.Log.Warn("claimed deliveries found no room", "deliveries", len(rings), "error", err)
 	}
-	e.Start(rings)
+	e.start(rings, true)
 }
 
 // Open lists the deliveries that are in memory and were started before a time.
@@ -74,12 +73,4 @@ func (e *Engine) Drop(delivery string, state bell.DeliveryState) {
 	if entry := e.entries[delivery]; entry != nil && entry.cancel != nil {
 		entry.cancel(cause)
 	}
-}
-
-// GiveBack records that a delivery in a mailbox belongs to nobody: its device does not poll
-// here any more.
-func (e *Engine) GiveBack(ctx context.Context, r bell.Ring) error {
-	d := r.Delivery
-	d.State, d.LeaseOwner, d.LeaseUntil, d.UpdatedAt = bell.DeliveryPending, "", d.Deadline, e.Now()
-	return e.Store.RecordAttempt(ctx, d, bell.Attempt{})
 }

@@ -105,19 +105,3 @@ func TestTakeStartsWhatWasClaimed(t *testing.T) {
 		b.finish(t)
 	})
 }
-
-func TestGiveBack(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		b := newBench(t, nil)
-		rings := b.rings(1, bell.LongPoll, "d")
-		b.store.add(rings...)
-		if err := b.GiveBack(t.Context(), rings[0]); err != nil {
-			t.Fatal(err)
-		}
-		got := b.store.row(rings[0].Delivery.ID)
-		if !Unheld(&got) || !got.LeaseUntil.Equal(got.Deadline) {
-			t.Errorf("%s by %q until %v", got.State, got.LeaseOwner, got.LeaseUntil)
-		}
-		b.finish(t)
-	})
-}

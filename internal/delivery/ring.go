@@ -49,7 +49,8 @@ func (j *journey) run(ctx context.Context) {
 		j.finish(j.r, bell.DeliveryFailed, reason)
 		return
 	}
-	ctx, cancel := context.WithDeadlineCause(ctx, j.r.Delivery.Deadline, errDeadline)
+	// A wait from now, because the deadline is by the clock of the database.
+	ctx, cancel := context.WithTimeoutCause(ctx, j.r.Delivery.Deadline.Sub(j.Now()), errDeadline)
 	defer cancel()
 	j.seen, j.reached = map[bell.Verdict]int{}, before(j.r)
 	for {

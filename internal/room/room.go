@@ -165,7 +165,8 @@ func (s *Service) change(known *Known, entry bell.JournalEntry, f *fact) Change 
 	}
 	kind, ok := tells(known, &c)
 	if ok && s.Wants(c.Run.Project, kind) {
-		c.Events = []bell.Event{newEvent(kind, entry.Environment, &c.Run, f, entry.DedupKey)}
+		run := c.Run // newEvent's goes to the heap; c need not, if nobody wants to know
+		c.Events = []bell.Event{newEvent(kind, entry.Environment, &run, f, entry.DedupKey)}
 	}
 	return c
 }

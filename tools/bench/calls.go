@@ -54,7 +54,7 @@ func measureAnswer(ctx context.Context, set settings, s *server, fake *provider)
 
 // measureCalls places as many calls as go through, with a provider that takes delay.
 // Each caller has users of its own, so that no two calls wait for the same push.
-func measureCalls(delay time.Duration) func(context.Context, settings, *server, *provider) (figure, error) {
+func measureCalls(delay time.Duration, callers int) func(context.Context, settings, *server, *provider) (figure, error) {
 	return func(ctx context.Context, set settings, s *server, fake *provider) (figure, error) {
 		fake.delay.Store(int64(delay))
 		var t times

@@ -14,7 +14,8 @@ type figure struct {
 	answer    quantiles // request to answer
 	push      quantiles // request to push on the wire
 
-	heapBefore, heapAfter uint64 // bytes alive; of room events only
+	heapBefore, heapAfter uint64        // bytes alive; of room events only
+	processor             time.Duration // used for each event by server and client together; of room events only
 }
 
 // quantiles are the middle and the slowest hundredth.

@@ -41,7 +41,7 @@ func benchmark() bool {
 	rounds := flag.Int("rounds", 3, "rounds of all measurements, interleaved; medians are printed")
 	devices := flag.Int("devices", 1000, "users with one device each")
 	profile := flag.String("cpuprofile", "", "write a CPU profile of the whole run to this file")
-	only := flag.String("only", "", "run only measurements whose name contains this, and print no tables but those of bulkheads, polls and room events")
+	only := flag.String("only", "", "run only measurements whose name contains this, and print no tables but those of bulkheads, polls, room events and nodes")
 	poll := flag.String("poll", "", "be the clients that poll this URL, with the app tokens on standard input; for the measurement of polls itself")
 	flag.Parse()
 	if *poll != "" {
@@ -100,6 +100,11 @@ func run(ctx context.Context, s settings) (err error) {
 			return err
 		}
 	}
+	if strings.Contains(nodesName, s.only) {
+		if err := measureNodes(ctx, s); err != nil {
+			return err
+		}
+	}
 	if len(isolation) > 0 {
 		isolation.print(os.Stdout)
 	}
@@ -154,9 +159,9 @@ var measurements = []measurement{
 	{answer1000, measureAnswer},
 	{barePushAnswer, measureBarePushAnswer},
 	{bareCommit, measureBareCommit},
-	{callsPerSecond, measureCalls(0)},
+	{callsPerSecond, measureCalls(0, callers)},
 	{barePush, measureBarePush},
-	{calls50ms, measureCalls(50 * time.Millisecond)},
+	{calls50ms, measureCalls(50*time.Millisecond, callers)},
 	{roomsPerSecond, measureRooms},
 	{bareWire, measureBareWire},
 }

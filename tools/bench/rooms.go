@@ -24,12 +24,16 @@ func measureRooms(ctx context.Context, set settings, s *server, _ *provider) (fi
 		return figure{}, err
 	}
 	defer w.close()
-	before := heap()
+	before, used := heap(), processor()
 	start := time.Now()
 	rate, took, err := closedLoop(ctx, roomSenders, set.length, func(worker, number int) error {
 		return w.get(worker, s.roomEvent(start, number*roomSenders+worker))
 	})
-	f := figure{perSecond: rate, answer: quantilesOf(took), heapBefore: before, heapAfter: heap()}
+	used = processor() - used
+	f := figure{
+		perSecond: rate, answer: quantilesOf(took), heapBefore: before, heapAfter: heap(),
+		processor: used / time.Duration(max(len(took), 1)),
+	}
 	return f, err
 }
 
@@ -63,14 +67,14 @@ func (r results) printRooms(out io.Writer) {
 	}
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(out)
-	fmt.Fprintln(w, "room events\tanswer p50\tp99\theap before\tafter\tbare net/http\tbare grouped SQLite commit\t")
+	fmt.Fprintln(w, "room events\tanswer p50\tp99\tprocessor\theap before\tafter\tbare net/http\tbare grouped SQLite commit\t")
 	for i, f := range r[roomsPerSecond] {
 		handler, commit := "-", "-"
 		if i < len(r[bareWire]) && i < len(r[bareCommit]) {
 			handler, commit = fmt.Sprintf("%.0f/s", r[bareWire][i].perSecond), fmt.Sprintf("%.0f/s", r[bareCommit][i].perSecond)
 		}
-		fmt.Fprintf(w, "%.0f/s\t%s\t%s\t%.1f MB\t%.1f MB\t%s\t%s\t\n", f.perSecond, round(f.answer.p50), round(f.answer.p99),
-			float64(f.heapBefore)/1e6, float64(f.heapAfter)/1e6, handler, commit)
+		fmt.Fprintf(w, "%.0f/s\t%s\t%s\t%s\t%.1f MB\t%.1f MB\t%s\t%s\t\n", f.perSecond, round(f.answer.p50), round(f.answer.p99),
+			f.processor.Round(time.Microsecond), float64(f.heapBefore)/1e6, float64(f.heapAfter)/1e6, handler, commit)
 	}
 	if err := w.Flush(); err != nil {
 		fmt.Fprintln(out, err)

@@ -9,8 +9,6 @@ import (
 	"encoding/hex"
 	"encoding/pem"
 	"fmt"
-	"io"
-	"log/slog"
 	"net/http"
 	"net/url"
 	"path/filepath"
@@ -18,7 +16,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/planetbell/planetbell/internal/app"
 	"github.com/planetbell/planetbell/internal/bell"
 	"github.com/planetbell/planetbell/internal/config"
 	"github.com/planetbell/planetbell/planet"
@@ -32,8 +29,9 @@ type server struct {
 	tokens  []string // push token of each user
 	client  *http.Client
 	next    atomic.Int64
-	cancel  context.CancelFunc
-	done    chan error
+	urls    []string      // of all nodes, if there are several
+	placed  *atomic.Int64 // counts calls, if not nil
+	end     func() error
 }
 
 func startServer(ctx context.Context, s settings, fake *provider) (*server, error) {
@@ -41,16 +39,18 @@ func startServer(ctx context.Context, s settings, fake *provider) (*server, erro
 	if err != nil {
 		return nil, err
 	}
-	a, err := app.New(ctx, cfg, slog.New(slog.NewJSONHandler(io.Discard, &slog.HandlerOptions{Level: slog.LevelInfo})), "bench")
+	return startConfigured(ctx, s, cfg, fake)
+}
+
+func startConfigured(ctx context.Context, s settings, cfg config.Config, fake *provider) (*server, error) {
+	a, end, err := startApp(ctx, cfg)
 	if err != nil {
 		return nil, err
 	}
-	running, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	srv := &server{
 		url: a.PublicURL(), secret: cfg.Projects[0].CallbackSecret.Reveal(), service: cfg.Projects[0].ServiceID,
-		client: newClient(), cancel: cancel, done: make(chan error, 1),
+		client: newClient(), end: end,
 	}
-	go func() { srv.done <- a.Run(running) }()
 	err = srv.addUsers(ctx, a.AdminURL(), cfg, s.devices)
 	if err == nil {
 		err = srv.ringOnce(ctx, fake)
@@ -146,11 +146,17 @@ func (s *server) notify(ctx context.Context, user int) error {
 		"sid": {fmt.Sprintf("00000000-0000-4000-8000-%012x", s.next.Add(1))}, "from_service_id": {s.service}, "from_user_id": {"caller"},
 		"to_service_id": {s.service}, "to_user_id": {userID(user)}, "type": {"A"}, "param": {param},
 	}
-	return get(ctx, s.client, s.url+"/cb/"+s.secret+"/notify?"+q.Encode())
+	url := s.url
+	if len(s.urls) > 0 {
+		url = s.urls[int(s.next.Load())%len(s.urls)]
+	}
+	if s.placed != nil {
+		s.placed.Add(1)
+	}
+	return get(ctx, s.client, url+"/cb/"+s.secret+"/notify?"+q.Encode())
 }
 
 func (s *server) stop() error {
 	s.client.CloseIdleConnections()
-	s.cancel()
-	return <-s.done
+	return s.end()
 }

@@ -480,7 +480,6 @@ func (m *Mailbox) Run(ctx context.Context) error {
 			return nil
 		case <-ticker.C:
 			m.clean(m.Now())
-			m.giveBackAll()
 		}
 	}
 }

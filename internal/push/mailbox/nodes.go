@@ -9,9 +9,8 @@ import (
 //
 // Entered is called when a poll begins to wait and there is nothing for it here: there may
 // be something in the database. Idle is called for a letter that nobody waits for here: it is
-// to be given back. The letter is invisible from then on, until Remove says that it was given back
-// or Return that it could not be. Both functions must return at once and must not call the
-// mailbox.
+// to be given back, and is whoever's that is told so: here it is invisible from then on, until
+// Remove takes it out. Both functions must return at once and must not call the mailbox.
 
 // index lets a letter be found by its delivery. The caller holds m.mu.
 func (m *Mailbox) index(l *letter) {
@@ -44,19 +43,6 @@ func (b *box) awaits(l *letter) bool {
 	return false
 }
 
-// giveBackAll reports letters anew that could not be given back.
-func (m *Mailbox) giveBackAll() {
-	if m.Idle == nil {
-		return
-	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	now := m.Now()
-	for _, b := range m.boxes {
-		m.giveBack(b, now)
-	}
-}
-
 // Waits reports whether a poll of a device waits here.
 func (m *Mailbox) Waits(device string) bool {
 	m.mu.Lock()
@@ -86,17 +72,4 @@ func (m *Mailbox) Remove(delivery string) {
 	if l := m.byID[delivery]; l != nil {
 		m.discard(l)
 	}
-}
-
-// Return makes a letter visible again that could not be given back. A poll may have it now.
-func (m *Mailbox) Return(delivery string) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	l := m.byID[delivery]
-	if l == nil {
-		return
-	}
-	l.leaving = false
-	b := m.box(l.ring.Device.ID)
-	b.handOut(m.Now())
 }

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/planetbell/planetbell/internal/bell"
-	"github.com/planetbell/planetbell/planet"
 )
 
 // node is a mailbox that is one of several.
@@ -60,7 +59,8 @@ func TestALetterThatNobodyWaitsForIsGivenBack(t *testing.T) {
 		if !n.Waits("d") || n.Waits("e") {
 			t.Error("whose poll waits is not known")
 		}
-		n.Return("d/1") // it could not be given back
+		n.Remove("d/1")
+		n.put(t, 1, "d") // it is taken back, because a poll is here again
 		if got := <-p; got.sid() != sid(1) {
 			t.Errorf("the poll got %q", got.sid())
 		} else {
@@ -94,7 +94,6 @@ func TestALetterComesBackWithItsPoll(t *testing.T) {
 		if got := n.Letters(time.Now().Add(time.Hour)); len(got) != 0 {
 			t.Errorf("letters %q are left", got)
 		}
-		n.Return("d/1") // too late: it is gone
 		n.checkEmpty(t)
 	})
 }
@@ -113,24 +112,6 @@ func TestALetterThatIsNotAcknowledgedIsGivenBack(t *testing.T) {
 		synctest.Wait()
 		n.want(t, nil, []string{"d/1"})
 		n.Remove("d/1")
-		n.checkEmpty(t)
-	})
-}
-
-// What could not be given back is reported again, as long as nobody waits for it.
-func TestGivingBackIsTriedAgain(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		n := newNode()
-		n.put(t, 1, "d")
-		n.giveBackAll()
-		n.want(t, nil, []string{"d/1"})
-		n.Return("d/1")
-		n.want(t, nil, nil)
-		n.giveBackAll()
-		n.want(t, nil, []string{"d/1"})
-		n.Withdraw(planet.Evaluation, sid(1))
-		n.giveBackAll()
-		n.want(t, nil, nil)
 		n.checkEmpty(t)
 	})
 }

@@ -72,8 +72,10 @@ func (s *Store) Journal(ctx context.Context, id planet.SessionID) ([]bell.Journa
 			if err != nil {
 				return err
 			}
-			return l.Each(`SELECT received_at, project, environment, kind, session_id, dedup_key, params
-				FROM journal WHERE session_id = ? ORDER BY received_at, id LIMIT ?`, add, string(id), maxJournal)
+			// The inner order is the index's, so that no more is read than there is to return.
+			return l.Each(`SELECT received_at, project, environment, kind, session_id, dedup_key, params FROM journal
+				WHERE id IN (SELECT id FROM journal WHERE session_id = ? ORDER BY nullif(dedup_key, '') LIMIT ?)
+				ORDER BY received_at, id`, add, string(id), maxJournal)
 		})
 	})
 	if err != nil {

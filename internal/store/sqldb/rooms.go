@@ -19,11 +19,11 @@ const (
 		rel_terminate, rel_disconnect, rel_call_end, rel_releaser_type, rel_releaser, rel_code, rel_code_name, rel_user_code,
 		media, media_at, ue_type, ue_type_at, display_name, display_name_at, run_id, user_id, service_id, heard_at)
 		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
-	UpdateParticipant = `UPDATE room_participants SET state = ?1,
-		first_joined_at = ?2, joined_at = ?3, seen_in_at = ?4, left_at = ?5, timed_out = ?6, billing_seconds = ?7,
-		rel_terminate = ?8, rel_disconnect = ?9, rel_call_end = ?10, rel_releaser_type = ?11, rel_releaser = ?12, rel_code = ?13,
-		rel_code_name = ?14, rel_user_code = ?15, media = ?16, media_at = ?17, ue_type = ?18, ue_type_at = ?19,
-		display_name = ?20, display_name_at = ?21 WHERE run_id = ?22 AND user_id = ?23 AND service_id = ?24 AND ?25 IS NOT NULL`
+	UpdateParticipant = `UPDATE room_participants SET state = ?,
+		first_joined_at = ?, joined_at = ?, seen_in_at = ?, left_at = ?, timed_out = ?, billing_seconds = ?,
+		rel_terminate = ?, rel_disconnect = ?, rel_call_end = ?, rel_releaser_type = ?, rel_releaser = ?, rel_code = ?,
+		rel_code_name = ?, rel_user_code = ?, media = ?, media_at = ?, ue_type = ?, ue_type_at = ?,
+		display_name = ?, display_name_at = ? WHERE run_id = ? AND user_id = ? AND service_id = ? AND ? IS NOT NULL`
 )
 
 // RunArgs are what can change of a run, in the order of UpdateRun.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -89,6 +90,11 @@ func (f appFields) Scan(value any) error {
 // the order too, and people can read it.
 func EncodeParams(params []planet.RawParam) string {
 	var b strings.Builder
+	size := 0
+	for _, p := range params {
+		size += len(p.Name) + len("=") + len(p.Value) + len("&")
+	}
+	b.Grow(size)
 	for i, p := range params {
 		if i > 0 {
 			b.WriteByte('&')
@@ -122,10 +128,16 @@ func decodeParams(text string) ([]planet.RawParam, error) {
 // WithoutCCParam leaves out what holds cc_param. The parser leaves it out already; the
 // column that outlives the call must not depend on that.
 func WithoutCCParam(params []planet.RawParam, secret planet.CCParam) []planet.RawParam {
+	holds := func(p planet.RawParam) bool {
+		return p.Name == "param" || p.Name == "cc_param" ||
+			secret != "" && (strings.Contains(p.Value, secret.Reveal()) || strings.Contains(p.Name, secret.Reveal()))
+	}
+	if !slices.ContainsFunc(params, holds) {
+		return params
+	}
 	kept := make([]planet.RawParam, 0, len(params))
 	for _, p := range params {
-		holds := secret != "" && (strings.Contains(p.Value, secret.Reveal()) || strings.Contains(p.Name, secret.Reveal()))
-		if p.Name != "param" && p.Name != "cc_param" && !holds {
+		if !holds(p) {
 			kept = append(kept, p)
 		}
 	}

@@ -61,7 +61,8 @@ type Tx interface {
 
 	// Erased notes that something was deleted which must not lie about in the files.
 	Erased()
-	// RoomsForgotten notes that rows of rooms were deleted, for whoever remembers some.
+	// RoomsForgotten notes that rows of rooms are about to be looked at and deleted, for
+	// whoever remembers some.
 	RoomsForgotten()
 }
 

@@ -50,5 +50,10 @@ func (l *link) Lock(string, ...string) error { return nil }
 // Erased implements sqldb.Tx: the write-ahead log is to be emptied.
 func (l *link) Erased() { l.erased = true }
 
-// RoomsForgotten implements sqldb.Tx.
-func (l *link) RoomsForgotten() { l.rooms = newRoomCache() }
+// RoomsForgotten implements sqldb.Tx. What is not written yet is written, because what is
+// about to be deleted is chosen by it.
+func (l *link) RoomsForgotten() {
+	err := l.writeRuns()
+	l.rooms = newRoomCache()
+	l.rooms.failed = err
+}

@@ -6,16 +6,13 @@ import (
 	"embed"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
-	"net/url"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
 
-	"github.com/pressly/goose/v3"
 	"github.com/prometheus/client_golang/prometheus"
 	driversqlite "modernc.org/sqlite"
 
@@ -27,6 +24,7 @@ import (
 	"github.com/planetbell/planetbell/internal/policy"
 	"github.com/planetbell/planetbell/internal/retention"
 	"github.com/planetbell/planetbell/internal/room"
+	"github.com/planetbell/planetbell/internal/store/schema"
 	"github.com/planetbell/planetbell/internal/store/sqldb"
 	"github.com/planetbell/planetbell/internal/webhook"
 )
@@ -86,12 +84,9 @@ func Open(ctx context.Context, c Config) (_ *Store, err error) {
 	if err := prepareFiles(c.Path); err != nil {
 		return nil, err
 	}
-	lock, err := lockFile(c.Path + ".lock")
-	if errors.Is(err, errLocked) {
-		return nil, fmt.Errorf("the database %s is in use by another planetbell process; stop that process or name another file", c.Path)
-	}
+	lock, err := lockDatabase(c.Path)
 	if err != nil {
-		return nil, fmt.Errorf("open the database %s: %w", c.Path, err)
+		return nil, err
 	}
 	s := &Store{path: c.Path, lock: lock}
 	s.Store = sqldb.Store{Engine: engine{s}, Events: c.Events}
@@ -221,9 +216,7 @@ var readerPragmas = []string{
 }
 
 func openPool(path string, pragmas []string, size int) (*sql.DB, error) {
-	query := url.Values{"_pragma": pragmas, "_txlock": {"immediate"}}
-	name := "file:" + (&url.URL{Path: filepath.ToSlash(path)}).EscapedPath() + "?" + query.Encode()
-	db, err := sql.Open("sqlite", name)
+	db, err := sql.Open("sqlite", fileName(path, "rwc", pragmas))
 	if err != nil {
 		return nil, fmt.Errorf("set up connections: %w", err)
 	}
@@ -263,27 +256,24 @@ func newEnough(version string) bool {
 
 // migrate brings the schema up to date.
 func migrate(ctx context.Context, db *sql.DB, log *slog.Logger) error {
-	folder, err := fs.Sub(migrations, "migrations")
+	all, err := newMigrations(db)
 	if err != nil {
-		return fmt.Errorf("find the migrations: %w", err)
+		return err
 	}
-	provider, err := goose.NewProvider(goose.DialectSQLite3, db, folder, goose.WithDisableGlobalRegistry(true))
+	steps, err := all.Status(ctx)
 	if err != nil {
-		return fmt.Errorf("read the migrations: %w", err)
+		return err
 	}
-	have, want, err := provider.GetVersions(ctx)
-	if err != nil {
-		return fmt.Errorf("read the schema's version: %w", err)
+	if err := usable(db, steps); err != nil {
+		return err
 	}
-	if have > want {
-		return fmt.Errorf("it was written by a newer version of planetbell (schema %d, this one knows %d); use that version or restore a backup", have, want)
+	if newer := schema.Known(steps); newer != nil {
+		log.Warn("a newer planetbell has changed the database, and this one can work with it; put the newer one back soon", "schema", schema.Version(steps))
+		return nil
 	}
-	done, err := provider.Up(ctx)
-	if err != nil {
-		return fmt.Errorf("bring the schema from version %d to %d: %w", have, want, err)
-	}
+	done, err := all.Up(ctx)
 	for _, m := range done {
-		log.Info("database migrated", "version", m.Source.Version, "took", m.Duration)
+		log.Info("database migrated", "version", m.Version, "took", m.Took)
 	}
-	return nil
+	return err
 }

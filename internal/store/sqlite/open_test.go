@@ -4,7 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"io/fs"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/pressly/goose/v3"
 
 	"github.com/planetbell/planetbell/internal/bell"
 	"github.com/planetbell/planetbell/internal/delivery"
@@ -72,20 +71,45 @@ func TestFailedOpenFreesTheLock(t *testing.T) {
 	}
 }
 
+// madeByNewer lets a database look like one of a newer version, which works with programs
+// that know the oldest schema.
+func madeByNewer(t *testing.T, path string, oldest int) {
+	t.Helper()
+	db := opened(t, path)
+	if _, err := db.Exec(fmt.Sprintf(`INSERT INTO goose_db_version (version_id, is_applied) VALUES (99999, 1); PRAGMA user_version = %d`, oldest)); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func TestDatabaseOfANewerVersionIsRefused(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "planetbell.db")
-	s := openStore(t, path)
-	err := s.writer.submit(t.Context(), "pretend", func(l *link) error {
-		_, err := l.Exec(`INSERT INTO goose_db_version (version_id, is_applied) VALUES (99999, 1)`)
-		return err
-	})
-	if err != nil {
+	if err := os.WriteFile(path, migrated(t), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Close(); err != nil {
-		t.Fatal(err)
-	}
+	madeByNewer(t, path, int(newest(t))+1)
 	wantOpenFails(t, path, "newer version of planetbell (schema 99999")
+}
+
+// Who goes back by a release takes the database along, if the newer one says that it may.
+func TestDatabaseOfANewerVersionIsUsed(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "planetbell.db")
+	if err := os.WriteFile(path, migrated(t), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	madeByNewer(t, path, int(newest(t)))
+	s := openStore(t, path)
+	ring(t, s, 1)
+	file := filepath.Join(t.TempDir(), "backup.db")
+	_, err := Backup(t.Context(), path, file, unseen)
+	if err := errors.Join(err, s.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if done, err := Restore(t.Context(), file, path, unseen); err != nil || done.Schema != 99999 || done.Pending != 0 {
+		t.Errorf("Restore = %+v, %v", done, err)
+	}
 }
 
 func TestPathsThatCannotBe(t *testing.T) {
@@ -298,37 +322,54 @@ func secretsKept(t *testing.T, s *Store) (n int) {
 	return n
 }
 
-// Devices of an older schema stay, and a newer one can be taken back.
+// Devices of an older schema stay when it is brought up to date.
 func TestDevicesSurviveTheirMigration(t *testing.T) {
-	config := Config{Path: filepath.Join(t.TempDir(), "bell.db"), Log: testlog.New(t)}
-	s, err := Open(t.Context(), config)
-	if err != nil {
-		t.Fatal(err)
-	}
+	path := filepath.Join(t.TempDir(), "bell.db")
+	upTo(t, path, 1)
 	want := bell.Device{ID: "old", SessionID: "session", PushToken: planet.Secret(testlog.HexSecret(1, 64)), APNsServerGuessed: true}
-	newer := want
-	newer.ClientID, newer.APNsServerConfirmed, newer.Strikes = "phone", true, 2
-	if err := errors.Join(s.AddDevice(t.Context(), newer), s.Close()); err != nil {
-		t.Fatal(err)
-	}
-	db, err := openPool(config.Path, writerPragmas, 1)
+	db, err := openPool(path, writerPragmas, 1)
 	if err != nil {
 		t.Fatal(err)
 	}
-	folder, _ := fs.Sub(migrations, "migrations")
-	provider, err := goose.NewProvider(goose.DialectSQLite3, db, folder, goose.WithDisableGlobalRegistry(true))
-	if err != nil {
+	_, err = db.Exec(`INSERT INTO devices (id, environment, service_id, user_id, project, session_id, app_type, app_version, app_id,
+		channel, push_token, apns_server, apns_server_guessed, registered_at, last_seen_at, expires_at)
+		VALUES (?, '', '', '', '', ?, '', '', '', '', ?, '', 1, 0, 0, 0)`, want.ID, want.SessionID, want.PushToken.Reveal())
+	if err := errors.Join(err, db.Close()); err != nil {
 		t.Fatal(err)
 	}
-	_, down := provider.DownTo(t.Context(), 1)
-	if err := errors.Join(down, db.Close()); err != nil {
-		t.Fatal(err)
-	}
-	if s, err = Open(t.Context(), config); err != nil {
-		t.Fatal(err)
-	}
+	s := openStore(t, path)
 	got, err := s.Device(t.Context(), "old")
 	if err := errors.Join(err, s.Close()); err != nil || got != want {
 		t.Errorf("the old device is %+v, %v", got, err)
 	}
+}
+
+// Entries of an older schema stay, in their order, and their repeats are still found.
+func TestTheJournalSurvivesItsMigration(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "bell.db")
+	upTo(t, path, 9)
+	db, err := openPool(path, writerPragmas, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var want []bell.JournalEntry
+	for n, key := range []string{"c", "", "a", ""} {
+		e := bell.JournalEntry{ReceivedAt: time.UnixMicro(int64(1 + n/2)).UTC(), Kind: "k", SessionID: "1", DedupKey: key}
+		want = append(want, e)
+		_, wrong := db.Exec(`INSERT INTO journal (received_at, project, environment, kind, session_id, dedup_key, params)
+			VALUES (?, '', '', ?, ?, ?, '')`, sqldb.Micros(e.ReceivedAt), e.Kind, string(e.SessionID), key)
+		err = errors.Join(err, wrong)
+	}
+	if err := errors.Join(err, db.Close()); err != nil {
+		t.Fatal(err)
+	}
+	s := openStore(t, path)
+	repeat := want[0]
+	repeat.ReceivedAt = repeat.ReceivedAt.Add(time.Hour)
+	err = s.AppendJournal(t.Context(), repeat)
+	got, read := s.Journal(t.Context(), "1")
+	if err := errors.Join(err, read, s.Close()); err != nil {
+		t.Fatal(err)
+	}
+	equal(t, got, want)
 }

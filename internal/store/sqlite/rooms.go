@@ -10,14 +10,15 @@ import (
 )
 
 // ChangeRun implements room.Store. An event in the middle of a run is one row of the
-// journal, two reads by key and two writes by key, however large the room is.
+// journal, two reads by key and one write by key, however large the room is, and one write
+// of the run for all its events of a transaction.
 func (s *Store) ChangeRun(ctx context.Context, touched room.Touched, entry bell.JournalEntry, change func(room.Known) room.Change) (room.Change, error) {
-	row := sqldb.NewJournalRow(entry)
+	row, kept := sqldb.NewJournalRow(entry), entry.Kind != ""
 	var done room.Change
 	err := s.writer.submit(ctx, "record an event of a room", func(l *link) error {
 		done = room.Change{}
 		var known room.Known
-		if entry.Kind != "" {
+		if kept {
 			fresh, err := row.Add(l)
 			if err != nil {
 				return err
@@ -46,15 +47,17 @@ func readTouched(l *link, touched room.Touched, known *room.Known) (id int64, er
 	if id, err = readRun(l, touched, known); err != nil || touched.User.UserID == "" || !known.RunKnown {
 		return id, err
 	}
-	if known.Participant, known.ParticipantKnown = l.rooms.participants.get(participantKey{id, touched.User}); known.ParticipantKnown {
+	if l.rooms.participant(touched, id, known) {
 		return id, nil
 	}
+	var p bell.Participant // and not known's, which then need not be on the heap
 	known.ParticipantKnown, err = l.One(`SELECT `+sqldb.ParticipantColumns+` FROM room_participants p
 		WHERE p.run_id = ? AND p.user_id = ? AND p.service_id = ?`,
-		sqldb.Into(sqldb.ParticipantFields(&known.Participant)), id, touched.User.UserID, touched.User.ServiceID)
+		sqldb.Into(sqldb.ParticipantFields(&p)), id, touched.User.UserID, touched.User.ServiceID)
 	if err != nil {
 		return 0, fmt.Errorf("read a participant: %w", err)
 	}
+	known.Participant = p
 	return id, nil
 }
 
@@ -63,20 +66,25 @@ func readRun(l *link, touched room.Touched, known *room.Known) (id int64, err er
 		known.Run, known.RunKnown = cached.run, true
 		return cached.id, nil
 	}
-	fields := append([]any{&id}, sqldb.RunFields(&known.Run)...)
+	id, known.Run, known.RunKnown, err = lookForRun(l, touched)
+	return id, err
+}
+
+func lookForRun(l *link, touched room.Touched) (id int64, run bell.RoomRun, found bool, err error) {
+	fields := append([]any{&id}, sqldb.RunFields(&run)...)
 	if touched.SessionID != "" {
-		known.RunKnown, err = l.One(`SELECT r.id, `+sqldb.RunColumns+` FROM room_runs r WHERE r.session_id = ? AND r.environment = ?`,
+		found, err = l.One(`SELECT r.id, `+sqldb.RunColumns+` FROM room_runs r WHERE r.session_id = ? AND r.environment = ?`,
 			sqldb.Into(fields), string(touched.SessionID), string(touched.Environment))
-	} else {
-		known.RunKnown, err = l.One(`SELECT r.id, `+sqldb.RunColumns+` FROM room_runs r
+	} else if err = l.writeRuns(); err == nil {
+		found, err = l.One(`SELECT r.id, `+sqldb.RunColumns+` FROM room_runs r
 			WHERE r.room_id = ? AND r.service_id = ? AND r.environment = ? AND r.state = 'open'
 			ORDER BY r.heard_at DESC, r.session_id DESC LIMIT 1`,
 			sqldb.Into(fields), touched.Room.RoomID, touched.Room.ServiceID, string(touched.Environment))
 	}
 	if err != nil {
-		return 0, fmt.Errorf("read a run of a room: %w", err)
+		return 0, bell.RoomRun{}, false, fmt.Errorf("read a run of a room: %w", err)
 	}
-	return id, nil
+	return id, run, found, nil
 }
 
 // writeRun writes what change decided.
@@ -85,27 +93,39 @@ func writeRun(l *link, id int64, known *room.Known, touched room.Touched, c *roo
 		return nil
 	}
 	c.Run.Environment = touched.Environment
-	var err error
+	key := room.RunKey{Environment: c.Run.Environment, SessionID: c.Run.SessionID}
 	if known.RunKnown {
-		_, err = l.Exec(sqldb.UpdateRun, append(sqldb.RunArgs(&c.Run), id)...)
+		l.rooms.putRun(key, id, &c.Run)
 	} else {
-		id, err = addRun(l, &c.Run)
-	}
-	if err != nil {
-		return fmt.Errorf("write a run of a room: %w", err)
-	}
-	l.rooms.runs.put(room.RunKey{Environment: c.Run.Environment, SessionID: c.Run.SessionID}, cachedRun{id, c.Run})
-	if c.WriteParticipant {
-		query := sqldb.InsertParticipant
-		if known.ParticipantKnown {
-			query = sqldb.UpdateParticipant
+		var err error
+		if id, err = addRun(l, &c.Run); err != nil {
+			return fmt.Errorf("write a run of a room: %w", err)
 		}
-		if _, err := l.Exec(query, append(sqldb.ParticipantArgs(&c.Participant), id, c.Participant.User.UserID, c.Participant.User.ServiceID, sqldb.Micros(c.Run.HeardAt))...); err != nil {
+		l.rooms.runs.put(key, cachedRun{id: id, run: c.Run, young: true, turn: l.rooms.participants.turns})
+	}
+	if c.WriteParticipant {
+		if err := writeParticipant(l, id, known, c); err != nil {
 			return fmt.Errorf("write a participant: %w", err)
 		}
 		l.rooms.participants.put(participantKey{id, c.Participant.User}, c.Participant)
 	}
 	return sqldb.NewEventRows(c.Events).Insert(l)
+}
+
+// writeParticipant writes how somebody left only if that has changed: most events are of
+// others, and what is bound to a statement is half of its price.
+func writeParticipant(l *link, id int64, known *room.Known, c *room.Change) (err error) {
+	p, before := &c.Participant, &known.Participant
+	if known.ParticipantKnown && p.TimedOut == before.TimedOut && p.BillingSeconds == before.BillingSeconds && p.Release == before.Release {
+		_, err = l.Exec(updatePresence, presenceArgs(p, id)...)
+		return err
+	}
+	query := sqldb.InsertParticipant
+	if known.ParticipantKnown {
+		query = sqldb.UpdateParticipant
+	}
+	_, err = l.Exec(query, append(sqldb.ParticipantArgs(p), id, p.User.UserID, p.User.ServiceID, sqldb.Micros(c.Run.HeardAt))...)
+	return err
 }
 
 func addRun(l *link, r *bell.RoomRun) (id int64, err error) {
@@ -114,4 +134,17 @@ func addRun(l *link, r *bell.RoomRun) (id int64, err error) {
 		return 0, err
 	}
 	return result.LastInsertId()
+}
+
+const updatePresence = `UPDATE room_participants SET state = ?, first_joined_at = ?, joined_at = ?, seen_in_at = ?, left_at = ?,
+	media = ?, media_at = ?, ue_type = ?, ue_type_at = ?, display_name = ?, display_name_at = ?
+	WHERE run_id = ? AND user_id = ? AND service_id = ?`
+
+// presenceArgs are the arguments of updatePresence.
+func presenceArgs(p *bell.Participant, id int64) []any {
+	return []any{
+		string(p.State), sqldb.Micros(p.FirstJoinedAt), sqldb.Micros(p.JoinedAt), sqldb.Micros(p.SeenInAt), sqldb.Micros(p.LeftAt),
+		string(p.Media), sqldb.Micros(p.MediaAt), p.UEType, sqldb.Micros(p.UETypeAt), p.DisplayName, sqldb.Micros(p.DisplayNameAt),
+		id, p.User.UserID, p.User.ServiceID,
+	}
 }

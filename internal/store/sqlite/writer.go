@@ -251,7 +251,9 @@ func (w *writer) transact(group []*operation, run func([]*operation) error) erro
 	return err
 }
 
-// runPlain runs the operations one after the other and stops at the first failure.
+// runPlain runs the operations one after the other and stops at the first failure. What
+// they have left to be written at the end is all of theirs: if that fails, the second run
+// finds out whose it is.
 func (w *writer) runPlain(group []*operation) error {
 	for _, op := range group {
 		w.attempt(op)
@@ -263,7 +265,12 @@ func (w *writer) runPlain(group []*operation) error {
 			return errOneFailed
 		}
 	}
-	return nil
+	err := w.link.writeRuns()
+	if err == nil || systemic(err) {
+		return err
+	}
+	group[0].err = err
+	return errOneFailed
 }
 
 // runIsolated runs each operation within a savepoint, so that a failure undoes only
@@ -274,6 +281,9 @@ func (w *writer) runIsolated(group []*operation) error {
 			return fmt.Errorf("set a savepoint: %w", err)
 		}
 		w.attempt(op)
+		if op.err == nil {
+			op.err = w.link.writeRuns()
+		}
 		if systemic(op.err) {
 			return op.err
 		}

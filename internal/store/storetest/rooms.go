@@ -17,6 +17,7 @@ import (
 
 var roomTests = map[string]func(*testing.T, Store){
 	"round trip":                             roomRoundTrip,
+	"each field":                             roomEachField,
 	"hostile texts":                          roomHostile,
 	"what is known is handed to the change":  roomKnown,
 	"nothing is written that is not to be":   roomUnwritten,
@@ -117,6 +118,45 @@ func roomRoundTrip(t *testing.T, s Store) {
 	got, err := s.Participants(t.Context(), keyOf(&full), planet.UserRef{}, 10)
 	ok(t, "Participants", err)
 	same(t, "the participants", got, []bell.Participant{p, bare})
+}
+
+// roomEachField changes a run, and then one thing after the other of a participant.
+func roomEachField(t *testing.T, s Store) {
+	run, p := newRun(1), bell.Participant{User: planet.UserRef{ServiceID: "service", UserID: "ann"}, State: bell.ParticipantJoined}
+	putRun(t, s, run, &p)
+	run = wholeRun(run)
+	want := newParticipant("ann")
+	for n, change := range []func(){
+		func() { p.State = want.State },
+		func() { p.FirstJoinedAt = want.FirstJoinedAt },
+		func() { p.JoinedAt = want.JoinedAt },
+		func() { p.SeenInAt = want.SeenInAt },
+		func() { p.LeftAt = want.LeftAt },
+		func() { p.TimedOut = want.TimedOut },
+		func() { p.BillingSeconds = want.BillingSeconds },
+		func() { p.Release.Terminate = want.Release.Terminate },
+		func() { p.Release.DisconnectReason = want.Release.DisconnectReason },
+		func() { p.Release.CallEndReason = want.Release.CallEndReason },
+		func() { p.Release.ReleaserType = want.Release.ReleaserType },
+		func() { p.Release.Releaser = want.Release.Releaser },
+		func() { p.Release.Code = want.Release.Code },
+		func() { p.Release.CodeName = want.Release.CodeName },
+		func() { p.Release.UserCode = want.Release.UserCode },
+		func() { p.Media, p.MediaAt = want.Media, want.MediaAt },
+		func() { p.UEType, p.UETypeAt = want.UEType, want.UETypeAt },
+		func() { p.DisplayName, p.DisplayNameAt = want.DisplayName, want.DisplayNameAt },
+		func() { p.TimedOut, p.BillingSeconds = false, nil },
+		func() { p.Release = planet.Release{} },
+	} {
+		change()
+		putRun(t, s, run, &p)
+		got, err := s.Participants(t.Context(), keyOf(&run), planet.UserRef{}, 10)
+		ok(t, "Participants", err)
+		same(t, fmt.Sprintf("the participants after change %d", n), got, []bell.Participant{p})
+	}
+	got, err := s.Run(t.Context(), run.Environment, run.SessionID)
+	ok(t, "Run", err)
+	same(t, "the run", got, run)
 }
 
 func roomHostile(t *testing.T, s Store) {

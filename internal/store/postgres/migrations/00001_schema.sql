@@ -176,8 +176,7 @@ CREATE TABLE journal (
     dedup_key   TEXT COLLATE "C" NOT NULL,
     params      TEXT COLLATE "C" NOT NULL
 );
-CREATE UNIQUE INDEX journal_dedup ON journal (dedup_key, kind, project) WHERE dedup_key <> '';
-CREATE INDEX journal_session ON journal (session_id, received_at);
+CREATE UNIQUE INDEX journal_session ON journal (session_id, (nullif(dedup_key, '')), kind, project);
 CREATE INDEX journal_received ON journal (received_at);
 
 CREATE TABLE receipts (
@@ -353,23 +352,3 @@ ALTER TABLE events SET (autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyz
 ALTER TABLE tellings SET (autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.02);
 ALTER TABLE room_runs SET (autovacuum_vacuum_scale_factor = 0.02, fillfactor = 40);
 ALTER TABLE room_participants SET (autovacuum_vacuum_scale_factor = 0.05, fillfactor = 70);
-
--- +goose Down
-DROP TABLE agent_calls;
-DROP TABLE do_not_disturb;
-DROP TABLE blocked_users;
-DROP TABLE gone_endpoints;
-DROP TABLE tellings;
-DROP TABLE events;
-DROP TABLE room_invitations;
-DROP TABLE room_participants;
-DROP TABLE room_runs;
-DROP TABLE receipts;
-DROP TABLE journal;
-DROP TABLE attempts;
-DROP TABLE deliveries;
-DROP TABLE calls;
-DROP TABLE devices;
-DROP TABLE sessions;
-DROP TABLE users;
-DROP TABLE schema_release;

@@ -53,12 +53,3 @@ CREATE TRIGGER devices_change AFTER INSERT OR UPDATE OR DELETE ON devices
 CREATE INDEX deliveries_letters ON deliveries (updated_at, id) WHERE channel = 'longpoll' AND state = 'pending' AND lease_owner = '';
 CREATE INDEX deliveries_mailbox ON deliveries (device_id) WHERE channel = 'longpoll' AND state = 'pending' AND lease_owner = '';
 CREATE INDEX deliveries_owner ON deliveries (lease_owner) WHERE state IN ('pending', 'sending') AND lease_owner <> '';
-
--- +goose Down
-DROP INDEX deliveries_owner;
-DROP INDEX deliveries_mailbox;
-DROP INDEX deliveries_letters;
-DROP TRIGGER devices_change ON devices;
-DROP FUNCTION note_device_change;
-DROP TABLE device_changes;
-DROP TABLE nodes;

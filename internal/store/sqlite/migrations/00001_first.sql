@@ -138,12 +138,3 @@ CREATE TABLE journal (
 ) STRICT;
 CREATE UNIQUE INDEX journal_dedup ON journal (dedup_key, kind, project) WHERE dedup_key <> '';
 CREATE INDEX journal_session ON journal (session_id, received_at);
-
--- +goose Down
-DROP TABLE journal;
-DROP TABLE attempts;
-DROP TABLE deliveries;
-DROP TABLE calls;
-DROP TABLE devices;
-DROP TABLE sessions;
-DROP TABLE users;

@@ -12,15 +12,3 @@ ALTER TABLE devices ADD COLUMN forgotten_for         TEXT    NOT NULL DEFAULT ''
 CREATE UNIQUE INDEX devices_client ON devices (client_id, user_id, service_id, environment) WHERE client_id <> '';
 -- An operator's devices have no session and never make contact, so they are never pruned.
 CREATE INDEX devices_seen ON devices (last_seen_at) WHERE session_id <> '';
-
--- +goose Down
-DROP INDEX devices_seen;
-DROP INDEX devices_client;
-ALTER TABLE devices DROP COLUMN forgotten_for;
-ALTER TABLE devices DROP COLUMN forgotten_at;
-ALTER TABLE devices DROP COLUMN suspended_for;
-ALTER TABLE devices DROP COLUMN suspended_until;
-ALTER TABLE devices DROP COLUMN struck_at;
-ALTER TABLE devices DROP COLUMN strikes;
-ALTER TABLE devices DROP COLUMN apns_server_confirmed;
-ALTER TABLE devices DROP COLUMN client_id;

@@ -10,6 +10,3 @@ CREATE TABLE receipts (
     priority          TEXT    NOT NULL,
     original_priority TEXT    NOT NULL
 ) STRICT, WITHOUT ROWID;
-
--- +goose Down
-DROP TABLE receipts;

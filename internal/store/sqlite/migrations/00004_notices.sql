@@ -18,23 +18,3 @@ CREATE INDEX devices_alert ON devices (alert_token) WHERE alert_token <> '';
 CREATE INDEX calls_about ON calls (about, at) WHERE about <> '';
 CREATE INDEX calls_ringing ON calls (notified_at) WHERE state = 'ringing';
 CREATE INDEX calls_missed ON calls (missed_at) WHERE missed_at <> 0;
-
--- +goose Down
-DROP INDEX devices_alert;
-ALTER TABLE devices DROP COLUMN notices;
-ALTER TABLE devices DROP COLUMN alert_token;
-DELETE FROM attempts WHERE delivery_id IN (SELECT d.id FROM deliveries d JOIN calls c ON c.id = d.call_id WHERE c.purpose <> '');
-DELETE FROM receipts WHERE delivery_id IN (SELECT d.id FROM deliveries d JOIN calls c ON c.id = d.call_id WHERE c.purpose <> '');
-DELETE FROM deliveries WHERE call_id IN (SELECT id FROM calls WHERE purpose <> '');
-DELETE FROM calls WHERE purpose <> '';
-DROP INDEX calls_missed;
-DROP INDEX calls_ringing;
-DROP INDEX calls_about;
-ALTER TABLE calls DROP COLUMN missed_at;
-ALTER TABLE calls DROP COLUMN app_fields;
-ALTER TABLE calls DROP COLUMN caller_name;
-ALTER TABLE calls DROP COLUMN room_id;
-ALTER TABLE calls DROP COLUMN room_service;
-ALTER TABLE calls DROP COLUMN about_at;
-ALTER TABLE calls DROP COLUMN about;
-ALTER TABLE calls DROP COLUMN purpose;

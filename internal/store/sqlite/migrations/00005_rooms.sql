@@ -82,8 +82,3 @@ CREATE TABLE room_invitations (
     PRIMARY KEY (session_id, environment, service_id, room_id, user_id, user_service)
 ) STRICT;
 CREATE INDEX room_invitations_deadline ON room_invitations (deadline);
-
--- +goose Down
-DROP TABLE room_invitations;
-DROP TABLE room_participants;
-DROP TABLE room_runs;

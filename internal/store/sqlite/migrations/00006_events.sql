@@ -43,8 +43,3 @@ CREATE TABLE gone_endpoints (
     print    TEXT    NOT NULL,
     at       INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
-
--- +goose Down
-DROP TABLE gone_endpoints;
-DROP TABLE tellings;
-DROP TABLE events;

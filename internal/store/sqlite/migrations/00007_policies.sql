@@ -26,8 +26,3 @@ CREATE TABLE do_not_disturb (
     quiet_zone  TEXT    NOT NULL,
     PRIMARY KEY (environment, service_id, user_id)
 ) STRICT, WITHOUT ROWID;
-
--- +goose Down
-DROP TABLE do_not_disturb;
-DROP TABLE blocked_users;
-ALTER TABLE calls DROP COLUMN suppressed;

@@ -15,6 +15,3 @@ CREATE TABLE agent_calls (
     PRIMARY KEY (session_id, environment)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX agent_calls_received ON agent_calls (received_at);
-
--- +goose Down
-DROP TABLE agent_calls;

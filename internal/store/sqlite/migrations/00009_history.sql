@@ -4,7 +4,3 @@
 -- +goose Up
 CREATE INDEX calls_outcome ON calls (outcome, at, session_id) WHERE outcome <> '';
 CREATE INDEX journal_received ON journal (received_at);
-
--- +goose Down
-DROP INDEX journal_received;
-DROP INDEX calls_outcome;

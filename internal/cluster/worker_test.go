@@ -147,6 +147,28 @@ func TestWhatWasCommittedLateIsFound(t *testing.T) {
 	}
 }
 
+func TestWhatPollsDoNotTakeDoesNotGoToAndFro(t *testing.T) {
+	tell(t, 2, func(t *testing.T, w *world) {
+		for _, n := range w.nodes {
+			go n.box.poll("d", time.Minute, false)
+		}
+		pass(time.Second)
+		f := w.nodes[0].call("e") // which has no poll
+		f.ring.Call.Purpose = bell.PurposeMissedCall
+		f.ring.Device.ID, f.ring.Delivery.DeviceID = "d", "d"
+		w.nodes[0].do(func() { w.db.Insert(f.ring) })
+		w.nodes[0].worker.Posted("d")
+		pass(25 * time.Second)
+		idles := w.nodes[0].box.idles + w.nodes[1].box.idles
+		if idles == 0 || idles > 4 {
+			t.Errorf("the notice was given to polls and back %d times", idles)
+		}
+		if d := w.db.Delivery(f.ring.Delivery.ID); d.LeaseOwner != "" {
+			t.Errorf("it is %q's", d.LeaseOwner)
+		}
+	})
+}
+
 func TestWhatIsGivenBackIsToldToOthers(t *testing.T) {
 	tell(t, 2, func(t *testing.T, w *world) {
 		a, b := w.nodes[0], w.nodes[1]

@@ -89,7 +89,7 @@ func (f *faults) explain(e logged) string {
 }
 
 // settle waits until every delivery has an end, no secret is kept, and everything is told.
-func (n *nodes) settle(l *load) {
+func (n *nodes) settle() {
 	n.t.Helper()
 	db := n.open()
 	defer db.Close()
@@ -99,16 +99,23 @@ func (n *nodes) settle(l *load) {
 			(SELECT count(*) FROM calls WHERE cc_param <> '')`).Scan(&deliveries, &secrets)
 		return err == nil && deliveries+secrets == 0, fmt.Sprintf("%d deliveries are open, %d calls have a cc_param, %v", deliveries, secrets, err)
 	})
-	n.await("all events are told", settleLimit, func() (bool, string) {
-		told, _ := n.told()
-		missing := 0
-		for _, c := range l.answered() {
-			if c.callee.project.Hook != "" && !strings.HasSuffix(types(told[c.sid]), "call.missed") {
-				missing++
-			}
-		}
-		return missing == 0, fmt.Sprintf("%d calls are not told whole", missing)
-	})
+	n.await("all events are told", settleLimit, func() (bool, string) { return n.allTold(db) })
+}
+
+// allTold reports whether no event waits to be told, or which has waited longest.
+func (n *nodes) allTold(db *sql.DB) (bool, string) {
+	var waiting, leases int
+	err := db.QueryRowContext(n.ctx, `SELECT (SELECT count(*) FROM events WHERE spread = 0) + count(*),
+		COALESCE(sum(CASE lease_owner WHEN '' THEN 0 ELSE 1 END), 0)
+		FROM tellings WHERE state IN ('waiting', 'behind')`).Scan(&waiting, &leases)
+	if err != nil || waiting == 0 {
+		return err == nil, fmt.Sprint(err)
+	}
+	var owner, subject string
+	var due int64
+	err = db.QueryRowContext(n.ctx, `SELECT lease_owner, subject, due FROM tellings WHERE state = 'waiting' ORDER BY since LIMIT 1`).Scan(&owner, &subject, &due)
+	return false, fmt.Sprintf("%d wait, %d of them are leased; the oldest is of %s, leased by %q until %v (%v)", waiting, leases, subject, owner,
+		time.UnixMicro(due).UTC().Format(stamp3), err)
 }
 
 // check is the end of every story: nothing that was answered 200 is lost, and the record, the

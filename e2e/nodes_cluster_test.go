@@ -333,9 +333,13 @@ func (n *nodes) await(what string, limit time.Duration, is func() (bool, string)
 	n.t.Helper()
 	ctx, cancel := context.WithTimeout(n.ctx, limit)
 	defer cancel()
+	begun := time.Now()
 	for {
 		ok, missing := is()
 		if ok {
+			if took := time.Since(begun); took > 10*time.Second {
+				n.t.Logf("it took %v until %s", took.Round(time.Second), what)
+			}
 			return
 		}
 		if rest(ctx, 200*time.Millisecond) != nil {

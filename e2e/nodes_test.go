@@ -102,7 +102,7 @@ func (n *nodes) killOne(d *node) {
 func (n *nodes) finish(l *load, rooms []*groupCall) {
 	n.t.Helper()
 	l.finish()
-	n.settle(l)
+	n.settle()
 	n.checkRooms(rooms)
 	l.fleet.close() // no poll waits when the nodes stop
 	n.stopAll()

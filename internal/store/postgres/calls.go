@@ -30,6 +30,7 @@ func (s *Store) runCalls(group []*task[*callTask]) error {
 	}
 	defer giveBack(conn)
 	var batch pgx.Batch
+	batch.Queue(waitNot, milliseconds(s.lockTimeout))
 	for _, t := range group {
 		t.body.runs++
 		t.body.queue(&batch)

@@ -97,6 +97,7 @@ type Store struct {
 	health         health
 	queue          int
 	connectTimeout time.Duration
+	lockTimeout    time.Duration // of lanes; tests make it longer, before anything is written
 
 	writePool, readPool *pgxpool.Pool
 	writes              places // of transactions that are not in a lane
@@ -123,7 +124,7 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open the database: %w", err)
 	}
-	s := &Store{log: c.Log, queue: c.Queue, connectTimeout: config.ConnConfig.ConnectTimeout}
+	s := &Store{log: c.Log, queue: c.Queue, connectTimeout: config.ConnConfig.ConnectTimeout, lockTimeout: lockTimeout}
 	if s.queue == 0 {
 		s.queue = defaultQueue
 	}

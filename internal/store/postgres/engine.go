@@ -32,6 +32,11 @@ func (e engine) Write(ctx context.Context, what string, run func(sqldb.Tx) error
 // write is Write with more of the transaction in sight. What opens it is empty for a function
 // of one round trip, which needs no transaction around it.
 func (s *Store) write(ctx context.Context, what, begin string, run func(*link) error) error {
+	return s.writeAt(ctx, what, begin, s.writes, run)
+}
+
+// writeAt is write in one of these places.
+func (s *Store) writeAt(ctx context.Context, what, begin string, at places, run func(*link) error) error {
 	if err := ctx.Err(); err != nil {
 		return bell.E(bell.Unavailable, "Nothing was written: the request ended before it began.", err)
 	}
@@ -48,7 +53,7 @@ func (s *Store) write(ctx context.Context, what, begin string, run func(*link) e
 	defer s.metrics.group(1)()
 	var err error
 	for n := 1; ; n++ {
-		err = s.transact(ctx, begin, run)
+		err = s.transact(ctx, begin, at, run)
 		s.distrust(err)
 		if n >= attempts || !rerun(err, n) {
 			break
@@ -69,11 +74,11 @@ func (s *Store) write(ctx context.Context, what, begin string, run func(*link) e
 }
 
 // transact runs a function in one transaction.
-func (s *Store) transact(ctx context.Context, begin string, run func(*link) error) error {
-	if err := s.writes.take(ctx); err != nil {
+func (s *Store) transact(ctx context.Context, begin string, at places, run func(*link) error) error {
+	if err := at.take(ctx); err != nil {
 		return fmt.Errorf("%w: %w", errLeft, err)
 	}
-	l := &link{s: s, ctx: ctx, pool: s.writePool, limit: statementTimeout, place: s.writes, begin: begin}
+	l := &link{s: s, ctx: ctx, pool: s.writePool, limit: statementTimeout, place: at, begin: begin}
 	defer l.end()
 	err := run(l)
 	if begin == "" && err != nil && (errors.Is(err, errLeft) || unknown(err)) {

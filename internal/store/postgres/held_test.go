@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/planetbell/planetbell/internal/bell"
 	"github.com/planetbell/planetbell/internal/call"
+	"github.com/planetbell/planetbell/internal/cluster"
 	"github.com/planetbell/planetbell/internal/store/sqldb"
 	"github.com/planetbell/planetbell/internal/testlog"
 	"github.com/planetbell/planetbell/planet"
@@ -189,4 +191,30 @@ func TestUnknownRefusals(t *testing.T) {
 	if err := unsettled(&refusal{code: "23505"}); !errors.Is(err, bell.Unavailable) {
 		t.Errorf("a conflict that does not end is %v", err)
 	}
+}
+
+// A node says that it lives though everything else waits for a lock.
+func TestHeartbeatHasItsOwnPlace(t *testing.T) {
+	s := newStore(t)
+	if err := s.AddDevice(t.Context(), bell.Device{ID: "d"}); err != nil {
+		t.Fatal(err)
+	}
+	release := hold(t, s, "devices")
+	var work sync.WaitGroup
+	for range cap(s.writes) {
+		work.Go(func() {
+			err := s.AmendDevice(context.Background(), "d", func(d bell.Device) (bell.Device, bool) { return d, false })
+			if err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	waitBlocked(t, s, cap(s.writes))
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second) // less than the locks are held for
+	defer cancel()
+	if nodes, _, err := s.Beat(ctx, cluster.Node{Owner: "me"}); err != nil || len(nodes) != 1 {
+		t.Errorf("Beat = %v, %v", nodes, err)
+	}
+	release()
+	work.Wait()
 }

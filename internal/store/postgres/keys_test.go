@@ -2,10 +2,13 @@ package postgres
 
 import (
 	"errors"
+	"strings"
 	"testing"
 
 	"github.com/planetbell/planetbell/internal/bell"
 	"github.com/planetbell/planetbell/internal/call"
+	"github.com/planetbell/planetbell/internal/testlog"
+	"github.com/planetbell/planetbell/planet"
 )
 
 // A sequence that is behind its table, as after a restore, makes no new call a repeat: it is
@@ -55,4 +58,20 @@ func TestSequenceBehindItsTable(t *testing.T) {
 	if refused == 0 || refused == before {
 		t.Errorf("%d of %d calls were refused", refused, before)
 	}
+}
+
+// A database into which data is still being moved is not for servers: what they write would be
+// in the way of what is to come, and calls would miss their devices.
+func TestHalfMovedDatabase(t *testing.T) {
+	location := emptyDatabase(t)
+	exec(t, location, `CREATE TABLE data_move (name text)`)
+	s, err := Open(t.Context(), Config{URL: planet.Secret(location), Log: testlog.New(t)})
+	if err == nil {
+		s.Close()
+	}
+	if err == nil || !strings.Contains(err.Error(), "run planetbell migrate-data again") {
+		t.Errorf("Open = %v", err)
+	}
+	exec(t, location, `DROP TABLE data_move`)
+	openStore(t, location)
 }

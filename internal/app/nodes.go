@@ -184,8 +184,12 @@ func (n *nodes) run(ctx context.Context) error {
 // here is what rings on this node. Engine and mailbox are made later than the worker.
 type here struct{ a *App }
 
-// Take implements cluster.Rings.
-func (h here) Take(rings []bell.Ring) { h.a.engine.Take(rings) }
+// Take implements cluster.Rings. What finds no room is given back.
+func (h here) Take(rings []bell.Ring) {
+	for _, r := range h.a.engine.Take(rings) {
+		h.a.nodes.worker.Idle(r)
+	}
+}
 
 // Withdraw implements cluster.Rings: other nodes know it already.
 func (h here) Withdraw(environment planet.Environment, id planet.SessionID) {

@@ -21,6 +21,7 @@ type box struct {
 	polls   map[string][]*poll
 	closing chan struct{}
 	closed  bool
+	idles   int // how often something was given to the worker
 }
 
 type letter struct {
@@ -86,8 +87,9 @@ func (b *box) offer(device string) {
 		if l.ring.Device.ID != device || l.hidden || l.out || b.closed || !b.node.worker.Now().Before(l.ring.Delivery.Deadline) {
 			continue
 		}
-		if len(b.polls[device]) == 0 {
+		if len(b.polls[device]) == 0 || l.ring.Call.Purpose != bell.PurposeCall { // these polls do not know notices
 			l.out = true
+			b.idles++
 			b.node.worker.Idle(l.ring)
 			continue
 		}

@@ -17,6 +17,9 @@ const (
 	giveBackTimeout = time.Second
 	// heldRetry is how long after a failure something is given back again, at the least.
 	heldRetry = time.Second
+	// unwantedFor is how long a letter is not looked for again that a device's polls here did
+	// not take: a notice, by a client that does not know notices.
+	unwantedFor = 30 * time.Second
 )
 
 // heldRing is a delivery on its way out of this node: it is in no mailbox, and still this
@@ -26,13 +29,15 @@ type heldRing struct {
 	busy bool      // being given back, or taken
 	due  time.Time // when to try again, by the local clock
 	gone bool      // it is over; whoever is busy with it need not care
+	left bool      // polls of its device wait here, and did not take it
 }
 
 // held is all of them. Worker.mu guards it.
 type held struct {
 	byID     map[string]*heldRing
 	byDevice map[string]map[string]*heldRing
-	wanted   map[string]struct{} // devices that poll here and of which something is held
+	wanted   map[string]struct{}  // devices that poll here and of which something is held
+	unwanted map[string]time.Time // by delivery: until when polls here are not thought to take it
 }
 
 func (h *held) add(r bell.Ring) bool {
@@ -72,8 +77,7 @@ func (h *held) want(device string) bool {
 	return true
 }
 
-// Idle says that a letter is visible, and that no poll of its device waits here, not even one
-// that does not take letters of its kind. The letter must be out of sight, and is the worker's
+// Idle says that a letter is visible, and that no poll waits here that would take it. The letter must be out of sight, and is the worker's
 // from now on: it is given back, so that the node has it where the device polls next; until
 // that is done a poll here can have it. The mailbox may hold its lock.
 func (w *Worker) Idle(r bell.Ring) {
@@ -129,6 +133,7 @@ func (w *Worker) chooseHeld() []*heldRing {
 	w.mu.Unlock()
 	for _, it := range chosen {
 		w.Mailbox.Remove(it.ring.Delivery.ID)
+		it.left = w.Mailbox.Waits(it.ring.Device.ID)
 	}
 	return chosen
 }
@@ -171,6 +176,9 @@ func (w *Worker) gaveBack(it *heldRing, done bool) {
 	case over:
 	case done:
 		w.held.drop(it)
+		if it.left && len(w.held.unwanted) < heldRoom {
+			w.held.unwanted[it.ring.Delivery.ID] = w.Clock().Add(unwantedFor)
+		}
 	default:
 		it.due = w.Clock().Add(heldRetry)
 		waits = waits && w.held.want(device)
@@ -180,7 +188,9 @@ func (w *Worker) gaveBack(it *heldRing, done bool) {
 	case over:
 	case done:
 		w.Metrics.givenBack.Inc()
-		w.Hints.Publish(Hint{Kind: HintMailbox, DeviceID: device})
+		if !it.left { // else it would go to and fro between nodes
+			w.Hints.Publish(Hint{Kind: HintMailbox, DeviceID: device})
+		}
 		if entered { // too soon for its claim; a poll that was there all the time did not want it
 			w.want(device, byPoll)
 		}
@@ -215,19 +225,34 @@ func (w *Worker) reclaims(ctx context.Context) {
 func (w *Worker) wanted() (rings []bell.Ring) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for device := range w.held.wanted {
+	for device := range w.held.wanted { // it stays so while something is busy: see gaveBack
 		for _, it := range w.held.byDevice[device] {
 			if !it.busy {
 				w.held.drop(it)
 				rings = append(rings, it.ring)
 			}
 		}
-		delete(w.held.wanted, device)
 	}
 	return rings
 }
 
-// cleanHeld drops what is held and whose ring is over.
-func (w *Worker) cleanHeld(now time.Time) {
+// cleanHeld drops what is held and whose ring is over, and looks again for what was unwanted.
+func (w *Worker) cleanHeld() {
+	now, local := w.Now(), w.Clock()
 	w.letGoOf(func(r *bell.Ring) bool { return !now.Before(r.Delivery.Deadline) })
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for id, until := range w.held.unwanted {
+		if !local.Before(until) {
+			delete(w.held.unwanted, id)
+		}
+	}
+}
+
+// isUnwanted reports whether the polls of its device here did not take a letter lately.
+func (w *Worker) isUnwanted(delivery string) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	_, unwanted := w.held.unwanted[delivery]
+	return unwanted
 }

@@ -73,7 +73,7 @@ func (w *Worker) sweep(ctx context.Context) {
 	w.sweepMailboxes(ctx)
 	w.dropGone(ctx)
 	w.forgetChanges(ctx)
-	w.cleanHeld(w.Now())
+	w.cleanHeld()
 	wake(w.wakeReturns) // what could not be given back
 	wake(w.wakeClaims)  // what must be claimed again
 	w.Metrics.swept(w.Clock().Sub(began))
@@ -121,7 +121,7 @@ func (w *Worker) sweepMailboxes(ctx context.Context) {
 			return
 		}
 		for _, l := range letters {
-			if !w.Mailbox.Waits(l.DeviceID) {
+			if !w.Mailbox.Waits(l.DeviceID) || w.isUnwanted(l.Delivery) {
 				continue
 			}
 			by := bySweep

@@ -81,7 +81,7 @@ func New(c Config) *Worker {
 		wakeClaims: make(chan struct{}, 1), wakeReturns: make(chan struct{}, 1),
 		wakeReclaim: make(chan struct{}, 1), wakeSweep: make(chan struct{}, 1),
 		peers: peers{told: map[string]bool{}}, queue: queue{devices: map[string]cause{}},
-		held:   held{byID: map[string]*heldRing{}, byDevice: map[string]map[string]*heldRing{}, wanted: map[string]struct{}{}},
+		held:   held{byID: map[string]*heldRing{}, byDevice: map[string]map[string]*heldRing{}, wanted: map[string]struct{}{}, unwanted: map[string]time.Time{}},
 		sweeps: sweeps{changes: map[int64]time.Time{}},
 	}
 }

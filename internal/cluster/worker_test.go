@@ -102,6 +102,132 @@ func TestWhatHasNoPollIsHadWhereTheDevicePollsNext(t *testing.T) {
 	})
 }
 
+// insert records a letter that is nobody's, as if at another time, and tells nobody.
+func (w *world) insert(device string, ago time.Duration) {
+	at := time.Now().Add(-ago)
+	r := bell.Ring{
+		Call:   &bell.Call{Environment: planet.Evaluation, SessionID: "by-hand", Deadline: at.Add(2 * time.Minute)},
+		Device: bell.Device{ID: device},
+		Delivery: bell.Delivery{
+			ID: "by-hand", SessionID: "by-hand", DeviceID: device, Channel: bell.LongPoll, State: bell.DeliveryPending,
+			Deadline: at.Add(2 * time.Minute), CreatedAt: at, UpdatedAt: at,
+		},
+	}
+	w.mu.Lock()
+	w.fates["by-hand"] = &fate{ring: r}
+	w.mu.Unlock()
+	w.nodes[0].do(func() { w.db.Insert(r) })
+}
+
+func TestAPollThatBeganBeforeTheCommitIsTold(t *testing.T) {
+	tell(t, 1, func(t *testing.T, w *world) {
+		go func() {
+			pass(100 * time.Millisecond)
+			w.insert("d", 0)
+			w.nodes[0].worker.Posted("d")
+		}()
+		if took := wait(t, w.nodes[0], "d", 5*time.Second, false); took > 100*time.Millisecond+4*latency {
+			t.Errorf("it took %v", took)
+		}
+	})
+}
+
+func TestWhatWasCommittedLateIsFound(t *testing.T) {
+	for ago, most := range map[time.Duration]time.Duration{
+		cluster.Overlap - 2*time.Second: withinSweep,
+		cluster.Overlap + time.Minute:   11 * cluster.SweepEvery, // by a wide sweep
+	} {
+		tell(t, 2, func(t *testing.T, w *world) {
+			pass(20 * time.Second)
+			time.AfterFunc(100*time.Millisecond, func() { w.insert("d", ago) })
+			if took := wait(t, w.nodes[1], "d", 30*time.Second, false); took > most+100*time.Millisecond {
+				t.Errorf("recorded %v late, it took %v", ago, took)
+			}
+		})
+	}
+}
+
+func TestWhatPollsDoNotTakeDoesNotGoToAndFro(t *testing.T) {
+	tell(t, 2, func(t *testing.T, w *world) {
+		for _, n := range w.nodes {
+			go n.box.poll("d", time.Minute, false)
+		}
+		pass(time.Second)
+		f := w.nodes[0].call("e") // which has no poll
+		f.ring.Call.Purpose = bell.PurposeMissedCall
+		f.ring.Device.ID, f.ring.Delivery.DeviceID = "d", "d"
+		w.nodes[0].do(func() { w.db.Insert(f.ring) })
+		w.nodes[0].worker.Posted("d")
+		pass(25 * time.Second)
+		idles := w.nodes[0].box.idles + w.nodes[1].box.idles
+		if idles == 0 || idles > 4 {
+			t.Errorf("the notice was given to polls and back %d times", idles)
+		}
+		if d := w.db.Delivery(f.ring.Delivery.ID); d.LeaseOwner != "" {
+			t.Errorf("it is %q's", d.LeaseOwner)
+		}
+	})
+}
+
+func TestWhatIsGivenBackIsToldToOthers(t *testing.T) {
+	tell(t, 2, func(t *testing.T, w *world) {
+		a, b := w.nodes[0], w.nodes[1]
+		go a.box.poll("d", latency/2, false)
+		synctest.Wait()
+		go a.call("d")
+		if took := wait(t, b, "d", 5*time.Second, false); took > 5*latency {
+			t.Errorf("it took %v", took)
+		}
+	})
+}
+
+func TestWhatCannotBeGivenBackIsGivenBackLater(t *testing.T) {
+	tell(t, 2, func(t *testing.T, w *world) {
+		a := w.nodes[0]
+		w.calm = false
+		go a.box.poll("d", latency, false)
+		synctest.Wait()
+		f := a.call("d")
+		a.setLink(true, false)
+		pass(2500 * time.Millisecond)
+		a.setLink(false, false)
+		pass(4 * time.Second)
+		if d := w.db.Delivery(f.ring.Delivery.ID); d.LeaseOwner != "" {
+			t.Errorf("it is still %q's", d.LeaseOwner)
+		}
+	})
+}
+
+// slowGone is a store whose answers to Gone are late.
+type slowGone struct{ cluster.Store }
+
+func (s slowGone) Gone(ctx context.Context, owner string, deliveries []string) (map[string]bell.DeliveryState, error) {
+	gone, err := s.Store.Gone(ctx, owner, deliveries)
+	pass(200 * time.Millisecond)
+	return gone, err
+}
+
+func TestWhatIsClaimedWhileItIsAskedAboutStays(t *testing.T) {
+	tell(t, 0, func(t *testing.T, w *world) {
+		w.wrap = func(s cluster.Store) cluster.Store { return slowGone{s} }
+		a := w.start(0, latency)
+		w.calm = false      // the device gets it twice
+		for i := range 25 { // at some of these times Gone is being asked
+			device := fmt.Sprint("d-", i)
+			f := a.call(device)
+			wait(t, a, device, time.Second, true) // and does not acknowledge it
+			pass(latency)
+			r := f.ring.Delivery
+			r.UpdatedAt = a.worker.Now()
+			a.do(func() { w.db.Record(r) }) // as after FreeDead
+			pass(time.Duration(i) * 50 * time.Millisecond)
+			if took := wait(t, a, device, 10*time.Second, false); took > unseen {
+				t.Errorf("time %d: it took %v", i, took)
+			}
+		}
+	})
+}
+
 func TestWhatCannotBeGivenBackIsHadHere(t *testing.T) {
 	tell(t, 2, func(t *testing.T, w *world) {
 		a := w.nodes[0]
@@ -301,27 +427,43 @@ func metricOf(t *testing.T, reg *prometheus.Registry, name string) prometheus.Co
 	return nil
 }
 
-func TestEnteredHasBounds(t *testing.T) {
+func TestAFullQueueMakesTheSweepLookAtEverything(t *testing.T) {
 	tell(t, 1, func(t *testing.T, w *world) {
 		n := w.nodes[0]
+		n.call("d")
+		pass(12 * time.Second) // more than a sweep looks back
+		n.worker.Gap()         // so that the next one is no wide one
+		pass(cluster.SweepEvery)
 		n.setLink(true, false)
-		for i := range 60_000 { // none of them waits
+		for i := range 60_000 { // none of them waits any more
 			n.worker.Entered(fmt.Sprint("gone-", i))
 		}
-		w.calm = false
-		got := make(chan bool)
-		go func() {
-			_, ok := n.box.poll("late", 20*time.Second, false) // no room to ask for it
-			got <- ok
-		}()
+		time.AfterFunc(time.Millisecond, func() { n.setLink(false, false) })
+		if took := wait(t, n, "d", 20*time.Second, false); took > 2*withinSweep {
+			t.Errorf("it took %v", took)
+		}
+	})
+}
+
+// slowGiveBack is a store in which what is given back is written late.
+type slowGiveBack struct{ cluster.Store }
+
+func (s slowGiveBack) GiveBack(ctx context.Context, owner string, deliveries []string) ([]string, error) {
+	pass(300 * time.Millisecond)
+	return s.Store.GiveBack(ctx, owner, deliveries)
+}
+
+func TestAPollThatBeginsWhileItsCallIsGivenBackHasItThen(t *testing.T) {
+	tell(t, 0, func(t *testing.T, w *world) {
+		w.wrap = func(s cluster.Store) cluster.Store { return slowGiveBack{s} }
+		a := w.start(0, latency)
+		pass(cluster.SweepEvery)
+		go a.box.poll("d", latency/2, false)
 		synctest.Wait()
-		n.setLink(false, false)
-		other := w.start(0, latency)
-		pass(time.Second)
-		w.bus.set(1, 0, false)
-		f := other.call("late")
-		if !<-got {
-			t.Errorf("%s was not had", f.ring.Delivery.ID)
+		a.call("d")
+		pass(latency) // it is being given back
+		if took := wait(t, a, "d", 5*time.Second, false); took > 300*time.Millisecond+4*latency {
+			t.Errorf("it took %v", took)
 		}
 	})
 }

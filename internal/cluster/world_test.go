@@ -34,6 +34,7 @@ type world struct {
 	bus *hintBus
 	// calm says that no node was cut off, killed, or presumed dead: then nothing happens twice.
 	calm bool
+	wrap func(cluster.Store) cluster.Store // the store of nodes that are started; as it is if nil
 
 	mu    sync.Mutex
 	nodes []*node
@@ -159,8 +160,12 @@ func (w *world) start(skew, latency time.Duration) *node {
 	clock := func() time.Time { return time.Now().Add(skew) }
 	n.box = &box{node: n, letters: map[string]*letter{}, polls: map[string][]*poll{}, closing: make(chan struct{})}
 	n.cache = cluster.NewDeviceCache(cluster.CacheConfig{Clock: clock, Read: n.readDevices})
+	store := cluster.Store(n.link)
+	if w.wrap != nil {
+		store = w.wrap(store)
+	}
 	n.worker = cluster.New(cluster.Config{
-		Store: n.link, Hints: voice{w.bus, n}, Rings: n, Mailbox: n.box, Devices: n.cache, Log: slog.New(slog.DiscardHandler),
+		Store: store, Hints: voice{w.bus, n}, Rings: n, Mailbox: n.box, Devices: n.cache, Log: slog.New(slog.DiscardHandler),
 		Node: cluster.Node{Owner: n.name, Host: "host", Version: "1", StartedAt: time.Now()}, Clock: clock,
 		Random: lockedRandom(uint64(len(w.nodes))),
 	})

@@ -57,7 +57,8 @@ type Registry interface {
 // Store is what delivery needs of a database. Each method is one transaction.
 type Store interface {
 	// RecordAttempt appends an attempt and moves its delivery: State, Reason, Attempts,
-	// LeaseOwner, LeaseUntil, UpdatedAt are taken from d. A delivery that is final
+	// LeaseOwner, LeaseUntil, UpdatedAt are taken from d, an open state only if d.LeaseOwner
+	// still has the delivery, or, of a push, nobody has. A delivery that is final
 	// already keeps its state, with one exception: accepted replaces withdrawn, expired
 	// and failed, because an outcome may be committed after the Call Event or the sweep.
 	// The attempt is kept all the same. attempt.Number 0 means that there was no attempt.

@@ -2,6 +2,7 @@ package delivery
 
 import (
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/planetbell/planetbell/internal/bell"
@@ -32,15 +33,20 @@ func (e *Engine) Keep(rings []bell.Ring) {
 }
 
 // Take starts deliveries that this process has just claimed, as if their calls had come
-// here, also those that ended here a moment ago. What there is no room for is left to its lease.
-func (e *Engine) Take(rings []bell.Ring) {
-	if len(rings) == 0 {
-		return
+// here, also those that ended here a moment ago. It returns those for which there is no room,
+// as they were claimed.
+func (e *Engine) Take(rings []bell.Ring) (refused []bell.Ring) {
+	claimed := slices.Clone(rings)
+	if err := e.Admit(rings); err != nil && e.stopping() {
+		return claimed
 	}
-	if err := e.Admit(rings); err != nil {
-		e.Log.Warn("claimed deliveries found no room", "deliveries", len(rings), "error", err)
+	for i := range rings {
+		if rings[i].Delivery.Reason == reasonRouteFull && rings[i].Delivery.State == bell.DeliveryFailed {
+			refused = append(refused, claimed[i])
+		}
 	}
 	e.start(rings, true)
+	return refused
 }
 
 // Open lists the deliveries that are in memory and were started before a time.

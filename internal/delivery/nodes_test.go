@@ -1,6 +1,7 @@
 package delivery
 
 import (
+	"context"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -90,6 +91,33 @@ func TestDropWhatIsSomebodyElses(t *testing.T) {
 	}
 }
 
+// What finds no room can be given back, as it was claimed.
+func TestTakeReturnsWhatFindsNoRoom(t *testing.T) {
+	for name, end := range map[string]func(*bench){"full": func(*bench) {}, "stopping": func(b *bench) { b.Stop(context.Background()) }} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := newBench(t, func(c *Config) { c.MaxInFlight = 1 })
+				block := make(chan struct{})
+				b.on("a", func(context.Context, *bell.Ring, Try) bell.Outcome { <-block; return answer(bell.Accepted) })
+				first := b.rings(1, bell.FCM, "a")
+				if name == "full" {
+					b.begin(t, first)
+				}
+				end(b)
+				rings := b.rings(2, bell.FCM, "b")
+				b.store.add(rings...)
+				want := rings[0].Delivery
+				refused := b.Take(rings)
+				if len(refused) != 1 || refused[0].Delivery != want {
+					t.Errorf("refused: %+v", refused)
+				}
+				close(block)
+				b.finish(t)
+			})
+		})
+	}
+}
+
 func TestTakeStartsWhatWasClaimed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, nil)
@@ -97,7 +125,9 @@ func TestTakeStartsWhatWasClaimed(t *testing.T) {
 		rings := b.rings(1, bell.FCM, "d")
 		b.store.add(rings...)
 		b.Take(nil)
-		b.Take(rings)
+		if refused := b.Take(rings); len(refused) != 0 {
+			t.Errorf("%d found no room", len(refused))
+		}
 		synctest.Wait()
 		if got := b.store.row(rings[0].Delivery.ID); got.State != bell.DeliveryAccepted {
 			t.Errorf("it is %s", got.State)

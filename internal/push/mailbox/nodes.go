@@ -23,7 +23,7 @@ func (m *Mailbox) index(l *letter) {
 // giveBack reports the letters of a box for which no poll is there. A poll that has
 // another letter in hand counts: its device asks again. The caller holds m.mu.
 func (m *Mailbox) giveBack(b *box, now time.Time) {
-	if m.Idle == nil || m.closed {
+	if m.Idle == nil {
 		return
 	}
 	for _, l := range b.letters {

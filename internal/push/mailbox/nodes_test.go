@@ -115,3 +115,17 @@ func TestALetterThatIsNotAcknowledgedIsGivenBack(t *testing.T) {
 		n.checkEmpty(t)
 	})
 }
+
+func TestAClosedMailboxGivesBackWhatStillComes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNode()
+		p := n.poll(t.Context(), "d", hold)
+		synctest.Wait()
+		n.Close(0)
+		<-p
+		n.put(t, 1, "d") // its call came while the poll was here
+		n.want(t, []string{"d"}, []string{"d/1"})
+		n.Remove("d/1")
+		n.checkEmpty(t)
+	})
+}

@@ -236,25 +236,46 @@ func (s *Store) EndCall(ctx context.Context, c bell.Call, entry bell.JournalEntr
 			}},
 		})
 	}
-	return s.write(ctx, "end a call", "BEGIN", func(l *link) error {
-		results, err := l.send(statements...)
-		if err != nil {
-			return err
-		}
-		if len(results[0].rows) == 0 {
-			return nil // a repeat
-		}
+	return s.ends.submit(ctx, &task[*endTask]{what: "end a call", key: string(c.SessionID), body: &endTask{statements, c.Wanted}})
+}
+
+// endTask is a Call Event that is to be told.
+type endTask struct {
+	statements []query
+	wanted     bell.EventSet
+}
+
+// runEnds runs a group in one transaction of two round trips: what is told of a call is made of
+// the row that the first one returns.
+func (s *Store) runEnds(group []*task[*endTask]) error {
+	l := s.ownLink()
+	defer l.end()
+	var queries []query
+	for _, t := range group {
+		queries = append(queries, t.body.statements...)
+	}
+	results, err := l.send(queries...)
+	if err != nil {
+		return err
+	}
+	var events sqldb.EventRows
+	for _, t := range group {
 		var ended bell.Call
-		if err := (record{results[0].columns, results[0].rows[0]}).Scan(sqldb.CallFields(&ended)...); err != nil {
+		known, err := results[0].first(sqldb.CallFields(&ended))
+		if err != nil {
 			return fmt.Errorf("read a call that has ended: %w", err)
 		}
-		events := sqldb.NewEventRows(bell.EndedEvents(&ended, c.Wanted))
-		if len(events) == 0 {
-			return nil
+		if known { // else it is a repeat
+			events = append(events, sqldb.NewEventRows(bell.EndedEvents(&ended, t.body.wanted))...)
 		}
-		_, err = l.sendLast(insertEvents(events))
-		return err
-	})
+		results = results[len(t.body.statements):]
+	}
+	var last []query
+	if len(events) > 0 {
+		last = append(last, insertEvents(events))
+	}
+	_, err = l.sendLast(last...)
+	return err
 }
 
 // The statements of a Call Event. The second has eyes of its own for what is in the database:
@@ -310,13 +331,21 @@ func endCall(c *bell.Call, entry bell.JournalEntry, told bool) []query {
 // AppendJournal implements call.Store. An entry that cannot be told from another is not sent
 // with others, because those may be sent again.
 func (s *Store) AppendJournal(ctx context.Context, entry bell.JournalEntry) error {
-	if entry.Agent != nil || entry.DedupKey == "" {
+	if entry.DedupKey == "" {
 		return s.Store.AppendJournal(ctx, entry)
 	}
-	q := appendJournal(entry)
+	queries := []query{appendJournal(entry)}
+	if entry.Agent != nil {
+		text, args := sqldb.AgentStatement(&entry)
+		queries = append(queries, query{rewrite(text), bind(args)})
+	}
 	return s.calls.submit(ctx, &task[*callTask]{
 		what: "keep a callback", key: string(entry.SessionID), rank: "0" + entry.DedupKey,
-		body: &callTask{queue: func(b *pgx.Batch) { b.Queue(q.sql, q.args...) }},
+		body: &callTask{queue: func(b *pgx.Batch) {
+			for _, q := range queries {
+				b.Queue(q.sql, q.args...)
+			}
+		}},
 	})
 }
 

@@ -14,7 +14,10 @@ import (
 
 // mayMove says whether a delivery takes the state that it is bound to, $3: those that are open
 // take any, and accepted, once known, also replaces what was recorded without knowing it.
-const mayMove = `(state IN ('pending', 'sending') OR $3 = 'accepted' AND state IN ('failed', 'expired', 'withdrawn'))`
+// Whoever goes on with a delivery must still have it: a record that comes late must not take
+// it from somebody who has it now, nor out of a mailbox where it waits for a claim.
+const mayMove = `(state IN ('pending', 'sending') AND ($3 NOT IN ('pending', 'sending') OR lease_owner = $5 OR lease_owner = '' AND channel <> 'longpoll')
+	OR $3 = 'accepted' AND state IN ('failed', 'expired', 'withdrawn'))`
 
 const (
 	moveDelivery = `WITH moved AS (UPDATE deliveries SET

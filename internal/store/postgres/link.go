@@ -57,6 +57,11 @@ type link struct {
 	left    bool    // the caller left: the connection is no longer ours
 }
 
+// ownLink is a link of a lane's, which has a connection to itself and nobody who leaves.
+func (s *Store) ownLink() *link {
+	return &link{s: s, ctx: context.Background(), pool: s.writePool, limit: statementTimeout, begin: "BEGIN"}
+}
+
 // Exec implements sqldb.Tx.
 func (l *link) Exec(text string, args ...any) (int64, error) {
 	r, err := l.ask(text, args)

@@ -6,13 +6,12 @@ import (
 	"embed"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/stdlib"
-	"github.com/pressly/goose/v3"
-	"github.com/pressly/goose/v3/lock"
+
+	"github.com/planetbell/planetbell/internal/store/schema"
 )
 
 //go:embed migrations/*.sql
@@ -25,55 +24,28 @@ var migrations embed.FS
 func migrate(ctx context.Context, config *pgx.ConnConfig, log *slog.Logger) (err error) {
 	db := stdlib.OpenDB(*config)
 	defer func() { err = errors.Join(err, db.Close()) }()
-	folder, err := fs.Sub(migrations, "migrations")
+	all, err := newMigrations(db)
 	if err != nil {
-		return fmt.Errorf("find the migrations: %w", err)
-	}
-	// One node migrates and the others look again every second, for five minutes.
-	locker, err := lock.NewPostgresSessionLocker(lock.WithLockTimeout(1, 300))
-	if err != nil {
-		return fmt.Errorf("set up the lock of migrations: %w", err)
-	}
-	provider, err := goose.NewProvider(goose.DialectPostgres, db, folder,
-		goose.WithDisableGlobalRegistry(true), goose.WithSessionLocker(locker))
-	if err != nil {
-		return fmt.Errorf("read the migrations: %w", err)
-	}
-	have, want, err := versions(ctx, db, provider)
-	switch {
-	case err != nil:
 		return err
-	case have > want:
-		return newer(ctx, db, log, have, want)
-	case have == want:
+	}
+	steps, err := all.Status(ctx)
+	if err != nil {
+		return fmt.Errorf("read the schema's version: %w", inward(err))
+	}
+	if unknown, ok := errors.AsType[*schema.NewerError](schema.Known(steps)); ok {
+		return newer(ctx, db, log, unknown.Have, unknown.Know)
+	}
+	if len(schema.Pending(steps)) == 0 { // then no lock is taken, and it works through a pooler
 		return nil
 	}
-	done, err := provider.Up(ctx)
-	if err != nil {
-		return fmt.Errorf("bring the schema from version %d to %d: %w", have, want, inward(err))
-	}
+	done, err := all.Up(ctx)
 	for _, m := range done {
-		log.Info("database migrated", "version", m.Source.Version, "took", m.Duration)
+		log.Info("database migrated", "version", m.Version, "took", m.Took)
+	}
+	if err != nil {
+		return fmt.Errorf("bring the schema up to date: %w", inward(err))
 	}
 	return nil
-}
-
-// versions returns the version of the schema and the one that this program knows. It takes no
-// lock, so it works through a pooler; 0 is an empty database.
-func versions(ctx context.Context, db *sql.DB, provider *goose.Provider) (have, want int64, err error) {
-	sources := provider.ListSources()
-	want = sources[len(sources)-1].Version
-	var known bool
-	if err := db.QueryRowContext(ctx, `SELECT to_regclass('goose_db_version') IS NOT NULL`).Scan(&known); err != nil {
-		return 0, 0, fmt.Errorf("look for the schema: %w", inward(err))
-	}
-	if !known {
-		return 0, want, nil
-	}
-	if err := db.QueryRowContext(ctx, `SELECT coalesce(max(version_id), 0) FROM goose_db_version WHERE is_applied`).Scan(&have); err != nil {
-		return 0, 0, fmt.Errorf("read the schema's version: %w", inward(err))
-	}
-	return have, want, nil
 }
 
 // newer decides whether this program works on a schema that it does not know.

@@ -46,14 +46,16 @@ const (
 	// room for five nodes, and it is more than a database of 16 cores can use.
 	defaultConnections = 18
 	// minConnections is what the lanes, one other write and two reads need.
-	minConnections = callLanes + roomLanes + 3
+	minConnections = allLanes + 3
 	// defaultQueue bounds how many writes wait: some tenths of a second of work. Whoever does
 	// not get in is better told so at once than after Planet Cloud has given up.
 	defaultQueue = 4096
-	// callLanes and roomLanes are how many groups are committed at once: more of them share
+	// callLanes, endLanes and roomLanes are how many groups are committed at once: more of them share
 	// less, and fewer let PostgreSQL idle while one waits for the disk.
 	callLanes = 4
+	endLanes  = 2
 	roomLanes = 2
+	allLanes  = callLanes + endLanes + roomLanes
 	// pingAfter is how long a connection may have been idle and is used without asking whether
 	// it still lives. Asking costs a round trip, and what is found broken is run again.
 	pingAfter = 30 * time.Second
@@ -103,6 +105,7 @@ type Store struct {
 	waiting             atomic.Int64
 	reset               atomic.Int64 // when the connections were distrusted last
 	calls               *lanes[*callTask]
+	ends                *lanes[*endTask]
 	rooms               *lanes[*roomTask]
 
 	mu     sync.Mutex // guards the next two, and that work does not grow once closed is set
@@ -191,7 +194,7 @@ func (s *Store) start(ctx context.Context, c Config, config *pgxpool.Config) (er
 		return err
 	}
 	write, read := config.Copy(), config.Copy()
-	write.MaxConns = max(config.MaxConns*3/5, callLanes+roomLanes+1)
+	write.MaxConns = max(config.MaxConns*2/3, allLanes+1)
 	read.MaxConns = config.MaxConns - write.MaxConns
 	write.MinConns, read.MinConns = min(config.MinConns, write.MaxConns), min(config.MinConns, read.MaxConns)
 	if s.writePool, err = pgxpool.NewWithConfig(ctx, write); err != nil {
@@ -202,10 +205,11 @@ func (s *Store) start(ctx context.Context, c Config, config *pgxpool.Config) (er
 		return err
 	}
 	s.metrics = newMetrics(c.Registry, map[string]*pgxpool.Pool{"write": s.writePool, "read": s.readPool})
-	s.writes = make(places, write.MaxConns-callLanes-roomLanes)
+	s.writes = make(places, write.MaxConns-allLanes)
 	s.reads = make(places, read.MaxConns)
 	s.lists = make(places, max(read.MaxConns/2, 1))
 	s.calls = newLanes(s, callLanes, s.runCalls, s.afterCalls)
+	s.ends = newLanes(s, endLanes, s.runEnds, nil)
 	s.rooms = newLanes(s, roomLanes, s.runRooms, nil)
 	s.close = sync.OnceFunc(s.stop)
 	return nil
@@ -236,6 +240,7 @@ func (s *Store) stop() {
 	s.closed = true
 	s.mu.Unlock()
 	s.calls.close()
+	s.ends.close()
 	s.rooms.close()
 	s.work.Wait()
 	s.writePool.Close()

@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"flag"
 	"maps"
 	"regexp"
 	"slices"
@@ -93,7 +94,7 @@ func (s *statements) explain(t *testing.T, location string, least int) {
 			t.Fatal(err)
 		}
 	}
-	if explained < least {
+	if whole := !strings.Contains(flag.Lookup("test.run").Value.String(), "/"); whole && explained < least {
 		t.Errorf("%d statements have a plan; the test looks at too little", explained)
 	}
 }

@@ -125,7 +125,7 @@ type participantState struct {
 // runRooms runs a group in one transaction. The changes are asked one after the other, each
 // with what those before it have done.
 func (s *Store) runRooms(group []*task[*roomTask]) error {
-	l := &link{s: s, ctx: context.Background(), pool: s.writePool, limit: statementTimeout, begin: "BEGIN"}
+	l := s.ownLink()
 	defer l.end()
 	runs, repeats, err := readRuns(l, group)
 	if err != nil {

@@ -143,6 +143,10 @@ func TestRoundTrips(t *testing.T) {
 			c, _ := fresh()
 			return s.AppendJournal(ctx, bell.JournalEntry{Kind: "other", DedupKey: string(c.SessionID)})
 		}},
+		{"an Agent Call Status", 1, 2, func() error {
+			c, _ := fresh()
+			return s.AppendJournal(ctx, bell.JournalEntry{SessionID: c.SessionID, Kind: "other", DedupKey: string(c.SessionID), Agent: &bell.AgentStatus{}})
+		}},
 		{"an event of a room", 2, 8, func() error {
 			n++
 			service := room.New(room.Config{Store: s, Keeper: straight{}})

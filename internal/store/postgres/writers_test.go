@@ -126,6 +126,41 @@ func TestNotifyRacesItsEvent(t *testing.T) {
 	t.Logf("%d of %d calls were overtaken by their events", overtaken.Load(), calls)
 }
 
+// A Call Event that waits for the commit of its Notify withdraws that one's deliveries, though
+// they were not there when it began.
+func TestEventWaitsForItsNotify(t *testing.T) {
+	for _, wanted := range []bell.EventSet{0, bell.Events(bell.EventTypes()...)} {
+		s := newStore(t)
+		c, deliveries, _ := benchCall(1)
+		conn, err := s.connect(s.readPool)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer giveBack(conn)
+		notify := query{beginCall + begun, bind(append(callArgs(&c, ""), deliveryArgs(deliveries)...))}
+		if _, err := exchange(t.Context(), conn.Conn(), []query{{sql: "BEGIN"}, notify}); err != nil {
+			t.Fatal(err)
+		}
+		done := make(chan error, 1)
+		go func() {
+			event := c
+			event.Wanted = wanted
+			done <- s.EndCall(context.Background(), event, bell.JournalEntry{})
+		}()
+		waitBlocked(t, s, 1)
+		if _, err := exchange(t.Context(), conn.Conn(), []query{{sql: "COMMIT"}}); err != nil {
+			t.Fatal(err)
+		}
+		if err := <-done; err != nil {
+			t.Fatal(err)
+		}
+		r, err := s.Call(t.Context(), c.Environment, c.SessionID)
+		if err != nil || len(r.Deliveries) != 1 || r.Deliveries[0].Delivery.State != bell.DeliveryWithdrawn || r.Call.State != bell.CallEnded {
+			t.Errorf("the call is %+v, %v; want it ended and its delivery withdrawn", r, err)
+		}
+	}
+}
+
 // What two nodes claim at once is never the same, and all of it is claimed.
 func TestClaimsDoNotOverlap(t *testing.T) {
 	nodes := two(t)

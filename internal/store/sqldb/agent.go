@@ -27,17 +27,24 @@ func (r agentRow) insert(l Tx) error {
 	if r == nil {
 		return nil
 	}
-	_, err := l.Exec(`INSERT INTO agent_calls
+	if _, err := l.Exec(insertAgent, r...); err != nil {
+		return fmt.Errorf("keep the status of an agent call: %w", err)
+	}
+	return nil
+}
+
+const insertAgent = `INSERT INTO agent_calls
 		(environment, session_id, received_at, project, agent_type, media_source, success, fail_reason)
 		VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (session_id, environment) DO UPDATE SET
 		received_at = excluded.received_at, project = excluded.project, agent_type = excluded.agent_type,
 		media_source = excluded.media_source, success = excluded.success, fail_reason = excluded.fail_reason
 		WHERE excluded.received_at >= agent_calls.received_at
-		AND (excluded.success <> agent_calls.success OR excluded.fail_reason <> agent_calls.fail_reason)`, r...)
-	if err != nil {
-		return fmt.Errorf("keep the status of an agent call: %w", err)
-	}
-	return nil
+		AND (excluded.success <> agent_calls.success OR excluded.fail_reason <> agent_calls.fail_reason)`
+
+// AgentStatement is what keeps the Agent Call Status of an entry, which must have one. To run
+// it twice changes nothing.
+func AgentStatement(e *bell.JournalEntry) (query string, args []any) {
+	return insertAgent, newAgentRow(e)
 }
 
 // readAgent adds the Agent Call Status to a record. known says that the call is recorded; if

@@ -18,14 +18,17 @@ const expireToldBatch = 200
 
 // mayMove says whether a delivery takes the state that it is bound to: those that are open
 // take any, and accepted, once known, also replaces what was recorded without knowing it.
-const mayMove = `(state IN ('pending', 'sending') OR (? = 'accepted' AND state IN ('failed', 'expired', 'withdrawn')))`
+// Whoever goes on with a delivery must still have it: a record that comes late must not take
+// it from somebody who has it now, nor out of a mailbox where it waits for a claim.
+const mayMove = `(state IN ('pending', 'sending') AND (?7 NOT IN ('pending', 'sending') OR lease_owner = ?5 OR lease_owner = '' AND channel <> 'longpoll')
+	OR ?7 = 'accepted' AND state IN ('failed', 'expired', 'withdrawn'))`
 
 // RecordAttempt implements delivery.Store. A delivery that keeps its state keeps its
 // reason too; only its number of attempts grows. A delivery that does not exist is
 // bell.NotFound.
 func (s *Store) RecordAttempt(ctx context.Context, d bell.Delivery, a bell.Attempt) error {
 	update := []any{
-		d.Attempts, Micros(d.UpdatedAt), string(d.State), d.Reason, d.LeaseOwner, Micros(d.LeaseUntil), d.ID, string(d.State),
+		d.Attempts, Micros(d.UpdatedAt), d.ID, d.Reason, d.LeaseOwner, Micros(d.LeaseUntil), string(d.State),
 	}
 	failed := HasFailed(d.State)
 	var insert []any
@@ -37,8 +40,8 @@ func (s *Store) RecordAttempt(ctx context.Context, d bell.Delivery, a bell.Attem
 		}
 	}
 	return s.Write(ctx, "record an attempt", func(l Tx) error {
-		n, err := l.Exec(`UPDATE deliveries SET attempts = ?, updated_at = ?, state = ?, reason = ?,
-			lease_owner = ?, lease_until = ? WHERE id = ? AND `+mayMove, update...)
+		n, err := l.Exec(`UPDATE deliveries SET attempts = ?1, updated_at = ?2, state = ?7, reason = ?4,
+			lease_owner = ?5, lease_until = ?6 WHERE id = ?3 AND `+mayMove, update...)
 		if err == nil && n > 0 && failed {
 			err = s.tellFailed(l, d.ID)
 		}

@@ -14,6 +14,7 @@ var deliveryTests = map[string]func(*testing.T, Store){
 	"attempts round trip":                 attemptRoundTrip,
 	"hostile texts":                       attemptHostile,
 	"no attempt, only a move":             attemptNone,
+	"a record of another process":         attemptOfAnother,
 	"two attempts of one number":          attemptSameNumber,
 	"the same attempt twice":              attemptRepeated,
 	"attempts at once":                    attemptsAtOnce,
@@ -60,7 +61,7 @@ func attemptRoundTrip(t *testing.T, s Store) {
 	deliveries := begin(t, s, c, newDevice("bob", 1), newDevice("bob", 2))
 	d := deliveries[0]
 	d.State, d.Reason, d.Attempts = bell.DeliverySending, "InternalServerError", 1
-	d.LeaseOwner, d.LeaseUntil, d.UpdatedAt = "node-b", noon.Add(9*time.Second), noon.Add(time.Second)
+	d.LeaseUntil, d.UpdatedAt = noon.Add(9*time.Second), noon.Add(time.Second)
 	first, second := attempt(d, 1), bell.Attempt{DeliveryID: d.ID, Number: 2, StartedAt: noon.Add(3 * time.Second)}
 	ok(t, "RecordAttempt", s.RecordAttempt(t.Context(), d, first))
 	same(t, "delivery", state(t, s, d), d)
@@ -80,14 +81,46 @@ func attemptHostile(t *testing.T, s Store) {
 	for _, text := range hostile {
 		d := begin(t, s, newCall(), newDevice("bob", 1))[0]
 		moved := d
-		moved.Reason, moved.LeaseOwner, moved.State = text, text, bell.DeliverySending
+		moved.Reason, moved.LeaseOwner, moved.State = text, text, bell.DeliveryFailed
 		moved.DeviceID, moved.Channel, moved.Deadline, moved.CreatedAt = "x", "x", noon, noon.Add(time.Hour)
 		a := attempt(d, 1)
 		a.Outcome.Reason, a.Outcome.Detail, a.Outcome.ProviderID = text, text, text
 		ok(t, "RecordAttempt", s.RecordAttempt(t.Context(), moved, a))
-		d.Reason, d.LeaseOwner, d.State = text, text, bell.DeliverySending
+		d.Reason, d.LeaseOwner, d.State = text, text, bell.DeliveryFailed
 		same(t, "delivery", state(t, s, d), d)
 		same(t, "attempts", attempts(t, s, d), []bell.Attempt{a})
+	}
+}
+
+// A record that comes late takes a delivery neither from whoever has it now, nor out of a
+// mailbox where it waits for a claim. The attempt is kept all the same.
+func attemptOfAnother(t *testing.T, s Store) {
+	for _, test := range []struct {
+		owner   string
+		channel bell.Channel
+		moves   bool
+	}{
+		{"node-a", bell.FCM, true},
+		{"node-b", bell.FCM, false},
+		{"", bell.FCM, true}, // given up: whoever goes on has it
+		{"node-a", bell.LongPoll, true},
+		{"node-b", bell.LongPoll, false},
+		{"", bell.LongPoll, false},
+	} {
+		c := newCall()
+		d := newDelivery(c, newDevice("bob", 1))
+		d.Channel, d.LeaseOwner = test.channel, test.owner
+		_, err := s.BeginCall(t.Context(), c, []bell.Delivery{d}, nil)
+		ok(t, "BeginCall", err)
+		late := d
+		late.State, late.LeaseOwner, late.LeaseUntil, late.Attempts = bell.DeliveryPending, "node-a", noon.Add(20*time.Second), 1
+		ok(t, "RecordAttempt", s.RecordAttempt(t.Context(), late, attempt(d, 1)))
+		want := late
+		if !test.moves {
+			want.LeaseOwner, want.LeaseUntil = d.LeaseOwner, d.LeaseUntil
+		}
+		same(t, "delivery of "+test.owner, state(t, s, d), want)
+		same(t, "attempts", attempts(t, s, d), []bell.Attempt{attempt(d, 1)})
 	}
 }
 

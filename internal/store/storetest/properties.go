@@ -66,12 +66,16 @@ func deliveryStates(t *testing.T, s Store) {
 func (m *modelled) attempt(t *testing.T, r *rapid.T, s Store, to bell.DeliveryState, now time.Time) {
 	next := m.delivery
 	next.State, next.Attempts, next.UpdatedAt = to, m.attempts+1, now
-	next.Reason, next.LeaseOwner, next.LeaseUntil = string(to)+"-reason", "node-b", now.Add(time.Second)
+	next.Reason, next.LeaseUntil = string(to)+"-reason", now.Add(time.Second)
+	if rapid.Bool().Draw(r, "by another") {
+		next.LeaseOwner = "node-b"
+	}
+	has := to.Final() || next.LeaseOwner == m.delivery.LeaseOwner || m.delivery.LeaseOwner == ""
 	a := bell.Attempt{DeliveryID: next.ID, Number: next.Attempts, StartedAt: now}
 	must(r, "RecordAttempt", s.RecordAttempt(t.Context(), next, a))
 	m.attempts++
 	late := to == bell.DeliveryAccepted && m.delivery.State != bell.DeliveryReceived
-	if m.delivery.State.Final() && !late {
+	if m.delivery.State.Final() && !late || !m.delivery.State.Final() && !has {
 		m.delivery.Attempts = next.Attempts
 		return
 	}

@@ -81,7 +81,7 @@ func New(c Config) *Worker {
 		wakeClaims: make(chan struct{}, 1), wakeReturns: make(chan struct{}, 1),
 		wakeReclaim: make(chan struct{}, 1), wakeSweep: make(chan struct{}, 1),
 		peers: peers{told: map[string]bool{}}, queue: queue{devices: map[string]cause{}},
-		held:   held{byID: map[string]*heldRing{}, byDevice: map[string]map[string]*heldRing{}, wanted: map[string]struct{}{}, unwanted: map[string]time.Time{}},
+		held:   newHeld(),
 		sweeps: sweeps{changes: map[int64]time.Time{}},
 	}
 }
@@ -123,7 +123,7 @@ func (w *Worker) Posted(device string) {
 // Over says that a call has ended, or was never to ring, after this was recorded, and stopped
 // here.
 func (w *Worker) Over(environment planet.Environment, id planet.SessionID) {
-	w.letGoOf(func(r *bell.Ring) bool { return r.Call.Environment == environment && r.Call.SessionID == id })
+	w.letGoOf(callKey{environment, id})
 	w.Hints.Publish(Hint{Kind: HintOver, Environment: environment, SessionID: id})
 }
 
@@ -140,9 +140,7 @@ func (w *Worker) hasCall(r receipt) {
 		w.received[r] = struct{}{}
 	}
 	w.mu.Unlock()
-	w.letGoOf(func(ring *bell.Ring) bool {
-		return ring.Device.ID == r.device && ring.Call.Environment == r.environment && ring.Call.SessionID == r.id
-	})
+	w.letGo(callKey{r.environment, r.id}, func(ring *bell.Ring) bool { return ring.Device.ID == r.device })
 }
 
 // DevicesChanged says that an owner's devices were changed, or may have been.
@@ -161,7 +159,7 @@ func (w *Worker) Heard(hints []Hint) {
 			}
 		case HintOver:
 			w.Rings.Withdraw(h.Environment, h.SessionID)
-			w.letGoOf(func(r *bell.Ring) bool { return r.Call.Environment == h.Environment && r.Call.SessionID == h.SessionID })
+			w.letGoOf(callKey{h.Environment, h.SessionID})
 		case HintReceived:
 			w.hasCall(receipt{h.Environment, h.SessionID, h.DeviceID})
 			w.Mailbox.Acknowledge(h.Environment, h.SessionID, h.DeviceID)

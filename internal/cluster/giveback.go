@@ -243,12 +243,18 @@ func (w *Worker) reclaims(ctx context.Context) {
 			return
 		case <-w.wakeReclaim:
 		}
-		rings := w.wanted()
-		for i := range rings {
-			w.Mailbox.Remove(rings[i].Delivery.ID)
-		}
-		w.take(rings)
+		w.reclaim()
 	}
+}
+
+func (w *Worker) reclaim() {
+	w.moves.Lock() // in between it would be nowhere
+	defer w.moves.Unlock()
+	rings := w.wanted()
+	for i := range rings {
+		w.Mailbox.Remove(rings[i].Delivery.ID)
+	}
+	w.takeNow(rings)
 }
 
 func (w *Worker) wanted() (rings []bell.Ring) {

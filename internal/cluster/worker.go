@@ -133,14 +133,18 @@ func (w *Worker) Received(environment planet.Environment, id planet.SessionID, d
 	w.Hints.Publish(Hint{Kind: HintReceived, Environment: environment, SessionID: id, DeviceID: device})
 }
 
-// hasCall keeps a call from a device that has it.
+// hasCall keeps a call from a device that has it: what is here, and what is just being taken.
 func (w *Worker) hasCall(r receipt) {
+	w.moves.Lock()
+	defer w.moves.Unlock()
 	w.mu.Lock()
 	if w.received != nil && len(w.received) < queueRoom {
 		w.received[r] = struct{}{}
 	}
 	w.mu.Unlock()
 	w.letGo(callKey{r.environment, r.id}, func(ring *bell.Ring) bool { return ring.Device.ID == r.device })
+	w.Rings.Received(r.environment, r.id, r.device) // before it leaves the mailbox, or it is put in after that
+	w.Mailbox.Acknowledge(r.environment, r.id, r.device)
 }
 
 // DevicesChanged says that an owner's devices were changed, or may have been.
@@ -162,7 +166,6 @@ func (w *Worker) Heard(hints []Hint) {
 			w.letGoOf(callKey{h.Environment, h.SessionID})
 		case HintReceived:
 			w.hasCall(receipt{h.Environment, h.SessionID, h.DeviceID})
-			w.Mailbox.Acknowledge(h.Environment, h.SessionID, h.DeviceID)
 		case HintDevices:
 			w.Devices.Forget(h.Owner)
 		}
@@ -172,13 +175,26 @@ func (w *Worker) Heard(hints []Hint) {
 // Gap says that hints may have been lost: the sweep does not wait for its turn.
 func (w *Worker) Gap() { wake(w.wakeSweep) }
 
-// take puts deliveries that are this node's into its memory.
-func (w *Worker) take(rings []bell.Ring) {
+// takeClaimed is take for what a claim gave: without what devices have by now.
+func (w *Worker) takeClaimed(b *batch, rings []bell.Ring) {
+	w.moves.Lock()
+	defer w.moves.Unlock()
+	rings = w.unreceived(rings)
+	for i := range rings {
+		by := b.devices[rings[i].Device.ID]
+		w.Metrics.claimed.WithLabelValues(by.String()).Inc()
+		if by == byLoss {
+			w.Metrics.lostHints.WithLabelValues("mailbox").Inc()
+		}
+	}
+	w.takeNow(rings)
+}
+
+// takeNow is take for whoever holds w.moves.
+func (w *Worker) takeNow(rings []bell.Ring) {
 	if len(rings) == 0 {
 		return
 	}
-	w.moves.Lock()
-	defer w.moves.Unlock()
 	if w.fresh != nil {
 		for i := range rings {
 			w.fresh[rings[i].Delivery.ID] = struct{}{}

@@ -225,6 +225,11 @@ func (h here) Withdraw(environment planet.Environment, id planet.SessionID) {
 	h.a.mailbox.Withdraw(environment, id)
 }
 
+// Received implements cluster.Rings.
+func (h here) Received(environment planet.Environment, id planet.SessionID, device string) {
+	h.a.engine.Received(environment, id, device)
+}
+
 // Open implements cluster.Rings.
 func (h here) Open(since time.Time) []string { return h.a.engine.Open(since) }
 

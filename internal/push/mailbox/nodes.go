@@ -56,6 +56,34 @@ func (m *Mailbox) giveBack(b *box, now time.Time) {
 	}
 }
 
+// settle takes a letter out that is over: its device has it, or its call has ended. The
+// record of that may still be on its way. The caller holds m.mu.
+func (m *Mailbox) settle(l *letter) {
+	if m.Idle != nil && !l.over && len(m.had) < m.MaxLetters {
+		m.had[l.ring.Delivery.ID] = l.ring.Delivery.Deadline
+	}
+	m.discard(l)
+}
+
+// Had reports whether a delivery came to its end here, until its deadline: a plain poll has
+// it, or its device acknowledged it, or its call is over. What the database says of it may be
+// older; it is not put in again.
+func (m *Mailbox) Had(delivery string) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	_, had := m.had[delivery]
+	return had
+}
+
+// cleanHad forgets what has no deadline ahead. The caller holds m.mu.
+func (m *Mailbox) cleanHad(now time.Time) {
+	for delivery, deadline := range m.had {
+		if !now.Before(deadline) {
+			delete(m.had, delivery)
+		}
+	}
+}
+
 func (b *box) awaits(l *letter) bool {
 	for _, p := range b.polls {
 		if p.takes(l) {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/planetbell/planetbell/internal/bell"
+	"github.com/planetbell/planetbell/planet"
 )
 
 // node is a mailbox that is one of several.
@@ -169,5 +170,64 @@ func TestACloseGivesBackAll(t *testing.T) {
 		n.want(t, []string{"d"}, nil)
 		n.Close(0)
 		n.want(t, nil, []string{"d/1"})
+	})
+}
+
+// A claim whose answer was lost is made again, and may bring what a poll has had meanwhile:
+// the record of that is still on its way.
+func TestWhatIsOverIsNotPutInAgain(t *testing.T) {
+	for name, end := range map[string]func(t *testing.T, n *node){
+		"a plain poll has it": func(t *testing.T, n *node) { n.take(t, "d", sid(1)) },
+		"its device has it": func(t *testing.T, n *node) {
+			p := n.ask(t, "d")
+			(<-p).letter.Done(true)
+			n.Acknowledge(planet.Evaluation, sid(1), "d")
+		},
+		"its call is over": func(t *testing.T, n *node) {
+			p := n.poll(t.Context(), "d", hold)
+			letter := (<-p).letter
+			n.Withdraw(planet.Evaluation, sid(1))
+			letter.Done(false)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				n := newNode()
+				go func() {
+					pass(time.Second)
+					n.put(t, 1, "d")
+				}()
+				end(t, n)
+				synctest.Wait()
+				if !n.Had("d/1") || n.Had("d/2") {
+					t.Error("what was over is not known")
+				}
+				n.put(t, 1, "d")
+				n.checkEmpty(t)
+				n.clean(time.Now())
+				if !n.Had("d/1") {
+					t.Error("it was forgotten while it rings")
+				}
+				n.clean(time.Now().Add(time.Minute))
+				if n.Had("d/1") {
+					t.Error("it is remembered for ever")
+				}
+			})
+		})
+	}
+}
+
+func TestWhatWasGivenBackIsPutInAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNode()
+		n.put(t, 1, "d")
+		n.Remove("d/1")
+		if n.Had("d/1") {
+			t.Error("it is said to be over")
+		}
+		n.put(t, 1, "d")
+		n.want(t, nil, []string{"d/1", "d/1"})
+		n.Remove("d/1")
+		n.checkEmpty(t)
 	})
 }

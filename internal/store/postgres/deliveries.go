@@ -141,8 +141,9 @@ const (
 	expireQuiet = expireStart + ` ` + expireUpdate
 	expireTold  = expireStart + `, d AS (` + expireUpdate + ` RETURNING deliveries.*)
 		SELECT ` + sqldb.CallColumns + `, ` + sqldb.DeliveryColumns + ` FROM d JOIN calls c ON c.id = d.call_id`
-	eraseOver = `UPDATE calls SET cc_param = '' FROM (SELECT id FROM calls WHERE cc_param <> '' AND deadline <= $1
-		ORDER BY deadline LIMIT $2 FOR UPDATE SKIP LOCKED) AS over WHERE calls.id = over.id`
+	eraseOver = `WITH over AS MATERIALIZED (SELECT id FROM calls WHERE cc_param <> '' AND deadline <= $1
+		ORDER BY deadline LIMIT $2 FOR UPDATE SKIP LOCKED)
+		UPDATE calls SET cc_param = '' FROM over WHERE calls.id = over.id`
 )
 
 // ExpireDeliveries implements delivery.Store. What another node has in hand is left to it. Each

@@ -29,8 +29,10 @@ type Store interface {
 	// AlreadyEnded when its Call Event overtook it (then the parties and times of
 	// Notify are added to the row, without cc_param and without deliveries; a caller, app
 	// server data and stid that Notify left out stay as the event has them). When it
-	// fails because ctx ended while the commit was under way, whatever is on disk then
-	// is held by nobody: the deliveries can be claimed at once.
+	// fails because ctx ended while the commit was under way, the call may be on disk all the
+	// same. Then its deliveries either belong to nobody, and can be claimed at once, or still
+	// to whom they name as the owner of their lease: where there are several nodes, the others
+	// must leave to it what it rings from memory. It claims them when the lease runs out.
 	BeginCall(ctx context.Context, c bell.Call, deliveries []bell.Delivery, raw []planet.RawParam) (BeginResult, error)
 
 	// RecordAttempt is that of delivery.Store: it moves a delivery and keeps an attempt, or

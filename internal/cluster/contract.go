@@ -160,6 +160,8 @@ type Rings interface {
 	// Withdraw stops what is still to be sent of a call here, also what is taken later, without
 	// telling other nodes.
 	Withdraw(environment planet.Environment, id planet.SessionID)
+	// Received stops what is still to be sent of a call to a device that has it.
+	Received(environment planet.Environment, id planet.SessionID, device string)
 	// Open lists deliveries that have been in memory since before a time.
 	Open(before time.Time) []string
 	// Drop stops a delivery that is not ours to continue; see Store.Gone.

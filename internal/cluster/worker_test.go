@@ -5,7 +5,9 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"runtime"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -343,6 +345,35 @@ func TestAReceiptThatIsFasterThanItsClaimKeepsTheCallAway(t *testing.T) {
 		if _, got := b.box.poll("d", 200*time.Millisecond, false); got {
 			t.Error("the device got a call that it has")
 		}
+	})
+}
+
+// A receipt that comes while a claim is being taken finds the call when it is taken.
+func TestAReceiptThatComesWithItsCallFindsIt(t *testing.T) {
+	tell(t, 2, func(t *testing.T, w *world) {
+		a, b := w.nodes[0], w.nodes[1]
+		f := a.call("d")
+		var receipts sync.WaitGroup
+		b.taking = func() {
+			receipts.Go(func() {
+				b.worker.Heard([]cluster.Hint{{Kind: cluster.HintReceived, Environment: planet.Evaluation, SessionID: f.ring.Call.SessionID, DeviceID: "d"}})
+			})
+			for range 1000 {
+				runtime.Gosched() // the receipt comes as far as it may
+			}
+		}
+		wait(t, b, "d", time.Second, false)
+		receipts.Wait()
+		b.wantReceived(t, "taken", "call-000 d") // else it finds nothing, and what is taken stays
+	})
+}
+
+func TestAReceiptElsewhereEndsWhatIsStillToBeSent(t *testing.T) {
+	tell(t, 2, func(t *testing.T, w *world) {
+		a, b := w.nodes[0], w.nodes[1]
+		a.receipt(a.call("d").ring)
+		pass(10 * time.Millisecond)
+		b.wantReceived(t, "call-000 d")
 	})
 }
 

@@ -67,7 +67,8 @@ type Store interface {
 	// ClaimDeliveries takes over deliveries that are not final, whose deadline lies
 	// after now, and whose lease ran out before now; if takeAll, also those that
 	// another owner still holds (at start, when every other process on this database
-	// is known to be dead). It sets owner and leaseUntil, and the state sending unless
+	// is known to be dead). On several nodes what another one holds is left to it as long as
+	// that is heard of: its lease may run out while an attempt waits for its turn. It sets owner and leaseUntil, and the state sending unless
 	// the channel is long polling, and returns what is needed to continue, oldest first: the
 	// device as the delivery's channel reaches it (bell.Device.Over).
 	ClaimDeliveries(ctx context.Context, c Claim) ([]bell.Ring, error)

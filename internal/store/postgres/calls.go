@@ -2,9 +2,7 @@ package postgres
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -18,8 +16,7 @@ import (
 // looks. They may be sent again when nobody knows what became of the first time.
 type callTask struct {
 	queue func(*pgx.Batch)
-	runs  int       // how often it was sent
-	until time.Time // set for what is worth repeating after trouble, until then
+	runs  int // how often it was sent
 }
 
 // runCalls sends a group in one round trip, which is one transaction.
@@ -88,10 +85,7 @@ func (s *Store) BeginCall(ctx context.Context, c bell.Call, deliveries []bell.De
 		q.queue(b, sqldb.Into([]any{&id}))
 	}}}
 	if err := s.calls.submit(ctx, t); err != nil {
-		if errors.Is(err, errUndecided) && len(deliveries) > 0 {
-			s.giveUp(&c, deliveries)
-		}
-		return 0, err
+		return 0, err // if it is recorded all the same, its deliveries stay those of this process
 	}
 	if id != 0 {
 		return call.Began, nil
@@ -126,43 +120,6 @@ func (s *Store) knownCall(ctx context.Context, c *bell.Call, deliveries []bell.D
 		return 0, err
 	}
 	return found, nil
-}
-
-// giveUp ends the leases of deliveries that nobody works on: their call may be recorded though
-// its caller was told that it was not. A lease in a mailbox lasts as long as the ring, so
-// without this they would not ring at all, though a repeat of Notify is answered 200. While the
-// database is in trouble it waits in memory.
-func (s *Store) giveUp(c *bell.Call, deliveries []bell.Delivery) {
-	ids := make([]string, len(deliveries))
-	for i := range deliveries {
-		ids[i] = deliveries[i].ID
-	}
-	q := query{`UPDATE deliveries SET lease_owner = '', lease_until = 0 WHERE id IN
-		(SELECT id FROM deliveries WHERE id = ANY($1) AND state IN ('pending', 'sending') ORDER BY id FOR UPDATE)`, bind([]any{ids})}
-	s.calls.follow(&task[*callTask]{
-		what: "give up the deliveries of an unanswered call", key: string(c.SessionID), rank: "3",
-		body: &callTask{queue: func(b *pgx.Batch) { b.Queue(q.sql, q.args...) }, until: c.Deadline},
-	})
-}
-
-// maxLater bounds what waits in memory for the database to be well again.
-const maxLater = 4096
-
-// afterCalls keeps what is worth repeating after trouble, and repeats it when a write has
-// succeeded.
-func (s *Store) afterCalls(t *task[*callTask]) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if t.err != nil {
-		if time.Now().Before(t.body.until) && len(s.later) < maxLater {
-			s.later = append(s.later, t)
-		}
-		return
-	}
-	for _, waits := range s.later {
-		s.calls.follow(waits)
-	}
-	s.later = nil
 }
 
 func callArgs(c *bell.Call, params string) []any {

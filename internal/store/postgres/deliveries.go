@@ -8,6 +8,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/planetbell/planetbell/internal/bell"
+	"github.com/planetbell/planetbell/internal/cluster"
 	"github.com/planetbell/planetbell/internal/delivery"
 	"github.com/planetbell/planetbell/internal/store/sqldb"
 )
@@ -62,28 +63,34 @@ func (s *Store) RecordAttempt(ctx context.Context, d bell.Delivery, a bell.Attem
 	return sqldb.Must(found > 0, nil, "There is no such delivery.")
 }
 
-// claimDeliveries leaves out what another node has in hand. What it returns is as it is after
-// the claim.
+// A claim leaves out what another node has in hand, and what a node that lives holds though its
+// lease has run out: an attempt may wait for its turn for longer than a lease, and nothing
+// renews it meanwhile. Whoever is not heard of any more is not waited for, and neither is the
+// claimer: what it holds in memory it knows. TakeAll, at the start, takes from everybody. What
+// a claim returns is as it is after it.
+//
+// The sum keeps the planner from the index by deadline: it knows that nearly all leases are 0,
+// but not that this is so of what has ended only, and would read all that rings.
 const (
-	claimStart = `WITH taken AS (SELECT d.id FROM deliveries d JOIN calls c ON c.id = d.call_id JOIN devices v ON v.id = d.device_id
-		WHERE d.state IN ('pending', 'sending') AND d.deadline > $1 AND `
+	claimStart = `taken AS (SELECT d.id FROM deliveries d JOIN calls c ON c.id = d.call_id JOIN devices v ON v.id = d.device_id
+		WHERE d.state IN ('pending', 'sending') AND `
 	claimEnd = ` ORDER BY d.created_at, d.id LIMIT $4 FOR UPDATE OF d SKIP LOCKED),
 	d AS (UPDATE deliveries SET lease_owner = $2, lease_until = $3, updated_at = $1,
 		state = CASE channel WHEN '` + string(bell.LongPoll) + `' THEN state ELSE 'sending' END
 		FROM taken WHERE deliveries.id = taken.id RETURNING deliveries.*)
 	SELECT c.id, c.cc_param, ` + sqldb.CallColumns + `, ` + sqldb.DeviceColumns + `, ` + sqldb.DeliveryColumns + `
 		FROM d JOIN calls c ON c.id = d.call_id JOIN devices v ON v.id = d.device_id ORDER BY d.created_at, d.id`
-	claimFree = claimStart + `d.lease_until <= $1` + claimEnd
-	claimAll  = claimStart + `(d.lease_until <= $1 OR d.lease_owner <> $2)` + claimEnd
+	claimFree = `WITH living AS MATERIALIZED (SELECT owner FROM nodes WHERE owner <> $2 AND seen_at >= ` + clock + ` - $5), ` +
+		claimStart + `d.lease_until <= $1 AND d.deadline + 0 > $1 AND d.lease_owner NOT IN (SELECT owner FROM living)` + claimEnd
+	claimAll = `WITH ` + claimStart + `d.deadline > $1 AND (d.lease_until <= $1 OR d.lease_owner <> $2)` + claimEnd
 )
 
 // ClaimDeliveries implements delivery.Store.
 func (s *Store) ClaimDeliveries(ctx context.Context, c delivery.Claim) ([]bell.Ring, error) {
-	text := claimFree
+	text, args := claimFree, bind([]any{sqldb.Micros(c.Now), c.Owner, sqldb.Micros(c.LeaseUntil), max(c.Limit, 0), cluster.DeadAfter.Microseconds()})
 	if c.TakeAll {
-		text = claimAll
+		text, args = claimAll, args[:4]
 	}
-	args := bind([]any{sqldb.Micros(c.Now), c.Owner, sqldb.Micros(c.LeaseUntil), max(c.Limit, 0)})
 	var rings []bell.Ring
 	err := s.write(ctx, "claim deliveries", "", func(l *link) error {
 		results, err := l.send(query{text, args})
@@ -134,8 +141,9 @@ const (
 	expireQuiet = expireStart + ` ` + expireUpdate
 	expireTold  = expireStart + `, d AS (` + expireUpdate + ` RETURNING deliveries.*)
 		SELECT ` + sqldb.CallColumns + `, ` + sqldb.DeliveryColumns + ` FROM d JOIN calls c ON c.id = d.call_id`
-	eraseOver = `UPDATE calls SET cc_param = '' FROM (SELECT id FROM calls WHERE cc_param <> '' AND deadline <= $1
-		ORDER BY deadline LIMIT $2 FOR UPDATE SKIP LOCKED) AS over WHERE calls.id = over.id`
+	eraseOver = `WITH over AS MATERIALIZED (SELECT id FROM calls WHERE cc_param <> '' AND deadline <= $1
+		ORDER BY deadline LIMIT $2 FOR UPDATE SKIP LOCKED)
+		UPDATE calls SET cc_param = '' FROM over WHERE calls.id = over.id`
 )
 
 // ExpireDeliveries implements delivery.Store. What another node has in hand is left to it. Each

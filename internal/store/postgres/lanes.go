@@ -35,7 +35,6 @@ type task[T any] struct {
 type lanes[T any] struct {
 	run     func([]*task[T]) error // runs a group in one transaction; an error has undone it
 	stale   func(error)            // hears of connections that broke
-	after   func(*task[T])         // looks at each that was run; may be nil
 	log     *slog.Logger
 	metrics *metrics
 	health  *health
@@ -52,8 +51,8 @@ type lane[T any] struct {
 	closed bool
 }
 
-func newLanes[T any](s *Store, n int, run func([]*task[T]) error, after func(*task[T])) *lanes[T] {
-	l := &lanes[T]{run: run, stale: s.distrust, after: after, log: s.log, metrics: s.metrics, health: &s.health}
+func newLanes[T any](s *Store, n int, run func([]*task[T]) error) *lanes[T] {
+	l := &lanes[T]{run: run, stale: s.distrust, log: s.log, metrics: s.metrics, health: &s.health}
 	for range n {
 		one := &lane[T]{limit: max(s.queue/n, 1)}
 		one.queued = sync.NewCond(&one.mu)
@@ -76,7 +75,7 @@ func (l *lanes[T]) submit(ctx context.Context, t *task[T]) error {
 	}
 	t.done = make(chan struct{})
 	lane := l.of(t.key)
-	if err := lane.push(t, false); err != nil {
+	if err := lane.push(t); err != nil {
 		if errors.Is(err, bell.Overload) {
 			l.metrics.refused.Inc()
 		}
@@ -93,21 +92,13 @@ func (l *lanes[T]) submit(ctx context.Context, t *task[T]) error {
 	}
 }
 
-// follow queues a write that sets right what an undecided one of its session may have done: it
-// runs after that one, and nobody waits for it. It is let in when the queue is full, because
-// whoever was undecided has had a place.
-func (l *lanes[T]) follow(t *task[T]) {
-	t.done = make(chan struct{})
-	_ = l.of(t.key).push(t, true) // what a closed store does not take is the next process's
-}
-
-func (l *lane[T]) push(t *task[T], anyway bool) error {
+func (l *lane[T]) push(t *task[T]) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	switch {
 	case l.closed:
 		return errStoreClosed
-	case len(l.queue) >= l.limit && !anyway:
+	case len(l.queue) >= l.limit:
 		return errTooMany
 	}
 	l.queue = append(l.queue, t)
@@ -149,9 +140,6 @@ func (l *lanes[T]) serve(lane *lane[T]) {
 		}
 		l.commit(group)
 		for i, t := range group {
-			if l.after != nil {
-				l.after(t)
-			}
 			close(t.done)
 			group[i] = nil
 		}

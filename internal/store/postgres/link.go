@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
+	"slices"
 	"strconv"
 	"time"
 
@@ -302,6 +303,11 @@ func exchange(ctx context.Context, conn *pgx.Conn, queries []query) (results []r
 func readAll(rows pgx.Rows) (r result, err error) {
 	defer rows.Close()
 	for rows.Next() {
+		if r.columns == nil {
+			// A copy: pgx describes the columns of the connection's next statement in the same
+			// place, and by then the connection may be somebody else's.
+			r.columns = slices.Clone(rows.FieldDescriptions())
+		}
 		raw := rows.RawValues() // overwritten by the next row
 		size := 0
 		for _, v := range raw {
@@ -317,7 +323,6 @@ func readAll(rows pgx.Rows) (r result, err error) {
 		r.rows = append(r.rows, row)
 	}
 	rows.Close()
-	r.columns = rows.FieldDescriptions()
 	r.affected = rows.CommandTag().RowsAffected()
 	return r, rows.Err()
 }

@@ -232,8 +232,8 @@ func (s *Store) DevicesChanged(ctx context.Context, since time.Time, after int64
 
 // ForgetChanges implements cluster.Store. What another node is deleting is left to it.
 func (s *Store) ForgetChanges(ctx context.Context, before time.Time, limit int) (int, error) {
-	r, err := s.statement(ctx, "forget changes of devices", `DELETE FROM device_changes USING
-		(SELECT id FROM device_changes WHERE at < $1 ORDER BY at, id LIMIT $2 FOR UPDATE SKIP LOCKED) AS old
-		WHERE device_changes.id = old.id`, sqldb.Micros(before), limit)
+	r, err := s.statement(ctx, "forget changes of devices", `WITH old AS MATERIALIZED (SELECT id FROM device_changes
+		WHERE at < $1 ORDER BY at, id LIMIT $2 FOR UPDATE SKIP LOCKED)
+		DELETE FROM device_changes WHERE id = ANY(ARRAY(SELECT id FROM old))`, sqldb.Micros(before), limit)
 	return int(r.affected), err
 }

@@ -111,8 +111,7 @@ type Store struct {
 	ends                *lanes[*endTask]
 	rooms               *lanes[*roomTask]
 
-	mu     sync.Mutex // guards the next two, and that work does not grow once closed is set
-	later  []*task[*callTask]
+	mu     sync.Mutex // guards closed, and that work does not grow once it is set
 	closed bool
 	work   sync.WaitGroup
 	close  func() // once
@@ -212,9 +211,9 @@ func (s *Store) start(ctx context.Context, c Config, config *pgxpool.Config) (er
 	s.beats = make(places, beatPlaces)
 	s.reads = make(places, read.MaxConns)
 	s.lists = make(places, max(read.MaxConns/2, 1))
-	s.calls = newLanes(s, callLanes, s.runCalls, s.afterCalls)
-	s.ends = newLanes(s, endLanes, s.runEnds, nil)
-	s.rooms = newLanes(s, roomLanes, s.runRooms, nil)
+	s.calls = newLanes(s, callLanes, s.runCalls)
+	s.ends = newLanes(s, endLanes, s.runEnds)
+	s.rooms = newLanes(s, roomLanes, s.runRooms)
 	s.close = sync.OnceFunc(s.stop)
 	return nil
 }

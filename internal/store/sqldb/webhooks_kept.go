@@ -29,14 +29,6 @@ func tellingKeys(l Tx, query string, args ...any) ([]tellingKey, error) {
 	return keys, nil
 }
 
-func endpointsOf(keys []tellingKey) []string {
-	endpoints := make([]string, len(keys))
-	for i, k := range keys {
-		endpoints[i] = k.endpoint
-	}
-	return endpoints
-}
-
 const (
 	countOpen = `SELECT count(*) FROM tellings INDEXED BY tellings_open WHERE state IN ('waiting', 'behind')`
 	countDead = `SELECT count(*) FROM tellings INDEXED BY tellings_final WHERE state IN ('told', 'dead') AND state = 'dead'`
@@ -95,7 +87,7 @@ func giveUpTellings(l Tx, b webhook.Bounds, which string, since time.Time, limit
 	if err != nil {
 		return 0, err
 	}
-	if err := lockEndpoints(l, endpointsOf(keys)); err != nil {
+	if err := lockSubjects(l, keys); err != nil {
 		return 0, err
 	}
 	for _, k := range keys {
@@ -246,7 +238,7 @@ func (s *Store) ReplayDead(ctx context.Context, endpoint string, now time.Time, 
 // reopen opens final tellings anew, as if they were new.
 func reopen(l Tx, keys []tellingKey, now int64) (int, error) {
 	opened := 0
-	if err := lockEndpoints(l, endpointsOf(keys)); err != nil {
+	if err := lockSubjects(l, keys); err != nil {
 		return 0, err
 	}
 	for _, k := range keys {

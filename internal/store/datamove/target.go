@@ -33,7 +33,7 @@ type target struct{ conn *pgx.Conn }
 
 func connect(ctx context.Context, url planet.Secret) (*target, error) {
 	parsed, err := pgxpool.ParseConfig(url.Reveal()) // settings of a pool are allowed, as for a server
-	if err != nil { // its text may hold what was given
+	if err != nil {                                  // its text may hold what was given
 		return nil, errors.New("the target is not a URL of a PostgreSQL database: want postgres://user@host:5432/database")
 	}
 	config := parsed.ConnConfig

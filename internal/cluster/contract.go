@@ -58,7 +58,8 @@ type Store interface {
 	// Leave forgets a node that ends, and voids its leases as FreeDead does.
 	Leave(ctx context.Context, owner string) error
 
-	// FreeDead voids leases of nodes that were not heard of since a time: of deliveries, and of
+	// FreeDead voids leases of nodes that were not heard of since a time, and of owners that are no
+	// node and have held a delivery since before it: of deliveries, and of
 	// events on their way to the customer's systems. In a mailbox a delivery then belongs to
 	// nobody, since now; others can be claimed at once. It returns how many deliveries there were.
 	FreeDead(ctx context.Context, since time.Time) (int, error)

@@ -233,10 +233,20 @@ func (l *Link) FreeDead(ctx context.Context, since time.Time) (n int, err error)
 	err = l.Do(ctx, func() {
 		n = l.db.free(func(holder string) bool {
 			node, known := l.db.nodes[holder]
-			return known && node.SeenAt.Before(since)
+			return known && node.SeenAt.Before(since) || !known && l.db.heldBefore(holder, since)
 		})
 	})
 	return n, err
+}
+
+// heldBefore reports whether somebody has held an open delivery since before a time.
+func (db *DB) heldBefore(holder string, since time.Time) bool {
+	for _, r := range db.rows {
+		if d := r.Delivery; !d.State.Final() && d.LeaseOwner == holder && !d.LeaseUntil.IsZero() && d.UpdatedAt.Before(since) {
+			return true
+		}
+	}
+	return false
 }
 
 func (db *DB) free(dead func(string) bool) (n int) {

@@ -160,18 +160,24 @@ func whatADeadNodeHeldIsFree(t *testing.T, b bench) {
 	over.Delivery.State = bell.DeliveryAccepted
 	b.Record(t, over.Delivery)
 	others := b.ring(t, mail, "unheard-of") // has not beaten yet
+	late := b.ring(t, mail, "left")         // was committed when its node had left
 	before := b.now(t)
 	if n, err := b.Store.FreeDead(t.Context(), before.Add(-time.Hour)); n != 0 || err != nil {
 		t.Fatalf("%d deliveries of a node that is alive were freed, %v", n, err)
 	}
 	since := b.now(t).Add(time.Microsecond)
-	for i, want := range []int{2, 0} {
+	others.Delivery.UpdatedAt = since.Add(time.Second)
+	b.Record(t, others.Delivery)
+	for i, want := range []int{3, 0} {
 		if n, err := b.Store.FreeDead(t.Context(), since); n != want || err != nil {
 			t.Fatalf("time %d: %d deliveries were freed, %v", i, n, err)
 		}
 	}
 	if d := b.Delivery(t, letter); d.LeaseOwner != "" || d.State != bell.DeliveryPending || d.UpdatedAt.Before(before) {
 		t.Errorf("the letter is not free: %+v", d)
+	}
+	if d := b.Delivery(t, late); d.LeaseOwner != "" {
+		t.Errorf("what nobody in nodes holds is not free: %+v", d)
 	}
 	if d := b.Delivery(t, pushed); d.LeaseUntil.After(before) || d.State != bell.DeliverySending {
 		t.Errorf("the push cannot be claimed, or its state is lost: %+v", d)

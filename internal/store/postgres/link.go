@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"hash/fnv"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -22,7 +23,31 @@ const (
 	connectTimeout   = 5 * time.Second
 	statementTimeout = 10 * time.Second
 	listTimeout      = 30 * time.Second
+	// lockTimeout is how long a lane waits for a lock, and once more for whom it waited. Callers
+	// wait a second for both, and nobody's transaction is as long whose machine lives.
+	lockTimeout = 250 * time.Millisecond
+	// idleTimeout is how long a transaction may wait for its next statement. It ends those of
+	// machines that are gone, with their locks; without it PostgreSQL keeps them for hours.
+	idleTimeout = 5 * time.Second
 )
+
+// The timeouts are set for one transaction: a pooler gives the next one another connection, so
+// they cannot be set once, and poolers refuse them as settings of a connection.
+const (
+	waitNot       = `SELECT set_config('lock_timeout', $1, true)`
+	idleNot       = `SELECT set_config('idle_in_transaction_session_timeout', $1, true)`
+	idleOrWaitNot = `SELECT set_config('idle_in_transaction_session_timeout', $1, true), set_config('lock_timeout', $2, true)`
+)
+
+// bounds sets the timeouts of a transaction of several round trips.
+func (l *link) bounds() query {
+	if l.hasty {
+		return query{idleOrWaitNot, []any{milliseconds(idleTimeout), milliseconds(l.s.lockTimeout)}}
+	}
+	return query{idleNot, []any{milliseconds(idleTimeout)}}
+}
+
+func milliseconds(d time.Duration) string { return strconv.FormatInt(d.Milliseconds(), 10) }
 
 // query is a statement in PostgreSQL's dialect.
 type query struct {
@@ -52,6 +77,7 @@ type link struct {
 
 	conn    *pgxpool.Conn
 	begin   string  // opens a transaction with the first statement, unless empty
+	hasty   bool    // waits for no lock for longer than lockTimeout
 	open    bool    // a transaction was opened, and is to be committed
 	locks   []query // to be sent with the next statement
 	scanned bool    // a row was handed out: the function cannot be run again
@@ -60,7 +86,7 @@ type link struct {
 
 // ownLink is a link of a lane's, which has a connection to itself and nobody who leaves.
 func (s *Store) ownLink() *link {
-	return &link{s: s, ctx: context.Background(), pool: s.writePool, limit: statementTimeout, begin: "BEGIN"}
+	return &link{s: s, ctx: context.Background(), pool: s.writePool, limit: statementTimeout, begin: "BEGIN", hasty: true}
 }
 
 // Exec implements sqldb.Tx.
@@ -144,7 +170,7 @@ func (l *link) ask(text string, args []any) (result, error) {
 func (l *link) send(queries ...query) ([]result, error) {
 	var all []query
 	if l.begin != "" && !l.open {
-		all = append(all, query{sql: l.begin})
+		all = append(all, query{sql: l.begin}, l.bounds())
 	}
 	before := len(all) + len(l.locks)
 	all = append(append(all, l.locks...), queries...)

@@ -47,11 +47,12 @@ func (s *Store) Beat(ctx context.Context, n cluster.Node) (nodes []cluster.Node,
 	return nodes, now, nil
 }
 
-// statement runs what needs no transaction around it and returns its rows.
+// statement runs what needs no transaction around it and returns its rows. It has connections of
+// its own: a node that cannot say that it lives, because others wait for locks, counts as dead.
 func (s *Store) statement(ctx context.Context, what, text string, args ...any) (result, error) {
 	bound := bind(args)
 	var r result
-	err := s.write(ctx, what, "", func(l *link) error {
+	err := s.writeAt(ctx, what, "", s.beats, func(l *link) error {
 		results, err := l.send(query{text, bound})
 		if err == nil {
 			r = results[0]
@@ -79,8 +80,13 @@ const (
 	untold AS (UPDATE tellings SET lease_owner = '', due = ` + clock + ` FROM told
 		WHERE tellings.seq = told.seq AND tellings.endpoint = told.endpoint)
 	SELECT id FROM freed`
-	leave    = `WITH dead AS (SELECT $1::text AS owner), gone AS (DELETE FROM nodes WHERE owner = $1), ` + voidLeases
-	freeDead = `WITH dead AS MATERIALIZED (SELECT owner FROM nodes WHERE seen_at < $1), ` + voidLeases
+	leave = `WITH dead AS (SELECT $1::text AS owner), gone AS (DELETE FROM nodes WHERE owner = $1), ` + voidLeases
+	// Owners without a row have left, or are of a database that was moved: Leave frees neither
+	// what another transaction has in hand nor what is committed after it. One that is about to
+	// beat for the first time has nothing that old.
+	freeDead = `WITH dead AS MATERIALIZED (SELECT owner FROM nodes WHERE seen_at < $1
+		UNION SELECT d.lease_owner FROM deliveries d WHERE d.state IN ('pending', 'sending') AND d.lease_owner <> '' AND d.lease_until <> 0
+			AND d.updated_at < $1 AND NOT EXISTS (SELECT FROM nodes n WHERE n.owner = d.lease_owner)), ` + voidLeases
 )
 
 // Leave implements cluster.Store.

@@ -232,9 +232,7 @@ func (m *Mailbox) Wait(ctx context.Context, w bell.Poll) (*bell.Letter, error) {
 		m.Metrics.refused()
 		return nil, m.pause(ctx, min(hold, refusalDelay+time.Duration(m.Random()*float64(time.Second))))
 	}
-	if m.Entered != nil && len(p.got) == 0 {
-		m.Entered(device)
-	}
+	m.entered(p, device)
 	defer m.leave(device, p)
 	end := time.Now().Add(hold)
 	timer := time.NewTimer(hold)
@@ -246,6 +244,7 @@ func (m *Mailbox) Wait(ctx context.Context, w bell.Poll) (*bell.Letter, error) {
 			if letter := m.open(ctx, p, l); letter != nil {
 				return letter, nil
 			}
+			m.entered(p, device) // it was over, and nobody has looked for others
 		case <-timer.C:
 			return nil, nil
 		case <-ctx.Done():
@@ -501,6 +500,7 @@ func (m *Mailbox) Close(stagger time.Duration) {
 	}
 	m.mu.Unlock()
 	m.work.Wait()
+	m.giveBackAll()
 }
 
 // pause waits, and returns ctx's error if the device goes away meanwhile.

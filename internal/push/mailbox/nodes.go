@@ -20,6 +20,28 @@ func (m *Mailbox) index(l *letter) {
 	}
 }
 
+// entered says that a poll waits and has nothing.
+func (m *Mailbox) entered(p *poll, device string) {
+	if m.Entered != nil && len(p.got) == 0 {
+		m.Entered(device)
+	}
+}
+
+// giveBackAll reports what is left when all polls have ended, also what is hidden.
+func (m *Mailbox) giveBackAll() {
+	if m.Idle == nil {
+		return
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, l := range m.byID {
+		if !l.leaving && !l.over {
+			l.leaving = true
+			m.Idle(l.ring)
+		}
+	}
+}
+
 // giveBack reports the letters of a box for which no poll is there. A poll that has
 // another letter in hand counts: its device asks again. The caller holds m.mu.
 func (m *Mailbox) giveBack(b *box, now time.Time) {

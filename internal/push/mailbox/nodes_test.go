@@ -129,3 +129,45 @@ func TestAClosedMailboxGivesBackWhatStillComes(t *testing.T) {
 		n.checkEmpty(t)
 	})
 }
+
+// A poll that was given a call which was over by then waits on. Whoever brings it others must
+// hear of it, because nobody has looked for them when it began.
+func TestAPollThatGotADeadCallIsSaidToWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNode()
+		p := n.poll(t.Context(), "d", hold)
+		synctest.Wait()
+		n.want(t, []string{"d"}, nil)
+		r := ring(1, "d", time.Now().Add(time.Minute))
+		n.Mailbox.mu.Lock() // Send, and the call's end before the poll looks
+		l := &letter{ring: *r, key: callKey{r.Call.Environment, r.Call.SessionID}}
+		b := n.box("d")
+		b.letters = append(b.letters, l)
+		n.calls[l.key] = append(n.calls[l.key], l)
+		n.letters++
+		n.index(l)
+		b.handOut(n.Now())
+		n.discard(l)
+		n.Mailbox.mu.Unlock()
+		synctest.Wait()
+		n.want(t, []string{"d"}, nil)
+		gets(t, p, "", hold)
+		n.checkEmpty(t)
+	})
+}
+
+// What lies in a mailbox that is closed is given back, hidden or not: its process goes on for a
+// while, and another one has the device's next poll.
+func TestACloseGivesBackAll(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNode()
+		p := n.ask(t, "d")
+		synctest.Wait()
+		n.put(t, 1, "d")
+		(<-p).letter.Done(true)
+		synctest.Wait()
+		n.want(t, []string{"d"}, nil)
+		n.Close(0)
+		n.want(t, nil, []string{"d/1"})
+	})
+}

@@ -72,6 +72,7 @@ func (w *Worker) sweep(ctx context.Context) {
 	w.freeDead(ctx)
 	w.sweepMailboxes(ctx)
 	w.dropGone(ctx)
+	w.repair(ctx)
 	w.forgetChanges(ctx)
 	w.cleanHeld()
 	wake(w.wakeReturns) // what could not be given back

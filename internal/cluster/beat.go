@@ -152,20 +152,22 @@ func (p *peers) isSteady(local time.Time) bool {
 	return !p.beaten.IsZero() && local.Sub(p.beaten) <= steadyGap && local.Sub(p.steady) >= DeadAfter
 }
 
-// deadSince returns since when a node must have been silent to be dead, and whether any is.
-func (w *Worker) deadSince() (time.Time, bool) {
+// dead returns since when a node must have been silent to be dead, and when those that are
+// were heard of last, by their owners.
+func (w *Worker) dead() (since time.Time, dead map[string]time.Time) {
 	local := w.Clock()
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if !w.peers.isSteady(local) {
-		return time.Time{}, false
+		return time.Time{}, nil
 	}
+	dead = map[string]time.Time{}
 	for _, n := range w.peers.nodes {
 		if n.Owner != w.Node.Owner && w.peers.silent(n) {
-			return w.peers.seen.Add(-DeadAfter), true
+			dead[n.Owner] = n.SeenAt
 		}
 	}
-	return time.Time{}, false
+	return w.peers.seen.Add(-DeadAfter), dead
 }
 
 func (w *Worker) tellNodes(n news) {

@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -329,6 +330,52 @@ func TestWhatAPollHasIsNotNowhere(t *testing.T) {
 		a.do(func() { w.db.Insert(r) })
 		pass(5 * time.Second)
 		s.before = nil
+	})
+}
+
+// countFree is a store that counts how often the dead are asked about.
+type countFree struct {
+	cluster.Store
+	asked *atomic.Int64
+}
+
+func (s countFree) FreeDead(ctx context.Context, since time.Time) (int, error) {
+	s.asked.Add(1)
+	return s.Store.FreeDead(ctx, since)
+}
+
+func TestADeadNodeIsNotAskedAboutForEver(t *testing.T) {
+	tell(t, 2, func(t *testing.T, w *world) {
+		var asked atomic.Int64
+		w.wrap = func(s cluster.Store) cluster.Store { return countFree{s, &asked} }
+		w.start(0, latency)
+		w.calm = false
+		count := func(d time.Duration) int64 {
+			before := asked.Load()
+			pass(d)
+			return asked.Load() - before
+		}
+		pass(2 * cluster.DeadAfter)
+		w.nodes[0].setLink(true, false)
+		if n := count(40 * time.Second); n < 30 {
+			t.Errorf("it was asked about %d times while it may still hold something", n)
+		}
+		if n := count(2 * time.Minute); n > 5 {
+			t.Errorf("it was asked about %d times when nothing had been found for long", n)
+		}
+		w.nodes[1].die()
+		if n := count(40 * time.Second); n < 30 {
+			t.Errorf("another died, and they were asked about %d times", n)
+		}
+		count(30 * time.Second)
+		w.nodes[0].setLink(false, false)
+		pass(2 * cluster.DeadAfter)
+		w.nodes[0].setLink(true, false)
+		if n := count(40 * time.Second); n < 30 {
+			t.Errorf("one came back and died again, and it was asked about %d times", n)
+		}
+		w.nodes[0].setLink(false, false)
+		pass(cluster.BeatEvery)
 	})
 }
 

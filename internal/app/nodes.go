@@ -217,6 +217,9 @@ func (m mailboxOf) Waits(device string) bool { return m.a.mailbox.Waits(device) 
 // Letters implements cluster.Mailbox.
 func (m mailboxOf) Letters(since time.Time) []string { return m.a.mailbox.Letters(since) }
 
+// EndPolls implements cluster.Mailbox.
+func (m mailboxOf) EndPolls() { m.a.mailbox.EndPolls() }
+
 // Had implements cluster.Mailbox.
 func (m mailboxOf) Had(delivery string) bool { return m.a.mailbox.Had(delivery) }
 

@@ -67,7 +67,30 @@ func (w *Worker) Join(ctx context.Context) error {
 			}
 		}
 	})
+	w.beats.Go(func() { w.watchBeats(beating) })
 	return nil
+}
+
+// CutOff reports whether no beat of this node was answered for [DeadAfter]: what is recorded
+// elsewhere does not come to polls here, and polls should be short, so that their devices ask
+// others. It is false before Join.
+func (w *Worker) CutOff() bool {
+	now := w.Clock()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return !w.peers.beaten.IsZero() && now.Sub(w.peers.beaten) >= DeadAfter
+}
+
+// watchBeats sends devices that poll here to others when this node is cut off.
+func (w *Worker) watchBeats(ctx context.Context) {
+	for before := false; pause(ctx, BeatEvery/2); {
+		cut := w.CutOff()
+		if cut && !before {
+			w.Log.Warn("the database has not answered for some seconds; polls are ended, so that their devices ask other nodes")
+			w.Mailbox.EndPolls()
+		}
+		before = cut
+	}
 }
 
 // Leave ends this node: others continue at once what it still holds. It must be called when

@@ -21,6 +21,7 @@ type box struct {
 	polls   map[string][]*poll
 	closing chan struct{}
 	closed  bool
+	ended   int             // how often all polls were to end
 	had     map[string]bool // over here, or in a poll's hand
 	idles   int             // how often something was given to the worker
 }
@@ -228,6 +229,19 @@ func (b *box) Letters(before time.Time) (ids []string) {
 		}
 	}
 	return ids
+}
+
+// EndPolls implements cluster.Mailbox, without ending them.
+func (b *box) EndPolls() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.ended++
+}
+
+func (b *box) ends() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.ended
 }
 
 // Had implements cluster.Mailbox.

@@ -183,6 +183,8 @@ type Mailbox interface {
 	// Remove takes a delivery out, because it is over or somebody else's, or is given back.
 	// It reports nothing. There need be none.
 	Remove(delivery string)
+	// EndPolls ends all polls with nothing, soon: their devices ask again, perhaps another node.
+	EndPolls()
 	// Acknowledge removes a call from the box of a device that has it.
 	Acknowledge(environment planet.Environment, id planet.SessionID, device string)
 }

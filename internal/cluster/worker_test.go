@@ -379,6 +379,36 @@ func TestADeadNodeIsNotAskedAboutForEver(t *testing.T) {
 	})
 }
 
+func TestWhoIsCutOffEndsItsPolls(t *testing.T) {
+	tell(t, 2, func(t *testing.T, w *world) {
+		a := w.nodes[0]
+		check := func(when string, cut bool, ends int) {
+			t.Helper()
+			if got := a.worker.CutOff(); got != cut || a.box.ends() != ends {
+				t.Errorf("%s: cut off is %t, and polls were ended %d times; want %t, %d", when, got, a.box.ends(), cut, ends)
+			}
+		}
+		pass(2 * cluster.DeadAfter)
+		check("well", false, 0)
+		w.calm = false
+		for i := range 2 {
+			a.setLink(true, false)
+			pass(cluster.DeadAfter - cluster.BeatEvery - 100*time.Millisecond)
+			check("for some seconds", false, i)
+			pass(2 * cluster.BeatEvery)
+			check("cut off", true, i+1)
+			pass(10 * time.Second)
+			check("for long", true, i+1)
+			a.setLink(false, false)
+			pass(3 * cluster.BeatEvery)
+			check("back", false, i+1)
+		}
+		if w.nodes[1].box.ends() != 0 {
+			t.Error("polls on another node were ended")
+		}
+	})
+}
+
 func TestNobodyIsDeadWhenTheDatabaseWasAway(t *testing.T) {
 	tell(t, 3, func(t *testing.T, w *world) {
 		pass(2 * cluster.DeadAfter)

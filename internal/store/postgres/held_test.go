@@ -15,6 +15,7 @@ import (
 	"github.com/planetbell/planetbell/internal/bell"
 	"github.com/planetbell/planetbell/internal/call"
 	"github.com/planetbell/planetbell/internal/cluster"
+	"github.com/planetbell/planetbell/internal/device"
 	"github.com/planetbell/planetbell/internal/store/sqldb"
 	"github.com/planetbell/planetbell/internal/testlog"
 	"github.com/planetbell/planetbell/planet"
@@ -217,4 +218,18 @@ func TestHeartbeatHasItsOwnPlace(t *testing.T) {
 	}
 	release()
 	work.Wait()
+}
+
+// The operator's list of devices waits for other lists; the devices that ring do not.
+func TestListOfDevicesHoldsUpNoRing(t *testing.T) {
+	s := newStore(t)
+	for range cap(s.lists) {
+		s.lists <- struct{}{}
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	wantUnavailable(t, "Devices", failed(s.Devices(ctx, device.Filter{}, "", 10)), "too long to answer")
+	if _, err := s.DevicesOf(t.Context(), bell.Owner{}); err != nil {
+		t.Error(err)
+	}
 }

@@ -50,9 +50,14 @@ func (s *Store) Beat(ctx context.Context, n cluster.Node) (nodes []cluster.Node,
 // statement runs what needs no transaction around it and returns its rows. It has connections of
 // its own: a node that cannot say that it lives, because others wait for locks, counts as dead.
 func (s *Store) statement(ctx context.Context, what, text string, args ...any) (result, error) {
+	return s.statementAt(ctx, s.beats, what, text, args...)
+}
+
+// statementAt is statement in one of these places.
+func (s *Store) statementAt(ctx context.Context, at places, what, text string, args ...any) (result, error) {
 	bound := bind(args)
 	var r result
-	err := s.writeAt(ctx, what, "", s.beats, func(l *link) error {
+	err := s.writeAt(ctx, what, "", at, func(l *link) error {
 		results, err := l.send(query{text, bound})
 		if err == nil {
 			r = results[0]

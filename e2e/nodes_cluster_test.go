@@ -431,8 +431,8 @@ func (l *nodeLog) line(line []byte) {
 	e.node = l.node
 	if e.Level == "ERROR" {
 		l.errors = append(l.errors, e)
-		if strings.HasPrefix(e.Msg, "the database does not record calls") {
-			l.sick = append(l.sick, fault{what: "a slow machine", node: l.node, database: true, from: e.Time.Add(-2 * time.Second), to: e.Time.Add(30 * time.Second)})
+		if strings.HasPrefix(e.Msg, "the database does not record calls") || strings.HasPrefix(e.Msg, "this node cannot ask the database") {
+			l.sick = append(l.sick, fault{what: "a slow machine", node: l.node, database: true, from: e.Time.Add(-2 * time.Second), to: e.Time.Add(grace)})
 		}
 		return
 	}

@@ -245,6 +245,12 @@ func (m mailboxOf) Waits(device string) bool { return m.a.mailbox.Waits(device) 
 // Letters implements cluster.Mailbox.
 func (m mailboxOf) Letters(since time.Time) []string { return m.a.mailbox.Letters(since) }
 
+// EndPolls implements cluster.Mailbox.
+func (m mailboxOf) EndPolls() { m.a.mailbox.EndPolls() }
+
+// Had implements cluster.Mailbox.
+func (m mailboxOf) Had(delivery string) bool { return m.a.mailbox.Had(delivery) }
+
 // Remove implements cluster.Mailbox.
 func (m mailboxOf) Remove(delivery string) { m.a.mailbox.Remove(delivery) }
 

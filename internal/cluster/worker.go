@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
@@ -48,6 +49,7 @@ type Worker struct {
 	// database said a moment ago. It is never taken with mu held.
 	moves sync.Mutex
 	fresh map[string]struct{} // taken while Gone was being asked; nil while it is not
+	lost  map[string]struct{} // being given back because they were nowhere; nil if there are none
 
 	mu       sync.Mutex // guards all below, and is never held while others are called
 	peers    peers
@@ -175,11 +177,12 @@ func (w *Worker) Heard(hints []Hint) {
 // Gap says that hints may have been lost: the sweep does not wait for its turn.
 func (w *Worker) Gap() { wake(w.wakeSweep) }
 
-// takeClaimed is take for what a claim gave: without what devices have by now.
+// takeClaimed puts what a claim gave into this node's memory, without what devices have by
+// now, and what is being given back because its claim's answer took so long.
 func (w *Worker) takeClaimed(b *batch, rings []bell.Ring) {
 	w.moves.Lock()
 	defer w.moves.Unlock()
-	rings = w.unreceived(rings)
+	rings = slices.DeleteFunc(w.unreceived(rings), func(r bell.Ring) bool { _, lost := w.lost[r.Delivery.ID]; return lost })
 	for i := range rings {
 		by := b.devices[rings[i].Device.ID]
 		w.Metrics.claimed.WithLabelValues(by.String()).Inc()
@@ -190,7 +193,7 @@ func (w *Worker) takeClaimed(b *batch, rings []bell.Ring) {
 	w.takeNow(rings)
 }
 
-// takeNow is take for whoever holds w.moves.
+// takeNow puts deliveries that are this node's into its memory. The caller holds w.moves.
 func (w *Worker) takeNow(rings []bell.Ring) {
 	if len(rings) == 0 {
 		return

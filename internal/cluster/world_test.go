@@ -160,7 +160,7 @@ type node struct {
 func (w *world) start(skew, latency time.Duration) *node {
 	n := &node{world: w, name: fmt.Sprintf("node-%d", len(w.nodes)), link: w.db.Connect(latency), withdrawn: map[planet.SessionID]bool{}}
 	clock := func() time.Time { return time.Now().Add(skew) }
-	n.box = &box{node: n, letters: map[string]*letter{}, polls: map[string][]*poll{}, closing: make(chan struct{})}
+	n.box = &box{node: n, letters: map[string]*letter{}, had: map[string]bool{}, polls: map[string][]*poll{}, closing: make(chan struct{})}
 	n.cache = cluster.NewDeviceCache(cluster.CacheConfig{Clock: clock, Read: n.readDevices})
 	store := cluster.Store(n.link)
 	if w.wrap != nil {

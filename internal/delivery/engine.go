@@ -99,7 +99,7 @@ type Engine struct {
 type entry struct {
 	route  *route                  // on which it takes up room
 	cancel context.CancelCauseFunc // nil until it is started
-	since  time.Time               // when it was started
+	since  time.Time               // when it was started; zero before
 	again  *bell.Ring              // to be started when this ends: it was taken anew meanwhile
 }
 

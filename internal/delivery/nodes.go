@@ -89,13 +89,13 @@ func (c *ringing) remove(device string, it *entry) {
 	}
 }
 
-// Open lists the deliveries that are in memory and were started before a time.
+// Open lists the deliveries that are in memory and were started before a time, or not yet.
 func (e *Engine) Open(since time.Time) []string {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	var ids []string
 	for id, entry := range e.entries {
-		if entry.cancel != nil && entry.since.Before(since) {
+		if entry.since.Before(since) {
 			ids = append(ids, id)
 		}
 	}

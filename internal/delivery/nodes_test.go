@@ -212,3 +212,19 @@ func TestAReceiptElsewhereEndsRetriesHere(t *testing.T) {
 		b.finish(t)
 	})
 }
+
+// A delivery whose call is just being recorded is in memory.
+func TestOpenListsWhatIsAdmitted(t *testing.T) {
+	b := newBench(t, nil)
+	rings := b.rings(1, bell.FCM, "d")
+	if err := b.Admit(rings); err != nil {
+		t.Fatal(err)
+	}
+	if open := b.Open(time.Now()); !slices.Equal(open, []string{rings[0].Delivery.ID}) {
+		t.Errorf("open: %q", open)
+	}
+	b.Dismiss(rings)
+	if open := b.Open(time.Now()); len(open) != 0 {
+		t.Errorf("open: %q", open)
+	}
+}

@@ -63,7 +63,7 @@ func TestAStopKnowsWhatItLeased(t *testing.T) {
 			t.Fatalf("%d events, %v", len(list), err)
 		}
 		if e := list[0]; e.State == webhook.Waiting && e.Due.After(time.Now()) {
-			t.Errorf("after the stop the event waits until %v, when a lease runs out that nobody knows of", e.Due.Sub(time.Now()))
+			t.Errorf("after the stop the event waits %v more, until a lease runs out that nobody knows of", time.Until(e.Due))
 		}
 	})
 }

@@ -74,6 +74,7 @@ type Config struct {
 type Mailbox struct {
 	Config
 	closing chan struct{}
+	ending  chan struct{}  // what is closed when all polls of now are to end; mu guards the variable
 	work    sync.WaitGroup // waiting polls, and letters from a poll's hand to their report
 
 	mu      sync.Mutex // guards all below
@@ -118,6 +119,7 @@ type callKey struct {
 
 type poll struct {
 	got          chan *letter // holds at most one
+	ending       <-chan struct{}
 	acknowledges bool
 	notices      bool // takes what is no call
 }
@@ -144,7 +146,7 @@ func New(c Config) *Mailbox {
 	if c.Metrics == nil {
 		c.Metrics = NewMetrics(nil)
 	}
-	return &Mailbox{Config: c, closing: make(chan struct{}), boxes: map[string]*box{}, calls: map[callKey][]*letter{}, byID: map[string]*letter{}, had: map[string]time.Time{}}
+	return &Mailbox{Config: c, closing: make(chan struct{}), ending: make(chan struct{}), boxes: map[string]*box{}, calls: map[callKey][]*letter{}, byID: map[string]*letter{}, had: map[string]time.Time{}}
 }
 
 // Send puts the ring into its device's box and wakes the newest poll. It implements
@@ -241,7 +243,7 @@ func (m *Mailbox) Wait(ctx context.Context, w bell.Poll) (*bell.Letter, error) {
 	end := time.Now().Add(hold)
 	timer := time.NewTimer(hold)
 	defer timer.Stop()
-	closing := m.closing
+	closing, ending := m.closing, p.ending
 	for {
 		select {
 		case l := <-p.got:
@@ -256,6 +258,9 @@ func (m *Mailbox) Wait(ctx context.Context, w bell.Poll) (*bell.Letter, error) {
 		case <-closing: // a call that comes until the poll's turn to end is still given to it
 			closing = nil
 			timer.Reset(min(time.Until(end), time.Duration(m.Random()*float64(m.stagger))))
+		case <-ending: // likewise
+			ending = nil
+			timer.Reset(min(time.Until(end), time.Duration(m.Random()*float64(endWithin))))
 		}
 	}
 }
@@ -270,7 +275,7 @@ func (m *Mailbox) enter(w bell.Poll) (*poll, bool) {
 	if len(b.polls) >= maxPerDevice {
 		return nil, false
 	}
-	p := &poll{got: make(chan *letter, 1), acknowledges: w.Acknowledges, notices: w.Notices}
+	p := &poll{got: make(chan *letter, 1), ending: m.ending, acknowledges: w.Acknowledges, notices: w.Notices}
 	b.polls = append(b.polls, p)
 	m.waiting++
 	m.work.Add(1) // before closed is set, so before Close waits

@@ -101,6 +101,20 @@ func (m *Mailbox) Waits(device string) bool {
 	return b != nil && len(b.polls) > 0 && !m.closed
 }
 
+// endWithin is over how long polls end that EndPolls ends: their devices ask again at once.
+const endWithin = 2 * time.Second
+
+// EndPolls ends all polls that wait now with nothing, within endWithin, as Close does. The mailbox
+// stays open: their devices ask again, perhaps another process. It returns at once.
+func (m *Mailbox) EndPolls() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if !m.closed {
+		close(m.ending)
+		m.ending = make(chan struct{})
+	}
+}
+
 // Letters lists the deliveries that have lain here since before a time.
 func (m *Mailbox) Letters(since time.Time) []string {
 	m.mu.Lock()

@@ -1,6 +1,7 @@
 package mailbox
 
 import (
+	"fmt"
 	"slices"
 	"sync"
 	"testing"
@@ -228,6 +229,48 @@ func TestWhatWasGivenBackIsPutInAgain(t *testing.T) {
 		n.put(t, 1, "d")
 		n.want(t, nil, []string{"d/1", "d/1"})
 		n.Remove("d/1")
+		n.checkEmpty(t)
+	})
+}
+
+func TestPollsCanBeEnded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNode()
+		n.EndPolls() // there are none
+		var polls []<-chan polled
+		for i := range 20 {
+			polls = append(polls, n.poll(t.Context(), fmt.Sprint("d", i), hold))
+		}
+		short := n.poll(t.Context(), "short", 1100*time.Millisecond)
+		pass(time.Second)
+		n.EndPolls()
+		later := n.poll(t.Context(), "later", 10*time.Second)
+		n.put(t, 1, "d0") // which has not had its turn, or is given back
+		ends := map[time.Duration]bool{}
+		for i, p := range polls {
+			got := <-p
+			if got.err != nil || got.after < time.Second || got.after > time.Second+endWithin || got.letter != nil && i != 0 {
+				t.Errorf("poll %d ended after %v with %q, error %v", i, got.after, got.sid(), got.err)
+			}
+			if got.letter != nil {
+				got.letter.Done(true)
+			}
+			ends[got.after] = true
+		}
+		if len(ends) < 10 {
+			t.Errorf("polls ended together, at %v", ends)
+		}
+		if got := <-short; got.after > 1100*time.Millisecond {
+			t.Errorf("a poll was held for longer than it asked: %v", got.after)
+		}
+		if got := <-later; got.after != 10*time.Second {
+			t.Errorf("a poll that came later ended after %v", got.after)
+		}
+		p := n.poll(t.Context(), "late", hold)
+		n.Close(0)
+		n.EndPolls()
+		<-p
+		n.Remove("d0/1")
 		n.checkEmpty(t)
 	})
 }

@@ -178,8 +178,24 @@ func (s *Store) ask(ctx context.Context, queries ...query) (results []result, er
 
 // MailboxSince implements cluster.Store.
 func (s *Store) MailboxSince(ctx context.Context, after cluster.Mark, limit int) ([]cluster.Letter, error) {
-	results, err := s.ask(ctx, query{`SELECT d.updated_at, d.id, d.device_id FROM deliveries d WHERE ` + aLetter + `
-		AND (d.updated_at, d.id) > ($1, $2) ORDER BY d.updated_at, d.id LIMIT $3`, bind([]any{sqldb.Micros(after.At), after.Delivery, limit})})
+	return s.letters(ctx, listLetters+aLetter+lettersAfter, sqldb.Micros(after.At), after.Delivery, limit)
+}
+
+// What is an owner's are few rows: those that polls here have not taken yet, and pushes under way.
+const (
+	listLetters  = `SELECT d.updated_at, d.id, d.device_id FROM deliveries d WHERE `
+	lettersAfter = ` AND (d.updated_at, d.id) > ($1, $2) ORDER BY d.updated_at, d.id LIMIT $3`
+	lettersOf    = listLetters + `d.channel = '` + string(bell.LongPoll) + `' AND d.state = 'pending'
+		AND d.lease_owner <> '' AND d.lease_owner = $4 AND d.updated_at < $5` + lettersAfter
+)
+
+// LettersOf implements cluster.Store.
+func (s *Store) LettersOf(ctx context.Context, owner string, before time.Time, after cluster.Mark, limit int) ([]cluster.Letter, error) {
+	return s.letters(ctx, lettersOf, sqldb.Micros(after.At), after.Delivery, limit, owner, sqldb.Micros(before))
+}
+
+func (s *Store) letters(ctx context.Context, text string, args ...any) ([]cluster.Letter, error) {
+	results, err := s.ask(ctx, query{text, bind(args)})
 	if err != nil {
 		return nil, err
 	}

@@ -233,3 +233,45 @@ func TestListOfDevicesHoldsUpNoRing(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A database that hangs while the store is closed costs one group's time, and not that of all
+// that is queued.
+func TestCloseOfAHangingDatabase(t *testing.T) {
+	started, release := make(chan struct{}), make(chan struct{})
+	runs := 0
+	s := &Store{log: testlog.New(t), queue: 10 * maxGroup, metrics: newMetrics(nil, nil)}
+	s.health.log = s.log
+	l := newLanes(s, 1, func([]*task[int]) error {
+		if runs++; runs == 1 {
+			close(started)
+		}
+		<-release
+		return &lost{context.DeadlineExceeded}
+	})
+	var work sync.WaitGroup
+	submit := func() {
+		work.Go(func() {
+			wantUnavailable(t, "a write", l.submit(t.Context(), &task[int]{what: "write", key: "k"}), "")
+		})
+	}
+	submit()
+	<-started
+	for range 3 * maxGroup {
+		submit()
+	}
+	lane := l.each[0]
+	for queued := 0; queued < 3*maxGroup; {
+		lane.mu.Lock()
+		queued = len(lane.queue)
+		lane.mu.Unlock()
+	}
+	lane.mu.Lock()
+	lane.closed = true
+	lane.mu.Unlock()
+	close(release)
+	l.close()
+	work.Wait()
+	if runs != 1 {
+		t.Errorf("%d groups were run", runs)
+	}
+}

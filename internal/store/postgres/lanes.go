@@ -119,7 +119,8 @@ func (l *lane[T]) withdraw(t *task[T]) bool {
 	return true
 }
 
-// close lets the lanes finish what is queued and waits for them.
+// close lets the lanes finish what is queued, unless the database is in trouble, and waits for
+// them.
 func (l *lanes[T]) close() {
 	for _, lane := range l.each {
 		lane.mu.Lock()
@@ -139,11 +140,29 @@ func (l *lanes[T]) serve(lane *lane[T]) {
 			return
 		}
 		l.commit(group)
+		if trouble(group[0].err) != "" {
+			lane.abandon()
+		}
 		for i, t := range group {
 			close(t.done)
 			group[i] = nil
 		}
 	}
+}
+
+// abandon gives up what is queued when the lane was closed: with a database in trouble each
+// group would take its time to fail, and nobody has a deadline for all of them.
+func (l *lane[T]) abandon() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.closed {
+		return
+	}
+	for _, t := range l.queue {
+		t.err = errStoreClosed
+		close(t.done)
+	}
+	l.queue = nil
 }
 
 // next waits for tasks and takes all that wait, up to maxGroup. It returns none when the lane

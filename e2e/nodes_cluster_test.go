@@ -368,7 +368,8 @@ type nodeLog struct {
 	mu     sync.Mutex
 	part   []byte
 	lines  int
-	named  int // lines that name the node
+	named  int     // lines that name the node
+	sick   []fault // when the node said that its database did not record calls
 	errors []logged
 	warned map[string]int
 }
@@ -417,6 +418,9 @@ func (l *nodeLog) line(line []byte) {
 	case len(line) == 0 || line[0] != '{':
 		e = logged{Time: time.Now(), Level: "ERROR", Msg: "not a log line", Error: string(line)}
 		l.watch.t.Logf("%s says: %s", l.node, line)
+	case bytes.Contains(line, []byte("the database records calls again")) && len(l.sick) > 0:
+		l.sick[len(l.sick)-1].to = time.Now().Add(grace)
+		return
 	case !bytes.Contains(line, []byte(`"level":"ERROR"`)) && !bytes.Contains(line, []byte(`"level":"WARN"`)):
 		return
 	default:
@@ -427,6 +431,9 @@ func (l *nodeLog) line(line []byte) {
 	e.node = l.node
 	if e.Level == "ERROR" {
 		l.errors = append(l.errors, e)
+		if strings.HasPrefix(e.Msg, "the database does not record calls") || strings.HasPrefix(e.Msg, "this node cannot ask the database") {
+			l.sick = append(l.sick, fault{what: "a slow machine", node: l.node, database: true, from: e.Time.Add(-2 * time.Second), to: e.Time.Add(grace)})
+		}
 		return
 	}
 	if l.warned == nil {

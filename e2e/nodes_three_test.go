@@ -37,6 +37,9 @@ func TestThreeNodes(t *testing.T) {
 			rooms := l.groupCalls(6)
 			n.trouble(l, d, s)
 			n.finish(l, rooms)
+			if n.faults.kills == 0 {
+				t.Error("no node was killed; that proves nothing")
+			}
 		})
 	}
 }

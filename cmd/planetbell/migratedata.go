@@ -26,7 +26,9 @@ both. Stop the server first, and start it with database.url when the command is 
 breaks it off, give the same command again: it goes on where it was. The SQLite database is
 only read.
 
-Without --from and --to, database.path and database.url of the configuration are taken.`,
+What is not given is taken from the configuration, which has either database.path or
+database.url: give --to as long as it has the path, and --from when it has the URL already and
+the data is not at the default path.`,
 		Example: `  planetbell migrate-data --from sqlite://data/planetbell.db --to postgres://bell@db.example.com/planetbell`,
 		Args:    noArgs,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return migrateData(cmd, flags) },

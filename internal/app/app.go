@@ -162,7 +162,7 @@ func (a *App) buildServices(context.Context) error {
 	if a.rooms, err = a.newRooms(ring); err != nil {
 		return err
 	}
-	a.accounts, err = account.New(account.Config{Store: register{a.store, a.calls, a.nodes}, Projects: projects, SigningKey: a.cfg.AppTokens.SigningKey})
+	a.accounts, err = account.New(account.Config{Store: register{a.store, a.calls, a.nodes}, Projects: projects, SigningKey: a.cfg.AppTokens.SigningKey, Now: a.nodes.now()})
 	if err != nil {
 		return err
 	}

@@ -54,7 +54,7 @@ func (a *App) joinNodes(ctx context.Context, store cluster.Store) error {
 	metrics := cluster.NewMetrics(a.registry)
 	a.nodes = &nodes{bus: b, cache: cluster.NewDeviceCache(cluster.CacheConfig{Read: a.store.DevicesOf, Metrics: metrics})}
 	a.nodes.worker = cluster.New(cluster.Config{
-		Store: store, Hints: b, Rings: here{a}, Mailbox: mailboxOf{a}, Devices: a.nodes.cache,
+		Store: store, Hints: b, Rings: here{a}, Mailbox: mailboxOf{a}, Devices: devicesOf{a.nodes.cache, a},
 		Node: cluster.Node{Owner: a.owner, Host: a.node, Version: string(a.version), StartedAt: time.Now()},
 		Log:  a.log.With("component", "cluster"), Metrics: metrics,
 	})
@@ -63,12 +63,20 @@ func (a *App) joinNodes(ctx context.Context, store cluster.Store) error {
 	if err := a.nodes.worker.Join(ctx); err != nil {
 		return err
 	}
-	a.cleanups.push("leave the other nodes", a.nodes.worker.Leave)
+	a.cleanups.push("leave the other nodes", func(ctx context.Context) error {
+		// A stop that has taken all of its time must still tell the others that it is over.
+		ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), leaveTimeout, errShutdown)
+		defer cancel()
+		return a.nodes.worker.Leave(ctx)
+	})
 	return nil
 }
 
-// joinTimeout bounds the first word with the other nodes.
-const joinTimeout = 10 * time.Second
+// joinTimeout bounds the first word with the other nodes, leaveTimeout the last.
+const (
+	joinTimeout  = 10 * time.Second
+	leaveTimeout = 2 * time.Second
+)
 
 var errSlowJoin = errors.New("the database did not answer in time")
 
@@ -172,13 +180,33 @@ func (n *nodes) run(ctx context.Context) error {
 		return nil
 	}
 	heard := make(chan struct{})
+	hearing, deafen := context.WithCancel(context.WithoutCancel(ctx))
 	go func() {
 		defer close(heard)
-		n.bus.Run(ctx, bus.Handler{Hints: n.worker.Heard, Gap: n.worker.Gap})
+		n.bus.Run(hearing, bus.Handler{Hints: n.worker.Heard, Gap: n.worker.Gap})
 	}()
-	n.worker.Run(ctx)
+	n.worker.Run(ctx) // what it gives back at its end it tells the others
+	deafen()
 	<-heard
 	return nil
+}
+
+// devicesOf is what is remembered of devices here: for speed, and for a database in trouble.
+type devicesOf struct {
+	*cluster.DeviceCache
+	a *App
+}
+
+// Forget implements cluster.Devices.
+func (d devicesOf) Forget(owner bell.Owner) {
+	d.DeviceCache.Forget(owner)
+	d.a.calls.DevicesChanged(owner)
+}
+
+// Clear implements cluster.Devices.
+func (d devicesOf) Clear() {
+	d.DeviceCache.Clear()
+	d.a.calls.ForgetDevices()
 }
 
 // here is what rings on this node. Engine and mailbox are made later than the worker.
@@ -197,6 +225,11 @@ func (h here) Withdraw(environment planet.Environment, id planet.SessionID) {
 	h.a.mailbox.Withdraw(environment, id)
 }
 
+// Received implements cluster.Rings.
+func (h here) Received(environment planet.Environment, id planet.SessionID, device string) {
+	h.a.engine.Received(environment, id, device)
+}
+
 // Open implements cluster.Rings.
 func (h here) Open(since time.Time) []string { return h.a.engine.Open(since) }
 
@@ -211,6 +244,12 @@ func (m mailboxOf) Waits(device string) bool { return m.a.mailbox.Waits(device) 
 
 // Letters implements cluster.Mailbox.
 func (m mailboxOf) Letters(since time.Time) []string { return m.a.mailbox.Letters(since) }
+
+// EndPolls implements cluster.Mailbox.
+func (m mailboxOf) EndPolls() { m.a.mailbox.EndPolls() }
+
+// Had implements cluster.Mailbox.
+func (m mailboxOf) Had(delivery string) bool { return m.a.mailbox.Had(delivery) }
 
 // Remove implements cluster.Mailbox.
 func (m mailboxOf) Remove(delivery string) { m.a.mailbox.Remove(delivery) }

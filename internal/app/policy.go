@@ -26,7 +26,7 @@ func (a *App) buildPolicy() error {
 		return err
 	}
 	a.policy, err = policy.New(policy.Config{
-		Store: a.store, Settings: settings, RootCAs: roots,
+		Store: a.store, Settings: settings, RootCAs: roots, Now: a.nodes.now(),
 		Log: a.log.With("component", "policy"), Metrics: policy.NewMetrics(a.registry),
 	})
 	if err != nil {

@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"errors"
 
 	"github.com/planetbell/planetbell/internal/bell"
 	"github.com/planetbell/planetbell/internal/delivery"
@@ -19,6 +20,9 @@ type receipts struct {
 // Receive implements httpapi.Receipts.
 func (r receipts) Receive(ctx context.Context, receipt bell.Receipt) error {
 	if err := r.engine.Receive(ctx, receipt); err != nil {
+		if errors.Is(err, bell.NotFound) { // perhaps another node has the call and could not record it yet
+			r.nodes.received(&receipt)
+		}
 		return err
 	}
 	r.mailbox.Acknowledge(receipt.Environment, receipt.SessionID, receipt.DeviceID)

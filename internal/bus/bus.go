@@ -1,9 +1,13 @@
 // Package bus tells other nodes where to look. A hint says that a row changed: a device
 // has something in its mailbox, a call is over, a receipt came, a user's devices changed.
 //
-// Hints may be lost, repeated, late, or made up by whoever can write to the bus. So the
-// row is the truth: who gets a hint reads the database and acts on what it finds there,
-// and each node looks through the database once or twice a second for what no hint told.
+// Hints may be lost, repeated or late. So the row is the truth: who gets a hint of a letter or
+// a device reads the database and acts on what it finds there, and each node looks through
+// the database once or twice a second for what no hint told.
+//
+// Only "over" and "received" are obeyed at once, without reading the row. Whoever can publish on the
+// bus and knows a call's session ID can so stop it on all other nodes: the bus must be closed to others.
+//
 // When the bus knows that hints may have been lost it says so, and the node looks at once.
 //
 // There are three forms, which pass one suite (package bustest): in this process ([Hub]),

@@ -46,6 +46,7 @@ type backlog struct {
 	sessions map[callKey]*session
 	bytes    int64
 	sick     bool      // the store failed, and has not worked since
+	asked    int       // where in the queue the item is that asks next, while it is sick
 	since    time.Time // when the trouble began that was told; zero when none was
 	recorded int       // items since then
 	closed   bool
@@ -304,7 +305,7 @@ func (b *backlog) worked() {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.sick = false
+	b.sick, b.asked = false, 0
 	if len(b.queue) > 0 {
 		return
 	}

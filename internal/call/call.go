@@ -176,9 +176,10 @@ func choose(devices []bell.Device, now time.Time) (chosen []bell.Device, skipped
 // rings makes one ring for each device.
 func (s *Service) rings(c *bell.Call, devices []bell.Device, now time.Time) []bell.Ring {
 	rings := make([]bell.Ring, 0, len(devices))
-	for _, d := range devices {
-		state, owner, until := s.bells.Hold(&d, now, c.Deadline)
-		rings = append(rings, bell.Ring{Call: c, Device: d, Delivery: bell.Delivery{
+	for i := range devices {
+		d := &devices[i]
+		state, owner, until := s.bells.Hold(d, now, c.Deadline)
+		rings = append(rings, bell.Ring{Call: c, Device: *d, Delivery: bell.Delivery{
 			ID: bell.NewID(), Environment: c.Environment, SessionID: c.SessionID, DeviceID: d.ID,
 			Channel: d.Channel, State: state, Deadline: c.Deadline,
 			LeaseOwner: owner, LeaseUntil: until, CreatedAt: now, UpdatedAt: now,

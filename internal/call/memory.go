@@ -114,6 +114,14 @@ func (m *memory) recall(owner bell.Owner, now time.Time) ([]bell.Device, bool) {
 	return slices.Clone(k.devices), true
 }
 
+// clear forgets everybody.
+func (m *memory) clear() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.changes++
+	m.owners.Purge()
+}
+
 // written forgets whom a device that was written belongs to now, and belonged to before.
 func (m *memory) written(d *bell.Device) {
 	m.mu.Lock()
@@ -159,3 +167,6 @@ func (s *Service) DeviceRemoved(id string) { s.memory.removed(id) }
 // DevicesChanged must be told of every owner of whose devices any may have changed in
 // another way.
 func (s *Service) DevicesChanged(owner bell.Owner) { s.memory.changed(owner) }
+
+// ForgetDevices must be called when changes of devices may have been missed.
+func (s *Service) ForgetDevices() { s.memory.clear() }

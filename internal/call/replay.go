@@ -119,21 +119,25 @@ func (b *backlog) close() (calls, events, outcomes int) {
 }
 
 // batch is what can be recorded next, at once: the oldest items, one for each session, so
-// that each session's order is kept. While the store is in trouble, one item asks for all.
+// that each session's order is kept. While the store is in trouble, one item asks for all,
+// each time another one: what one of them is stuck on need not hold up the others.
 func (b *backlog) batch() []*item {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	limit := replayBatch
-	if b.sick {
-		limit = 1
+	limit, first := replayBatch, 0
+	if b.sick && len(b.queue) > 0 {
+		limit, first = 1, b.asked%len(b.queue)
 	}
 	var batch []*item
-	for _, it := range b.queue {
+	for i := range b.queue {
+		at := (first + i) % len(b.queue)
+		it := b.queue[at]
 		if len(batch) == limit {
 			break
 		}
 		if b.sessions[it.key].items[0] == it {
 			batch = append(batch, it)
+			b.asked = at + 1
 		}
 	}
 	return batch

@@ -155,10 +155,11 @@ func (s *Service) record(ctx context.Context, c *bell.Call, rings []bell.Ring, r
 		switch {
 		case err == nil:
 			return RingResult{Repeated: found != Began}, nil
-		case !sick(err):
+		case sick(err):
+			s.backlog.failed(err)
+		case !errors.Is(err, ErrHeld):
 			return RingResult{}, fmt.Errorf("record call %s: %w", c.SessionID, err)
 		}
-		s.backlog.failed(err)
 	}
 	if result, known, err := s.known(c, raw); known {
 		return result, err

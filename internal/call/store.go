@@ -2,11 +2,16 @@ package call
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/planetbell/planetbell/internal/bell"
 	"github.com/planetbell/planetbell/planet"
 )
+
+// ErrHeld is in a Store's error of kind bell.Overload when nothing was written because another
+// transaction has locked just what was to be written. There is no trouble for others.
+var ErrHeld = errors.New("its rows are locked")
 
 // Store is what call needs of a database. Each method is one transaction, on disk
 // when it returns. Two error kinds mean that it could not do its work now: bell.Overload,

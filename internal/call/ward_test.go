@@ -28,6 +28,7 @@ const (
 	undecided fault = "undecided"  // as hangs, but written all the same
 	slow      fault = "slow"       // written in time, after a while
 	overload  fault = "overloaded" // more is asked of it than it takes
+	held      fault = "held"       // somebody has locked just what is to be written
 )
 
 var faults = []fault{refuses, hangs, undecided, slow, overload}
@@ -40,6 +41,7 @@ type patient struct {
 	reads, writes fault
 	well          chan struct{} // closed when it recovers
 	secrets       []planet.CCParam
+	stuck         planet.SessionID // a call that it cannot record, as long as it ails
 }
 
 // ail makes the store ill, or well.
@@ -62,6 +64,8 @@ func (p *patient) do(ctx context.Context, read bool, work func()) error {
 	switch f {
 	case refuses:
 		return trouble
+	case held:
+		return bell.E(bell.Overload, "Somebody holds it.", call.ErrHeld)
 	case overload:
 		return bell.E(bell.Overload, "Too many writes.", nil)
 	case slow:
@@ -89,6 +93,12 @@ func (p *patient) DevicesOf(ctx context.Context, owner bell.Owner) (devices []be
 
 // BeginCall gives the deliveries up when nobody waits for it any more, as call.Store says.
 func (p *patient) BeginCall(ctx context.Context, c bell.Call, deliveries []bell.Delivery, raw []planet.RawParam) (found call.BeginResult, err error) {
+	p.mu.Lock()
+	stuck := p.stuck == c.SessionID
+	p.mu.Unlock()
+	if stuck {
+		return 0, bell.E(bell.Unavailable, "This row cannot be written.", nil)
+	}
 	sick := p.do(ctx, false, func() {
 		p.mu.Lock()
 		p.secrets = append(p.secrets, c.CCParam)

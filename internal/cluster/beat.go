@@ -67,7 +67,30 @@ func (w *Worker) Join(ctx context.Context) error {
 			}
 		}
 	})
+	w.beats.Go(func() { w.watchBeats(beating) })
 	return nil
+}
+
+// CutOff reports whether no beat of this node was answered for [DeadAfter]: what is recorded
+// elsewhere does not come to polls here, and polls should be short, so that their devices ask
+// others. It is false before Join.
+func (w *Worker) CutOff() bool {
+	now := w.Clock()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return !w.peers.beaten.IsZero() && now.Sub(w.peers.beaten) >= DeadAfter
+}
+
+// watchBeats sends devices that poll here to others when this node is cut off.
+func (w *Worker) watchBeats(ctx context.Context) {
+	for before := false; pause(ctx, BeatEvery/2); {
+		cut := w.CutOff()
+		if cut && !before {
+			w.Log.Warn("the database has not answered for some seconds; polls are ended, so that their devices ask other nodes")
+			w.Mailbox.EndPolls()
+		}
+		before = cut
+	}
 }
 
 // Leave ends this node: others continue at once what it still holds. It must be called when
@@ -152,20 +175,22 @@ func (p *peers) isSteady(local time.Time) bool {
 	return !p.beaten.IsZero() && local.Sub(p.beaten) <= steadyGap && local.Sub(p.steady) >= DeadAfter
 }
 
-// deadSince returns since when a node must have been silent to be dead, and whether any is.
-func (w *Worker) deadSince() (time.Time, bool) {
+// dead returns since when a node must have been silent to be dead, and when those that are
+// were heard of last, by their owners.
+func (w *Worker) dead() (since time.Time, dead map[string]time.Time) {
 	local := w.Clock()
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if !w.peers.isSteady(local) {
-		return time.Time{}, false
+		return time.Time{}, nil
 	}
+	dead = map[string]time.Time{}
 	for _, n := range w.peers.nodes {
 		if n.Owner != w.Node.Owner && w.peers.silent(n) {
-			return w.peers.seen.Add(-DeadAfter), true
+			dead[n.Owner] = n.SeenAt
 		}
 	}
-	return time.Time{}, false
+	return w.peers.seen.Add(-DeadAfter), dead
 }
 
 func (w *Worker) tellNodes(n news) {

@@ -21,7 +21,9 @@ type box struct {
 	polls   map[string][]*poll
 	closing chan struct{}
 	closed  bool
-	idles   int // how often something was given to the worker
+	ended   int             // how often all polls were to end
+	had     map[string]bool // over here, or in a poll's hand
+	idles   int             // how often something was given to the worker
 }
 
 type letter struct {
@@ -74,6 +76,7 @@ func (b *box) leave(device string, p *poll) {
 	select {
 	case l := <-p.got:
 		b.letters[l.ring.Delivery.ID] = l
+		delete(b.had, l.ring.Delivery.ID)
 	default:
 	}
 	if !b.closed {
@@ -96,6 +99,7 @@ func (b *box) offer(device string) {
 		for _, p := range b.polls[device] {
 			if len(p.got) == 0 {
 				delete(b.letters, id) // in the poll's hand
+				b.had[id] = true
 				p.got <- l
 				break
 			}
@@ -117,6 +121,7 @@ func (b *box) hand(p *poll, l *letter) bell.Ring {
 	if p.acks && !over && !b.closed {
 		l.hidden = true
 		b.letters[id] = l
+		delete(b.had, id)
 		l.back = time.AfterFunc(unseen, func() {
 			b.mu.Lock()
 			defer b.mu.Unlock()
@@ -138,10 +143,17 @@ func (b *box) hand(p *poll, l *letter) bell.Ring {
 	return l.ring
 }
 
+// hold puts a letter in that polls do not get.
+func (b *box) hold(r bell.Ring) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.letters[r.Delivery.ID] = &letter{ring: r, since: b.node.worker.Now(), hidden: true}
+}
+
 func (b *box) put(r bell.Ring) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.letters[r.Delivery.ID] != nil || b.closed {
+	if b.letters[r.Delivery.ID] != nil || b.had[r.Delivery.ID] || b.closed {
 		return
 	}
 	b.letters[r.Delivery.ID] = &letter{ring: r, since: b.node.worker.Now()}
@@ -217,6 +229,26 @@ func (b *box) Letters(before time.Time) (ids []string) {
 		}
 	}
 	return ids
+}
+
+// EndPolls implements cluster.Mailbox, without ending them.
+func (b *box) EndPolls() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.ended++
+}
+
+func (b *box) ends() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.ended
+}
+
+// Had implements cluster.Mailbox.
+func (b *box) Had(id string) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.had[id]
 }
 
 // Remove implements cluster.Mailbox.

@@ -107,13 +107,13 @@ func (w *Worker) claimSome(ctx context.Context) (more bool) {
 	now := w.clock.database()
 	b.claim.Until = now.Add(claimTimeout)
 	w.watchReceipts(true)
+	defer w.watchReceipts(false)
 	var rings []bell.Ring
 	err := w.trouble.ask(ctx, "claim", claimTimeout, func(ctx context.Context) (err error) {
 		rings, err = w.Store.ClaimMailbox(ctx, b.claim)
 		return err
 	})
 	if err != nil {
-		w.watchReceipts(false)
 		w.doubt(b)
 		return pause(ctx, againAfter/2+time.Duration(w.Random()*float64(againAfter)))
 	}
@@ -121,15 +121,7 @@ func (w *Worker) claimSome(ctx context.Context) (more bool) {
 	if !now.After(b.until) {
 		w.doubts = append(w.doubts, b)
 	}
-	rings = w.unreceived(rings)
-	for i := range rings {
-		by := b.devices[rings[i].Device.ID]
-		w.Metrics.claimed.WithLabelValues(by.String()).Inc()
-		if by == byLoss {
-			w.Metrics.lostHints.WithLabelValues("mailbox").Inc()
-		}
-	}
-	w.take(rings)
+	w.takeClaimed(b, rings)
 	return true
 }
 
@@ -201,7 +193,8 @@ func (w *Worker) watchReceipts(begin bool) {
 	}
 }
 
-// unreceived ends the watch, and leaves out what devices have.
+// unreceived leaves out what devices have. The caller holds w.moves until the rest is taken:
+// what is received from then on is found in memory.
 func (w *Worker) unreceived(rings []bell.Ring) []bell.Ring {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -211,6 +204,5 @@ func (w *Worker) unreceived(rings []bell.Ring) []bell.Ring {
 			rest = append(rest, r)
 		}
 	}
-	w.received = nil
 	return rest
 }

@@ -58,7 +58,8 @@ type Store interface {
 	// Leave forgets a node that ends, and voids its leases as FreeDead does.
 	Leave(ctx context.Context, owner string) error
 
-	// FreeDead voids leases of nodes that were not heard of since a time: of deliveries, and of
+	// FreeDead voids leases of nodes that were not heard of since a time, and of owners that are no
+	// node and have held a delivery since before it: of deliveries, and of
 	// events on their way to the customer's systems. In a mailbox a delivery then belongs to
 	// nobody, since now; others can be claimed at once. It returns how many deliveries there were.
 	FreeDead(ctx context.Context, since time.Time) (int, error)
@@ -75,6 +76,10 @@ type Store interface {
 	// MailboxSince lists what lies in mailboxes and belongs to nobody, from behind a mark on, at
 	// most limit, in the order of marks.
 	MailboxSince(ctx context.Context, after Mark, limit int) ([]Letter, error)
+
+	// LettersOf lists what lies in mailboxes, is an owner's, and was not written since a time,
+	// from behind a mark on, at most limit, in the order of marks.
+	LettersOf(ctx context.Context, owner string, before time.Time, after Mark, limit int) ([]Letter, error)
 
 	// Gone returns which deliveries are not an owner's to continue: final ones, with their
 	// state, and those that somebody else, or nobody, holds, with the state "". One of which there is no
@@ -113,7 +118,7 @@ type Mark struct {
 	Delivery string
 }
 
-// Letter is a delivery that lies in a mailbox and belongs to nobody.
+// Letter is a delivery that lies in a mailbox, of nobody or of a node.
 type Letter struct {
 	Mark
 	DeviceID string
@@ -159,7 +164,10 @@ type Rings interface {
 	// Withdraw stops what is still to be sent of a call here, also what is taken later, without
 	// telling other nodes.
 	Withdraw(environment planet.Environment, id planet.SessionID)
-	// Open lists deliveries that have been in memory since before a time.
+	// Received stops what is still to be sent of a call to a device that has it.
+	Received(environment planet.Environment, id planet.SessionID, device string)
+	// Open lists deliveries that have been in memory since before a time: also admitted ones, whose
+	// calls are being recorded.
 	Open(before time.Time) []string
 	// Drop stops a delivery that is not ours to continue; see Store.Gone.
 	Drop(delivery string, state bell.DeliveryState)
@@ -171,9 +179,13 @@ type Mailbox interface {
 	Waits(device string) bool
 	// Letters lists deliveries that lie here since before a time.
 	Letters(before time.Time) []string
+	// Had reports whether a delivery came to its end here, of which the record may not know yet.
+	Had(delivery string) bool
 	// Remove takes a delivery out, because it is over or somebody else's, or is given back.
 	// It reports nothing. There need be none.
 	Remove(delivery string)
+	// EndPolls ends all polls with nothing, soon: their devices ask again, perhaps another node.
+	EndPolls()
 	// Acknowledge removes a call from the box of a device that has it.
 	Acknowledge(environment planet.Environment, id planet.SessionID, device string)
 }

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/planetbell/planetbell/internal/bell"
+	"github.com/planetbell/planetbell/planet"
 )
 
 const (
@@ -36,8 +37,21 @@ type heldRing struct {
 type held struct {
 	byID     map[string]*heldRing
 	byDevice map[string]map[string]*heldRing
+	byCall   map[callKey]map[string]*heldRing
 	wanted   map[string]struct{}  // devices that poll here and of which something is held
 	unwanted map[string]time.Time // by delivery: until when polls here are not thought to take it
+}
+
+type callKey struct {
+	environment planet.Environment
+	id          planet.SessionID
+}
+
+func newHeld() held {
+	return held{
+		byID: map[string]*heldRing{}, byDevice: map[string]map[string]*heldRing{}, byCall: map[callKey]map[string]*heldRing{},
+		wanted: map[string]struct{}{}, unwanted: map[string]time.Time{},
+	}
 }
 
 func (h *held) add(r bell.Ring) bool {
@@ -50,17 +64,29 @@ func (h *held) add(r bell.Ring) bool {
 	}
 	it := &heldRing{ring: r}
 	h.byID[id] = it
-	if h.byDevice[device] == nil {
-		h.byDevice[device] = map[string]*heldRing{}
-	}
-	h.byDevice[device][id] = it
+	put(h.byDevice, device, it)
+	put(h.byCall, it.call(), it)
 	return true
+}
+
+func (r *heldRing) call() callKey { return callKey{r.ring.Call.Environment, r.ring.Call.SessionID} }
+
+func put[K comparable](index map[K]map[string]*heldRing, key K, it *heldRing) {
+	if index[key] == nil {
+		index[key] = map[string]*heldRing{}
+	}
+	index[key][it.ring.Delivery.ID] = it
 }
 
 func (h *held) drop(it *heldRing) {
 	it.gone = true
 	id, device := it.ring.Delivery.ID, it.ring.Device.ID
 	delete(h.byID, id)
+	key := it.call()
+	delete(h.byCall[key], id)
+	if len(h.byCall[key]) == 0 {
+		delete(h.byCall, key)
+	}
 	delete(h.byDevice[device], id)
 	if len(h.byDevice[device]) == 0 {
 		delete(h.byDevice, device)
@@ -91,11 +117,14 @@ func (w *Worker) Idle(r bell.Ring) {
 	wake(w.wakeReturns)
 }
 
-// letGoOf drops what is held and over.
-func (w *Worker) letGoOf(over func(*bell.Ring) bool) {
+// letGoOf drops what is held of a call that is over. It looks at nothing else: the mailbox
+// waits, with its lock, for whoever has mu.
+func (w *Worker) letGoOf(key callKey) { w.letGo(key, func(*bell.Ring) bool { return true }) }
+
+func (w *Worker) letGo(key callKey, over func(*bell.Ring) bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for _, it := range w.held.byID {
+	for _, it := range w.held.byCall[key] {
 		if over(&it.ring) {
 			w.held.drop(it)
 		}
@@ -214,12 +243,18 @@ func (w *Worker) reclaims(ctx context.Context) {
 			return
 		case <-w.wakeReclaim:
 		}
-		rings := w.wanted()
-		for i := range rings {
-			w.Mailbox.Remove(rings[i].Delivery.ID)
-		}
-		w.take(rings)
+		w.reclaim()
 	}
+}
+
+func (w *Worker) reclaim() {
+	w.moves.Lock() // in between it would be nowhere
+	defer w.moves.Unlock()
+	rings := w.wanted()
+	for i := range rings {
+		w.Mailbox.Remove(rings[i].Delivery.ID)
+	}
+	w.takeNow(rings)
 }
 
 func (w *Worker) wanted() (rings []bell.Ring) {
@@ -239,9 +274,13 @@ func (w *Worker) wanted() (rings []bell.Ring) {
 // cleanHeld drops what is held and whose ring is over, and looks again for what was unwanted.
 func (w *Worker) cleanHeld() {
 	now, local := w.Now(), w.Clock()
-	w.letGoOf(func(r *bell.Ring) bool { return !now.Before(r.Delivery.Deadline) })
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	for _, it := range w.held.byID {
+		if !now.Before(it.ring.Delivery.Deadline) {
+			w.held.drop(it)
+		}
+	}
 	for id, until := range w.held.unwanted {
 		if !local.Before(until) {
 			delete(w.held.unwanted, id)

@@ -14,6 +14,7 @@ type Metrics struct {
 	givenBack prometheus.Counter
 	lostHints *prometheus.CounterVec
 	freed     prometheus.Counter
+	repaired  prometheus.Counter
 	sweeps    prometheus.Histogram
 	failures  *prometheus.CounterVec
 	dropped   *prometheus.CounterVec
@@ -40,18 +41,19 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 		givenBack: counter("planetbell_cluster_letters_given_back_total", "Calls in a mailbox here whose device does not poll here any more."),
 		lostHints: counters("planetbell_cluster_hints_lost_total", "What the sweep found and no hint had told: mailbox (a call for a poll here), gone (a delivery that is over, or another node's).", "kind"),
 		freed:     counter("planetbell_cluster_deliveries_freed_total", "Deliveries that nodes held which are dead, as this node found them."),
+		repaired:  counter("planetbell_cluster_letters_repaired_total", "Calls in a mailbox that were this node's and nowhere in its memory, and were given back. After lost answers of the database there are some; else there is an error in the program."),
 		sweeps: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "planetbell_cluster_sweep_seconds", Help: "Time of one look through the database for what hints did not tell.",
 			Buckets: []float64{.002, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5},
 		}),
-		failures:  counters("planetbell_cluster_store_failures_total", "Questions to the database that failed: beat, claim, give_back, free, mailbox, gone, devices, forget, leave.", "what"),
+		failures:  counters("planetbell_cluster_store_failures_total", "Questions to the database that failed: beat, claim, give_back, free, mailbox, letters, gone, devices, forget, leave.", "what"),
 		dropped:   counters("planetbell_cluster_dropped_total", "What a bounded queue had no room for: entered (the next sweep looks at everything), idle (a call that nobody can have).", "queue"),
 		lookups:   counters("planetbell_device_cache_lookups_total", "Look-ups of a user's devices, by what came of them: hit, miss, or untrusted (changes are not heard of at the moment).", "result"),
 		forgotten: counter("planetbell_device_cache_forgotten_total", "Users whose devices were cached, or being read, and were changed."),
 		cached:    gauge("planetbell_device_cache_devices", "Devices in the cache."),
 	}
 	if r != nil {
-		r.MustRegister(m.nodes, m.skew, m.claimed, m.givenBack, m.lostHints, m.freed, m.sweeps, m.failures, m.dropped)
+		r.MustRegister(m.nodes, m.skew, m.claimed, m.givenBack, m.lostHints, m.freed, m.repaired, m.sweeps, m.failures, m.dropped)
 		r.MustRegister(m.lookups, m.forgotten, m.cached)
 	}
 	return m

@@ -26,6 +26,9 @@ const (
 	// changesForgotten is how often old changes are deleted: by every node, because each may
 	// be the only one.
 	changesForgotten = time.Minute
+	// freeFor is for how long nothing must have been found of dead nodes until they are asked
+	// about no more than so often: each time is a write.
+	freeFor = 30 * time.Second
 	// maxChanges bounds the changes that are remembered as told; past it all is forgotten.
 	maxChanges = 200_000
 	// gapPause is the least time between sweeps, however often hints are lost.
@@ -35,6 +38,13 @@ const (
 	steadyAge = hintTime
 )
 
+// freeing is what is known of dead nodes. Times of asking are by the local clock.
+type freeing struct {
+	dead  map[string]time.Time // when each was heard of last
+	busy  time.Time            // when one of them died, or something of theirs was found
+	asked time.Time
+}
+
 // sweeps is what one sweep leaves to the next. Times are the database's.
 type sweeps struct {
 	count    int
@@ -42,6 +52,7 @@ type sweeps struct {
 	devices  time.Time // all changes of devices before were seen; zero: nothing was
 	forgot   time.Time // when old changes were deleted last
 	changes  map[int64]time.Time
+	free     freeing
 	wideNext bool // the next look at mailboxes is a wide one
 }
 
@@ -72,6 +83,7 @@ func (w *Worker) sweep(ctx context.Context) {
 	w.freeDead(ctx)
 	w.sweepMailboxes(ctx)
 	w.dropGone(ctx)
+	w.repair(ctx)
 	w.forgetChanges(ctx)
 	w.cleanHeld()
 	wake(w.wakeReturns) // what could not be given back
@@ -79,18 +91,33 @@ func (w *Worker) sweep(ctx context.Context) {
 	w.Metrics.swept(w.Clock().Sub(began))
 }
 
-// freeDead lets others continue what dead nodes held.
+// freeDead lets others continue what dead nodes held. A dead node is remembered for an hour;
+// when there was nothing to free of it for a while, it is hardly asked about any more.
 func (w *Worker) freeDead(ctx context.Context) {
-	since, any := w.deadSince()
-	if !any {
+	since, dead := w.dead()
+	if len(dead) == 0 {
 		return
 	}
+	f, now := &w.sweeps.free, w.Clock()
+	for owner, seen := range dead {
+		if before, known := f.dead[owner]; !known || !before.Equal(seen) { // or it was back, and died again
+			f.busy = now
+		}
+	}
+	f.dead = dead
+	if now.Sub(f.busy) > freeFor && now.Sub(f.asked) < freeFor {
+		return
+	}
+	f.asked = now
 	n := 0
 	err := w.trouble.ask(ctx, "free", askTimeout, func(ctx context.Context) (err error) {
 		n, err = w.Store.FreeDead(ctx, since)
 		return err
 	})
-	if err == nil && n > 0 {
+	if err != nil || n > 0 {
+		f.busy = now
+	}
+	if n > 0 {
 		w.Metrics.freed.Add(float64(n))
 		w.Log.Warn("deliveries of dead nodes can be continued by others", "deliveries", n)
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
@@ -48,6 +49,7 @@ type Worker struct {
 	// database said a moment ago. It is never taken with mu held.
 	moves sync.Mutex
 	fresh map[string]struct{} // taken while Gone was being asked; nil while it is not
+	lost  map[string]struct{} // being given back because they were nowhere; nil if there are none
 
 	mu       sync.Mutex // guards all below, and is never held while others are called
 	peers    peers
@@ -81,7 +83,7 @@ func New(c Config) *Worker {
 		wakeClaims: make(chan struct{}, 1), wakeReturns: make(chan struct{}, 1),
 		wakeReclaim: make(chan struct{}, 1), wakeSweep: make(chan struct{}, 1),
 		peers: peers{told: map[string]bool{}}, queue: queue{devices: map[string]cause{}},
-		held:   held{byID: map[string]*heldRing{}, byDevice: map[string]map[string]*heldRing{}, wanted: map[string]struct{}{}, unwanted: map[string]time.Time{}},
+		held:   newHeld(),
 		sweeps: sweeps{changes: map[int64]time.Time{}},
 	}
 }
@@ -123,7 +125,7 @@ func (w *Worker) Posted(device string) {
 // Over says that a call has ended, or was never to ring, after this was recorded, and stopped
 // here.
 func (w *Worker) Over(environment planet.Environment, id planet.SessionID) {
-	w.letGoOf(func(r *bell.Ring) bool { return r.Call.Environment == environment && r.Call.SessionID == id })
+	w.letGoOf(callKey{environment, id})
 	w.Hints.Publish(Hint{Kind: HintOver, Environment: environment, SessionID: id})
 }
 
@@ -133,16 +135,18 @@ func (w *Worker) Received(environment planet.Environment, id planet.SessionID, d
 	w.Hints.Publish(Hint{Kind: HintReceived, Environment: environment, SessionID: id, DeviceID: device})
 }
 
-// hasCall keeps a call from a device that has it.
+// hasCall keeps a call from a device that has it: what is here, and what is just being taken.
 func (w *Worker) hasCall(r receipt) {
+	w.moves.Lock()
+	defer w.moves.Unlock()
 	w.mu.Lock()
 	if w.received != nil && len(w.received) < queueRoom {
 		w.received[r] = struct{}{}
 	}
 	w.mu.Unlock()
-	w.letGoOf(func(ring *bell.Ring) bool {
-		return ring.Device.ID == r.device && ring.Call.Environment == r.environment && ring.Call.SessionID == r.id
-	})
+	w.letGo(callKey{r.environment, r.id}, func(ring *bell.Ring) bool { return ring.Device.ID == r.device })
+	w.Rings.Received(r.environment, r.id, r.device) // before it leaves the mailbox, or it is put in after that
+	w.Mailbox.Acknowledge(r.environment, r.id, r.device)
 }
 
 // DevicesChanged says that an owner's devices were changed, or may have been.
@@ -161,10 +165,9 @@ func (w *Worker) Heard(hints []Hint) {
 			}
 		case HintOver:
 			w.Rings.Withdraw(h.Environment, h.SessionID)
-			w.letGoOf(func(r *bell.Ring) bool { return r.Call.Environment == h.Environment && r.Call.SessionID == h.SessionID })
+			w.letGoOf(callKey{h.Environment, h.SessionID})
 		case HintReceived:
 			w.hasCall(receipt{h.Environment, h.SessionID, h.DeviceID})
-			w.Mailbox.Acknowledge(h.Environment, h.SessionID, h.DeviceID)
 		case HintDevices:
 			w.Devices.Forget(h.Owner)
 		}
@@ -174,13 +177,27 @@ func (w *Worker) Heard(hints []Hint) {
 // Gap says that hints may have been lost: the sweep does not wait for its turn.
 func (w *Worker) Gap() { wake(w.wakeSweep) }
 
-// take puts deliveries that are this node's into its memory.
-func (w *Worker) take(rings []bell.Ring) {
+// takeClaimed puts what a claim gave into this node's memory, without what devices have by
+// now, and what is being given back because its claim's answer took so long.
+func (w *Worker) takeClaimed(b *batch, rings []bell.Ring) {
+	w.moves.Lock()
+	defer w.moves.Unlock()
+	rings = slices.DeleteFunc(w.unreceived(rings), func(r bell.Ring) bool { _, lost := w.lost[r.Delivery.ID]; return lost })
+	for i := range rings {
+		by := b.devices[rings[i].Device.ID]
+		w.Metrics.claimed.WithLabelValues(by.String()).Inc()
+		if by == byLoss {
+			w.Metrics.lostHints.WithLabelValues("mailbox").Inc()
+		}
+	}
+	w.takeNow(rings)
+}
+
+// takeNow puts deliveries that are this node's into its memory. The caller holds w.moves.
+func (w *Worker) takeNow(rings []bell.Ring) {
 	if len(rings) == 0 {
 		return
 	}
-	w.moves.Lock()
-	defer w.moves.Unlock()
 	if w.fresh != nil {
 		for i := range rings {
 			w.fresh[rings[i].Delivery.ID] = struct{}{}

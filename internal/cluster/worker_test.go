@@ -5,7 +5,10 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"runtime"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -258,6 +261,7 @@ func TestWhatADeadNodeHeldIsHadElsewhere(t *testing.T) {
 		pass(2 * cluster.DeadAfter) // they know one another
 		held := w.nodes[0].call("d").ring
 		held.Delivery.LeaseOwner = w.nodes[0].name
+		w.nodes[0].box.hold(held)
 		w.nodes[0].do(func() { w.db.Record(held.Delivery) })
 		if _, got := w.nodes[1].box.poll("d", 2*cluster.DeadAfter, false); got {
 			t.Fatal("a call was had elsewhere while its node was alive")
@@ -275,11 +279,142 @@ func TestWhatADeadNodeHeldIsHadElsewhere(t *testing.T) {
 	})
 }
 
+// What is recorded as a node's and is nowhere in its memory is had all the same, there and elsewhere.
+func TestWhatIsNowhereIsFound(t *testing.T) {
+	for name, at := range map[string]int{"here": 0, "elsewhere": 1} {
+		t.Run(name, func(t *testing.T) {
+			tell(t, 2, func(t *testing.T, w *world) {
+				lost := w.nodes[0].call("d").ring
+				held := w.nodes[0].call("e").ring
+				for _, r := range []*bell.Ring{&lost, &held} {
+					r.Delivery.LeaseOwner = w.nodes[0].name
+					w.nodes[0].do(func() { w.db.Record(r.Delivery) })
+				}
+				w.nodes[0].box.hold(held)
+				if took := wait(t, w.nodes[at], "d", 20*time.Second, false); took > 2*time.Second+withinSweep {
+					t.Errorf("it took %v", took)
+				}
+				pass(5 * time.Second)
+				if owner := w.db.Delivery(held.Delivery.ID).LeaseOwner; owner != w.nodes[0].name {
+					t.Errorf("what is in the mailbox was given back, and is %q's", owner)
+				}
+			})
+		})
+	}
+}
+
+// lateGiveBack is a store that gives back when something else has happened.
+type lateGiveBack struct {
+	cluster.Store
+	before func()
+}
+
+func (s *lateGiveBack) GiveBack(ctx context.Context, owner string, deliveries []string) ([]string, error) {
+	if s.before != nil {
+		s.before()
+	}
+	return s.Store.GiveBack(ctx, owner, deliveries)
+}
+
+// What a plain poll has is not given back while the record of that is on its way.
+func TestWhatAPollHasIsNotNowhere(t *testing.T) {
+	tell(t, 0, func(t *testing.T, w *world) {
+		s := &lateGiveBack{}
+		w.wrap = func(inner cluster.Store) cluster.Store { s.Store = inner; return s }
+		a := w.start(0, latency)
+		r := a.call("d").ring
+		wait(t, a, "d", time.Second, false)
+		s.before = func() { w.errorf("something was given back") }
+		pass(latency)
+		r.Delivery.LeaseOwner = a.name // as if the record took long
+		a.do(func() { w.db.Insert(r) })
+		pass(5 * time.Second)
+		s.before = nil
+	})
+}
+
+// countFree is a store that counts how often the dead are asked about.
+type countFree struct {
+	cluster.Store
+	asked *atomic.Int64
+}
+
+func (s countFree) FreeDead(ctx context.Context, since time.Time) (int, error) {
+	s.asked.Add(1)
+	return s.Store.FreeDead(ctx, since)
+}
+
+func TestADeadNodeIsNotAskedAboutForEver(t *testing.T) {
+	tell(t, 2, func(t *testing.T, w *world) {
+		var asked atomic.Int64
+		w.wrap = func(s cluster.Store) cluster.Store { return countFree{s, &asked} }
+		w.start(0, latency)
+		w.calm = false
+		count := func(d time.Duration) int64 {
+			before := asked.Load()
+			pass(d)
+			return asked.Load() - before
+		}
+		pass(2 * cluster.DeadAfter)
+		w.nodes[0].setLink(true, false)
+		if n := count(40 * time.Second); n < 30 {
+			t.Errorf("it was asked about %d times while it may still hold something", n)
+		}
+		if n := count(2 * time.Minute); n > 5 {
+			t.Errorf("it was asked about %d times when nothing had been found for long", n)
+		}
+		w.nodes[1].die()
+		if n := count(40 * time.Second); n < 30 {
+			t.Errorf("another died, and they were asked about %d times", n)
+		}
+		count(30 * time.Second)
+		w.nodes[0].setLink(false, false)
+		pass(2 * cluster.DeadAfter)
+		w.nodes[0].setLink(true, false)
+		if n := count(40 * time.Second); n < 30 {
+			t.Errorf("one came back and died again, and it was asked about %d times", n)
+		}
+		w.nodes[0].setLink(false, false)
+		pass(cluster.BeatEvery)
+	})
+}
+
+func TestWhoIsCutOffEndsItsPolls(t *testing.T) {
+	tell(t, 2, func(t *testing.T, w *world) {
+		a := w.nodes[0]
+		check := func(when string, cut bool, ends int) {
+			t.Helper()
+			if got := a.worker.CutOff(); got != cut || a.box.ends() != ends {
+				t.Errorf("%s: cut off is %t, and polls were ended %d times; want %t, %d", when, got, a.box.ends(), cut, ends)
+			}
+		}
+		pass(2 * cluster.DeadAfter)
+		check("well", false, 0)
+		w.calm = false
+		for i := range 2 {
+			a.setLink(true, false)
+			pass(cluster.DeadAfter - cluster.BeatEvery - 100*time.Millisecond)
+			check("for some seconds", false, i)
+			pass(2 * cluster.BeatEvery)
+			check("cut off", true, i+1)
+			pass(10 * time.Second)
+			check("for long", true, i+1)
+			a.setLink(false, false)
+			pass(3 * cluster.BeatEvery)
+			check("back", false, i+1)
+		}
+		if w.nodes[1].box.ends() != 0 {
+			t.Error("polls on another node were ended")
+		}
+	})
+}
+
 func TestNobodyIsDeadWhenTheDatabaseWasAway(t *testing.T) {
 	tell(t, 3, func(t *testing.T, w *world) {
 		pass(2 * cluster.DeadAfter)
 		held := w.nodes[0].call("d").ring
 		held.Delivery.LeaseOwner = w.nodes[0].name
+		w.nodes[0].box.hold(held)
 		w.nodes[1].do(func() { w.db.Record(held.Delivery) })
 		for _, n := range w.nodes {
 			n.setLink(true, false)
@@ -346,11 +481,41 @@ func TestAReceiptThatIsFasterThanItsClaimKeepsTheCallAway(t *testing.T) {
 	})
 }
 
+// A receipt that comes while a claim is being taken finds the call when it is taken.
+func TestAReceiptThatComesWithItsCallFindsIt(t *testing.T) {
+	tell(t, 2, func(t *testing.T, w *world) {
+		a, b := w.nodes[0], w.nodes[1]
+		f := a.call("d")
+		var receipts sync.WaitGroup
+		b.taking = func() {
+			receipts.Go(func() {
+				b.worker.Heard([]cluster.Hint{{Kind: cluster.HintReceived, Environment: planet.Evaluation, SessionID: f.ring.Call.SessionID, DeviceID: "d"}})
+			})
+			for range 1000 {
+				runtime.Gosched() // the receipt comes as far as it may
+			}
+		}
+		wait(t, b, "d", time.Second, false)
+		receipts.Wait()
+		b.wantReceived(t, "taken", "call-000 d") // else it finds nothing, and what is taken stays
+	})
+}
+
+func TestAReceiptElsewhereEndsWhatIsStillToBeSent(t *testing.T) {
+	tell(t, 2, func(t *testing.T, w *world) {
+		a, b := w.nodes[0], w.nodes[1]
+		a.receipt(a.call("d").ring)
+		pass(10 * time.Millisecond)
+		b.wantReceived(t, "call-000 d")
+	})
+}
+
 func TestWhoStopsLeavesItsLettersAtOnce(t *testing.T) {
 	tell(t, 2, func(t *testing.T, w *world) {
 		a, b := w.nodes[0], w.nodes[1]
 		f := a.call("d")
 		f.ring.Delivery.LeaseOwner = a.name
+		a.box.hold(f.ring)
 		b.do(func() { w.db.Record(f.ring.Delivery) })
 		time.AfterFunc(time.Second, a.stop)
 		if took := wait(t, b, "d", 10*time.Second, false); took > time.Second+withinSweep {
@@ -370,7 +535,7 @@ func TestTroubleAndSkewAreToldOnce(t *testing.T) {
 		reg := prometheus.NewRegistry()
 		metrics := cluster.NewMetrics(reg)
 		n := &node{world: w, name: "told", link: w.db.Connect(latency), withdrawn: map[planet.SessionID]bool{}}
-		n.box = &box{node: n, letters: map[string]*letter{}, polls: map[string][]*poll{}, closing: make(chan struct{})}
+		n.box = &box{node: n, letters: map[string]*letter{}, had: map[string]bool{}, polls: map[string][]*poll{}, closing: make(chan struct{})}
 		skew := 3 * time.Second
 		clock := func() time.Time { return time.Now().Add(-skew) }
 		n.cache = cluster.NewDeviceCache(cluster.CacheConfig{Read: n.readDevices, Clock: clock, Metrics: metrics})

@@ -153,12 +153,14 @@ type node struct {
 	cut       bool
 	withdrawn map[planet.SessionID]bool
 	dropped   []string // what Drop was told
+	received  []string // what Received was told
+	taking    func()   // called while Take is at work; nothing if nil
 }
 
 func (w *world) start(skew, latency time.Duration) *node {
 	n := &node{world: w, name: fmt.Sprintf("node-%d", len(w.nodes)), link: w.db.Connect(latency), withdrawn: map[planet.SessionID]bool{}}
 	clock := func() time.Time { return time.Now().Add(skew) }
-	n.box = &box{node: n, letters: map[string]*letter{}, polls: map[string][]*poll{}, closing: make(chan struct{})}
+	n.box = &box{node: n, letters: map[string]*letter{}, had: map[string]bool{}, polls: map[string][]*poll{}, closing: make(chan struct{})}
 	n.cache = cluster.NewDeviceCache(cluster.CacheConfig{Clock: clock, Read: n.readDevices})
 	store := cluster.Store(n.link)
 	if w.wrap != nil {
@@ -339,6 +341,10 @@ func (n *node) receipt(r bell.Ring) {
 
 // Take implements cluster.Rings.
 func (n *node) Take(rings []bell.Ring) {
+	if n.taking != nil {
+		n.taking()
+		defer n.heard("taken")
+	}
 	for _, r := range rings {
 		n.mu.Lock()
 		over := n.withdrawn[r.Call.SessionID]
@@ -355,6 +361,26 @@ func (n *node) Withdraw(_ planet.Environment, id planet.SessionID) {
 	n.withdrawn[id] = true
 	n.mu.Unlock()
 	n.box.withdraw(id)
+}
+
+// Received implements cluster.Rings.
+func (n *node) Received(_ planet.Environment, id planet.SessionID, device string) {
+	n.heard(string(id) + " " + device)
+}
+
+func (n *node) heard(what string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.received = append(n.received, what)
+}
+
+func (n *node) wantReceived(t *testing.T, want ...string) {
+	t.Helper()
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if !slices.Equal(n.received, want) {
+		t.Errorf("%s was told %q, want %q", n.name, n.received, want)
+	}
 }
 
 // Open implements cluster.Rings: pushes are not played here.

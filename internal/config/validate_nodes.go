@@ -8,11 +8,17 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/jackc/pgx/v5/pgxpool"
+
 	"github.com/planetbell/planetbell/planet"
 )
 
-// maxNodeName bounds what is in every lease, log line and message between nodes.
-const maxNodeName = 100
+const (
+	// maxNodeName bounds what is in every lease, log line and message between nodes.
+	maxNodeName = 100
+	// maxSubject is what package natsbus takes.
+	maxSubject = 100
+)
 
 var (
 	nodeName    = regexp.MustCompile(`^[A-Za-z0-9._-]*$`)
@@ -36,11 +42,30 @@ func (c *checker) nodes(cfg *Config) {
 	if cfg.Database.URL == "" {
 		c.wrong("bus.url", "needs database.url: a bus is for several nodes, and those share a PostgreSQL database.")
 	}
-	for i, part := range strings.Split(cfg.Bus.URL.Reveal(), ",") {
-		c.remote("bus.url", fmt.Sprintf("server %d: ", i+1), planet.Secret(strings.TrimSpace(part)), []string{"nats", "tls"})
+	c.busServers(cfg.Bus.URL)
+	if !natsSubject.MatchString(cfg.Bus.Subject) || len(cfg.Bus.Subject) > maxSubject {
+		c.wrong("bus.subject", fmt.Sprintf("want words of letters, digits, hyphens and underscores, with dots between them; %d characters at most.", maxSubject))
 	}
-	if !natsSubject.MatchString(cfg.Bus.Subject) {
-		c.wrong("bus.subject", "want words of letters, digits, hyphens and underscores, with dots between them.")
+}
+
+// busServers: what one of the servers is asked for, all are.
+func (c *checker) busServers(list planet.Secret) {
+	const path = "bus.url"
+	var first *url.URL
+	for i, part := range strings.Split(list.Reveal(), ",") {
+		which := fmt.Sprintf("server %d: ", i+1)
+		u := c.remote(path, which, planet.Secret(strings.TrimSpace(part)), []string{"nats", "tls"})
+		switch {
+		case u == nil:
+		case strings.Trim(u.Path, "/") != "" || u.RawQuery != "":
+			c.wrong(path, which+"want host and port only, with nothing behind them.")
+		case first == nil:
+			first = u
+		case u.Scheme != first.Scheme:
+			c.wrong(path, which+"want "+first.Scheme+":// as for the first one: all or none of them speak TLS.")
+		case u.User.String() != first.User.String():
+			c.wrong(path, which+"has another user than the first one; all have the same.")
+		}
 	}
 }
 
@@ -53,8 +78,19 @@ func (c *checker) databaseURL(cfg *Config) {
 	if u != nil && strings.Trim(u.Path, "/") == "" && !u.Query().Has("dbname") {
 		c.wrong(path, "does not name a database; want postgres://user:password@host:5432/name.")
 	}
+	if u != nil {
+		c.databaseSettings(cfg.Database.URL)
+	}
 	if u != nil && !loopback(u.Hostname()) && u.Hostname() != "" && u.Query().Get("sslmode") == "disable" {
 		c.warn(path, "sslmode=disable sends the password and every call over the network in the clear.")
+	}
+}
+
+// databaseSettings lets the driver read the address: its settings have many rules. What it says
+// of an error is not repeated, because that may hold the password.
+func (c *checker) databaseSettings(address planet.Secret) {
+	if _, err := pgxpool.ParseConfig(address.Reveal()); err != nil {
+		c.wrong("database.url", "a setting behind the ? cannot be used; look at sslmode, sslrootcert and other files, connect_timeout and pool_max_conns.")
 	}
 }
 

@@ -99,7 +99,8 @@ type Engine struct {
 type entry struct {
 	route  *route                  // on which it takes up room
 	cancel context.CancelCauseFunc // nil until it is started
-	since  time.Time               // when it was started
+	since  time.Time               // when it was started; zero before
+	again  *bell.Ring              // to be started when this ends: it was taken anew meanwhile
 }
 
 type callKey struct {
@@ -112,6 +113,8 @@ type ringing struct {
 	ctx    context.Context //nolint:containedctx // ends when the call ends
 	cancel context.CancelCauseFunc
 	count  int
+	// devices holds entries by device, where other processes can say that one has the call.
+	devices map[string][]*entry
 }
 
 // New makes an Engine. It starts nothing.
@@ -230,32 +233,41 @@ func (e *Engine) start(rings []bell.Ring, again bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for i := range rings {
-		r := &rings[i]
-		entry := e.entries[r.Delivery.ID]
-		if entry == nil || entry.cancel != nil {
-			continue // refused, or started before
+		entry := e.entries[rings[i].Delivery.ID]
+		switch {
+		case entry == nil: // refused
+		case entry.cancel == nil:
+			e.begin(&rings[i], entry, again, now)
+		case again:
+			entry.again = &rings[i]
 		}
-		key := callKey{r.Call.Environment, r.Call.SessionID}
-		_, over := e.withdrawn[key]
-		_, left := e.left[r.Delivery.ID]
-		if over || left && !again || e.stopped || Unheld(&r.Delivery) {
-			e.drop(r.Delivery.ID, entry) // the record says withdrawn or received, or it will be claimed by another process
-			continue
-		}
-		call := e.join(key)
-		ctx, cancel := context.WithCancelCause(call)
-		entry.cancel, entry.since = cancel, now
-		e.work.Go(func() {
-			defer e.leave(key, r.Delivery.ID)
-			(&journey{Engine: e, r: r, call: call}).run(ctx)
-		})
 	}
 	e.Metrics.inFlight(e.room)
 }
 
-// join returns the context of a call, and counts one more delivery on it. The caller
-// holds e.mu.
-func (e *Engine) join(key callKey) context.Context {
+// begin starts one delivery. The caller holds e.mu.
+func (e *Engine) begin(r *bell.Ring, entry *entry, again bool, now time.Time) {
+	key := callKey{r.Call.Environment, r.Call.SessionID}
+	_, over := e.withdrawn[key]
+	_, left := e.left[r.Delivery.ID]
+	if over || left && !again || e.stopped || Unheld(&r.Delivery) {
+		e.drop(r.Delivery.ID, entry) // the record says withdrawn or received, or it will be claimed by another process
+		return
+	}
+	call := e.join(key)
+	ctx, cancel := context.WithCancelCause(call.ctx)
+	entry.cancel, entry.since = cancel, now
+	if e.Waits != nil {
+		call.add(r.Device.ID, entry)
+	}
+	e.work.Go(func() {
+		defer e.leave(key, r)
+		(&journey{Engine: e, r: r, call: call.ctx}).run(ctx)
+	})
+}
+
+// join returns a call, and counts one more delivery on it. The caller holds e.mu.
+func (e *Engine) join(key callKey) *ringing {
 	c := e.calls[key]
 	if c == nil {
 		ctx, cancel := context.WithCancelCause(e.ctx)
@@ -263,20 +275,26 @@ func (e *Engine) join(key callKey) context.Context {
 		e.calls[key] = c
 	}
 	c.count++
-	return c.ctx
+	return c
 }
 
-func (e *Engine) leave(key callKey, id string) {
+func (e *Engine) leave(key callKey, r *bell.Ring) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	id := r.Delivery.ID
 	entry := e.entries[id]
 	entry.cancel(nil)
 	if e.left != nil {
 		e.left[id] = struct{}{}
 	}
-	e.drop(id, entry)
-	e.Metrics.inFlight(e.room)
 	c := e.calls[key]
+	c.remove(r.Device.ID, entry)
+	if entry.again != nil { // in the room that this one had
+		e.beginAgain(entry)
+	} else {
+		e.drop(id, entry)
+	}
+	e.Metrics.inFlight(e.room)
 	if c.count--; c.count == 0 {
 		c.cancel(nil)
 		delete(e.calls, key)
@@ -304,6 +322,7 @@ func (e *Engine) settle(id string) {
 		e.left[id] = struct{}{}
 	}
 	if entry := e.entries[id]; entry != nil && entry.cancel != nil {
+		entry.again = nil
 		entry.cancel(errReceived)
 	}
 }

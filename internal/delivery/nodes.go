@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/planetbell/planetbell/internal/bell"
+	"github.com/planetbell/planetbell/planet"
 )
 
 // This file is what the engine does for other processes on the same database; package
@@ -33,7 +34,8 @@ func (e *Engine) Keep(rings []bell.Ring) {
 }
 
 // Take starts deliveries that this process has just claimed, as if their calls had come
-// here, also those that ended here a moment ago. It returns those for which there is no room,
+// here, also those that ended here a moment ago. One that is still under way here is started
+// once more when that has ended: it may be past all that it does. It returns those for which there is no room,
 // as they were claimed.
 func (e *Engine) Take(rings []bell.Ring) (refused []bell.Ring) {
 	claimed := slices.Clone(rings)
@@ -49,13 +51,51 @@ func (e *Engine) Take(rings []bell.Ring) (refused []bell.Ring) {
 	return refused
 }
 
-// Open lists the deliveries that are in memory and were started before a time.
+// beginAgain starts what was taken anew while it was here, in the room that it had. It may
+// have been given back by its own first journey, which had not left yet. The caller holds e.mu.
+func (e *Engine) beginAgain(before *entry) {
+	next := &entry{route: before.route}
+	e.entries[before.again.Delivery.ID] = next
+	e.begin(before.again, next, true, e.Now())
+}
+
+// Received ends what is still to be sent of a call to a device, because another process was
+// told that the device has it.
+func (e *Engine) Received(environment planet.Environment, id planet.SessionID, device string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	c := e.calls[callKey{environment, id}]
+	if c == nil {
+		return
+	}
+	for _, entry := range c.devices[device] {
+		entry.again = nil
+		entry.cancel(errReceived)
+	}
+}
+
+func (c *ringing) add(device string, it *entry) {
+	if c.devices == nil {
+		c.devices = map[string][]*entry{}
+	}
+	c.devices[device] = append(c.devices[device], it)
+}
+
+func (c *ringing) remove(device string, it *entry) {
+	if rest := slices.DeleteFunc(c.devices[device], func(other *entry) bool { return other == it }); len(rest) > 0 {
+		c.devices[device] = rest
+	} else {
+		delete(c.devices, device)
+	}
+}
+
+// Open lists the deliveries that are in memory and were started before a time, or not yet.
 func (e *Engine) Open(since time.Time) []string {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	var ids []string
 	for id, entry := range e.entries {
-		if entry.cancel != nil && entry.since.Before(since) {
+		if entry.since.Before(since) {
 			ids = append(ids, id)
 		}
 	}

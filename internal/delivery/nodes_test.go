@@ -135,3 +135,96 @@ func TestTakeStartsWhatWasClaimed(t *testing.T) {
 		b.finish(t)
 	})
 }
+
+// What is taken while its first journey has not left yet is started when that has, once,
+// however often it was taken.
+func TestTakeStartsWhatIsUnderWayOnceMore(t *testing.T) {
+	for name, test := range map[string]struct {
+		meanwhile func(*bench, *bell.Ring)
+		sent      int
+	}{
+		"nothing else":  {func(*bench, *bell.Ring) {}, 2},
+		"its call ends": {func(b *bench, r *bell.Ring) { b.Withdraw(r.Call.Environment, r.Call.SessionID) }, 1},
+		"its device has it, as another process says": {func(b *bench, r *bell.Ring) { b.Received(r.Call.Environment, r.Call.SessionID, "d") }, 1},
+		"its device has it":                          {func(b *bench, r *bell.Ring) { b.settle(r.Delivery.ID) }, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := newBench(t, func(c *Config) { c.Waits = func(string) bool { return true } })
+				sent, block := 0, make(chan struct{})
+				b.on("d", func(context.Context, *bell.Ring, Try) bell.Outcome {
+					sent++
+					<-block
+					return answer(bell.Deposited)
+				})
+				rings := b.rings(1, bell.LongPoll, "d")
+				rings[0].Delivery.LeaseOwner = "this"
+				b.begin(t, rings)
+				synctest.Wait()
+				for range 3 {
+					if refused := b.Take(slices.Clone(rings)); len(refused) != 0 {
+						t.Errorf("%d found no room", len(refused))
+					}
+				}
+				test.meanwhile(b, &rings[0])
+				close(block)
+				synctest.Wait()
+				if sent != test.sent {
+					t.Errorf("it was sent %d times, want %d", sent, test.sent)
+				}
+				if open := b.Open(time.Now().Add(time.Hour)); len(open) != 0 || b.room != 0 || len(b.calls) != 0 {
+					t.Errorf("left: %q, %d in room, %d calls", open, b.room, len(b.calls))
+				}
+				b.finish(t)
+			})
+		})
+	}
+}
+
+// A receipt that came to another process ends the retries here: those to that device, for
+// that call.
+func TestAReceiptElsewhereEndsRetriesHere(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, func(c *Config) { c.Waits = func(string) bool { return false } })
+		b.on("d", script(bell.RetryBackoff, bell.RetryBackoff, bell.RetryBackoff))
+		b.on("e", script(bell.RetryBackoff))
+		rings := b.rings(1, bell.FCM, "d", "e")
+		b.begin(t, rings)
+		synctest.Wait()
+		b.Received(rings[0].Call.Environment, "another", "d")
+		b.Received(rings[0].Call.Environment, rings[0].Call.SessionID, "unknown")
+		synctest.Wait()
+		if open := b.Open(time.Now().Add(time.Hour)); len(open) != 2 {
+			t.Fatalf("open: %q", open)
+		}
+		b.Received(rings[0].Call.Environment, rings[0].Call.SessionID, "d")
+		synctest.Wait()
+		if open := b.Open(time.Now().Add(time.Hour)); !slices.Equal(open, []string{rings[1].Delivery.ID}) {
+			t.Errorf("open: %q", open)
+		}
+		pass(ringTime)
+		if got := b.store.row(rings[0].Delivery.ID).State; got != bell.DeliveryReceived {
+			t.Errorf("the first is %s", got)
+		}
+		if got := b.store.row(rings[1].Delivery.ID).State; got != bell.DeliveryAccepted {
+			t.Errorf("the second is %s", got)
+		}
+		b.finish(t)
+	})
+}
+
+// A delivery whose call is just being recorded is in memory.
+func TestOpenListsWhatIsAdmitted(t *testing.T) {
+	b := newBench(t, nil)
+	rings := b.rings(1, bell.FCM, "d")
+	if err := b.Admit(rings); err != nil {
+		t.Fatal(err)
+	}
+	if open := b.Open(time.Now()); !slices.Equal(open, []string{rings[0].Delivery.ID}) {
+		t.Errorf("open: %q", open)
+	}
+	b.Dismiss(rings)
+	if open := b.Open(time.Now()); len(open) != 0 {
+		t.Errorf("open: %q", open)
+	}
+}

@@ -169,6 +169,9 @@ type Config struct {
 	// InvitationsPerMinute is how many users one user may invite into rooms;
 	// DefaultInvitations if 0, no limit if negative.
 	InvitationsPerMinute int
+	// Brief reports whether polls are to be held for some seconds only, because this node hears
+	// of no calls at the moment and the client's next poll may come to one that does. Nil: never.
+	Brief func() bool
 	// Now is the clock of timestamps and limits; time.Now if nil.
 	Now func() time.Time
 }

@@ -20,6 +20,8 @@ const (
 	// is kept before its 503. The answer is 503 whatever is wrong, because LINE's
 	// Windows client stops to poll at any other error.
 	refusalDelay = 2 * time.Second
+	// briefHold is how long a poll is held while calls can come better at another node.
+	briefHold = 5 * time.Second
 )
 
 // longPoll holds the request until a call comes for the device, or the hold time is
@@ -111,7 +113,11 @@ func (a *api) nextCall(ctx context.Context, poll bell.Poll) (*bell.Letter, error
 // hold is the time of one poll: up to a tenth less than configured, so that polls that
 // a restart has lined up do not stay in step.
 func (a *api) hold() time.Duration {
-	return a.config.Hold - rand.N(a.config.Hold/10)
+	most := a.config.Hold
+	if a.config.Brief != nil && a.config.Brief() {
+		most = min(most, briefHold)
+	}
+	return most - rand.N(most/10)
 }
 
 // deliver writes a call to the client that waits for it. It counts as written when it

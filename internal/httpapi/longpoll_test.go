@@ -39,6 +39,22 @@ func (w *world) holding() *[]time.Duration {
 	return &holds
 }
 
+// A node that hears of no calls lets polls go soon, so that the next may come to another.
+func TestPollIsHeldBriefly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		cutOff := false
+		w.config.Brief = func() bool { return cutOff }
+		holds := w.holding()
+		for _, cutOff = range []bool{false, true} {
+			w.do("GET", "/v2/notification/lp", "", as(appToken)...).want(t, http.StatusServiceUnavailable)
+		}
+		if long, brief := (*holds)[0], (*holds)[1]; long < 20*time.Second || brief > 5*time.Second || brief < 4*time.Second {
+			t.Errorf("held %v, and %v while the node hears of nothing", long, brief)
+		}
+	})
+}
+
 func TestPollIsHeld(t *testing.T) {
 	tests := []struct {
 		configured, at time.Duration

@@ -250,10 +250,19 @@ func (w *Worker) serve(ctx, requests context.Context, l *line, tries *sync.WaitG
 	}
 }
 
+// claim leases what is due. One that is under way at a stop is waited for, if it does not take
+// long: a database may carry out what its caller has left, and what is leased then by a process
+// that does not know of it waits until the lease has run out, with all that is behind it.
 func (w *Worker) claim(ctx context.Context, l *line, room int) []Telling {
+	if ctx.Err() != nil {
+		return nil
+	}
+	within, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	defer context.AfterFunc(ctx, func() { time.AfterFunc(maxGrace, cancel) })()
 	var claimed []Telling
 	now := w.Now()
-	err := w.store(ctx, func(ctx context.Context) (err error) {
+	err := w.store(within, func(ctx context.Context) (err error) {
 		claimed, err = w.Store.ClaimTellings(ctx, Claim{
 			Endpoint: l.id, Owner: w.Owner, Now: now, LeaseUntil: now.Add(leaseTime), Limit: room,
 		})

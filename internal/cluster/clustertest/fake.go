@@ -233,10 +233,20 @@ func (l *Link) FreeDead(ctx context.Context, since time.Time) (n int, err error)
 	err = l.Do(ctx, func() {
 		n = l.db.free(func(holder string) bool {
 			node, known := l.db.nodes[holder]
-			return known && node.SeenAt.Before(since)
+			return known && node.SeenAt.Before(since) || !known && l.db.heldBefore(holder, since)
 		})
 	})
 	return n, err
+}
+
+// heldBefore reports whether somebody has held an open delivery since before a time.
+func (db *DB) heldBefore(holder string, since time.Time) bool {
+	for _, r := range db.rows {
+		if d := r.Delivery; !d.State.Final() && d.LeaseOwner == holder && !d.LeaseUntil.IsZero() && d.UpdatedAt.Before(since) {
+			return true
+		}
+	}
+	return false
 }
 
 func (db *DB) free(dead func(string) bool) (n int) {
@@ -306,19 +316,32 @@ func (l *Link) GiveBack(ctx context.Context, owner string, deliveries []string) 
 
 // MailboxSince implements cluster.Store.
 func (l *Link) MailboxSince(ctx context.Context, after cluster.Mark, limit int) (letters []cluster.Letter, err error) {
+	err = l.Do(ctx, func() { letters = l.db.letters(after, limit, unowned) })
+	return letters, err
+}
+
+// LettersOf implements cluster.Store.
+func (l *Link) LettersOf(ctx context.Context, owner string, before time.Time, after cluster.Mark, limit int) (letters []cluster.Letter, err error) {
+	err = l.Do(ctx, func() {
+		letters = l.db.letters(after, limit, func(d *bell.Delivery) bool {
+			return d.Channel == bell.LongPoll && d.State == bell.DeliveryPending && d.LeaseOwner == owner && d.UpdatedAt.Before(before)
+		})
+	})
+	return letters, err
+}
+
+func (db *DB) letters(after cluster.Mark, limit int, are func(*bell.Delivery) bool) (letters []cluster.Letter) {
 	order := func(a, b cluster.Mark) int {
 		return cmp.Or(a.At.Compare(b.At), cmp.Compare(a.Delivery, b.Delivery))
 	}
-	err = l.Do(ctx, func() {
-		for id, r := range l.db.rows {
-			mark := cluster.Mark{At: r.Delivery.UpdatedAt, Delivery: id}
-			if unowned(&r.Delivery) && order(mark, after) > 0 {
-				letters = append(letters, cluster.Letter{Mark: mark, DeviceID: r.Delivery.DeviceID})
-			}
+	for id, r := range db.rows {
+		mark := cluster.Mark{At: r.Delivery.UpdatedAt, Delivery: id}
+		if are(&r.Delivery) && order(mark, after) > 0 {
+			letters = append(letters, cluster.Letter{Mark: mark, DeviceID: r.Delivery.DeviceID})
 		}
-	})
+	}
 	slices.SortFunc(letters, func(a, b cluster.Letter) int { return order(a.Mark, b.Mark) })
-	return letters[:min(limit, len(letters))], err
+	return letters[:min(limit, len(letters))]
 }
 
 // Gone implements cluster.Store.

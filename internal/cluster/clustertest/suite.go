@@ -40,6 +40,7 @@ func Run(t *testing.T, open func(t *testing.T) Bench) {
 		{"OneOfManyClaimsALetter", oneOfManyClaimsALetter},
 		{"GivenBackIsNobodys", givenBackIsNobodys},
 		{"MailboxesAreListedInPages", mailboxesAreListedInPages},
+		{"LettersOfAnOwnerAreListed", lettersOfAnOwnerAreListed},
 		{"GoneIsWhatSomebodyElseHasOrIsOver", goneIsWhatSomebodyElseHasOrIsOver},
 		{"ChangesOfDevicesAreTold", changesOfDevicesAreTold},
 		{"ChangesAreToldInPagesAndForgotten", changesAreToldInPagesAndForgotten},
@@ -160,18 +161,24 @@ func whatADeadNodeHeldIsFree(t *testing.T, b bench) {
 	over.Delivery.State = bell.DeliveryAccepted
 	b.Record(t, over.Delivery)
 	others := b.ring(t, mail, "unheard-of") // has not beaten yet
+	late := b.ring(t, mail, "left")         // was committed when its node had left
 	before := b.now(t)
 	if n, err := b.Store.FreeDead(t.Context(), before.Add(-time.Hour)); n != 0 || err != nil {
 		t.Fatalf("%d deliveries of a node that is alive were freed, %v", n, err)
 	}
 	since := b.now(t).Add(time.Microsecond)
-	for i, want := range []int{2, 0} {
+	others.Delivery.UpdatedAt = since.Add(time.Second)
+	b.Record(t, others.Delivery)
+	for i, want := range []int{3, 0} {
 		if n, err := b.Store.FreeDead(t.Context(), since); n != want || err != nil {
 			t.Fatalf("time %d: %d deliveries were freed, %v", i, n, err)
 		}
 	}
 	if d := b.Delivery(t, letter); d.LeaseOwner != "" || d.State != bell.DeliveryPending || d.UpdatedAt.Before(before) {
 		t.Errorf("the letter is not free: %+v", d)
+	}
+	if d := b.Delivery(t, late); d.LeaseOwner != "" {
+		t.Errorf("what nobody in nodes holds is not free: %+v", d)
 	}
 	if d := b.Delivery(t, pushed); d.LeaseUntil.After(before) || d.State != bell.DeliverySending {
 		t.Errorf("the push cannot be claimed, or its state is lost: %+v", d)
@@ -384,6 +391,44 @@ func mailboxesAreListedInPages(t *testing.T, b bench) {
 		t.Fatal(err)
 	}
 	same(t, "given back", ids(list(cluster.Mark{At: before}, 100)), want[2:3])
+}
+
+func lettersOfAnOwnerAreListed(t *testing.T, b bench) {
+	one, push := b.device(t, "one", "u1", bell.LongPoll), b.device(t, "push", "u2", bell.FCM)
+	want := []string{}
+	for range 3 {
+		want = append(want, b.ring(t, one, "me").Delivery.ID)
+	}
+	b.ring(t, one, "")
+	b.ring(t, one, "other")
+	b.ring(t, push, "me")
+	over := b.ring(t, one, "me")
+	over.Delivery.State = bell.DeliveryExpired
+	b.Record(t, over.Delivery)
+	before := b.now(t).Add(time.Microsecond)
+	young := b.ring(t, one, "me")
+	young.Delivery.UpdatedAt = before
+	b.Record(t, young.Delivery)
+	list := func(after cluster.Mark, limit int) (ids []string) {
+		letters, err := b.Store.LettersOf(t.Context(), "me", before, after, limit)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, l := range letters {
+			ids = append(ids, l.Delivery)
+			if l.DeviceID != "one" || l.At.IsZero() {
+				t.Errorf("a letter is %+v", l)
+			}
+		}
+		return ids
+	}
+	same(t, "all", list(cluster.Mark{}, 10), want)
+	letters, err := b.Store.LettersOf(t.Context(), "me", before, cluster.Mark{}, 2)
+	if err != nil || len(letters) != 2 {
+		t.Fatalf("a page has %d letters, %v", len(letters), err)
+	}
+	same(t, "the next page", list(letters[1].Mark, 2), list(cluster.Mark{}, 10)[2:])
+	same(t, "nobody's", list(cluster.Mark{At: before}, 2), nil)
 }
 
 func goneIsWhatSomebodyElseHasOrIsOver(t *testing.T, b bench) {

@@ -74,12 +74,14 @@ type Config struct {
 type Mailbox struct {
 	Config
 	closing chan struct{}
+	ending  chan struct{}  // what is closed when all polls of now are to end; mu guards the variable
 	work    sync.WaitGroup // waiting polls, and letters from a poll's hand to their report
 
 	mu      sync.Mutex // guards all below
 	boxes   map[string]*box
 	calls   map[callKey][]*letter // where a call's letters are, so that its end finds them
 	byID    map[string]*letter    // by delivery; empty unless there are other mailboxes
+	had     map[string]time.Time  // see Had; likewise
 	letters int
 	waiting int
 	closed  bool
@@ -117,6 +119,7 @@ type callKey struct {
 
 type poll struct {
 	got          chan *letter // holds at most one
+	ending       <-chan struct{}
 	acknowledges bool
 	notices      bool // takes what is no call
 }
@@ -143,7 +146,7 @@ func New(c Config) *Mailbox {
 	if c.Metrics == nil {
 		c.Metrics = NewMetrics(nil)
 	}
-	return &Mailbox{Config: c, closing: make(chan struct{}), boxes: map[string]*box{}, calls: map[callKey][]*letter{}, byID: map[string]*letter{}}
+	return &Mailbox{Config: c, closing: make(chan struct{}), ending: make(chan struct{}), boxes: map[string]*box{}, calls: map[callKey][]*letter{}, byID: map[string]*letter{}, had: map[string]time.Time{}}
 }
 
 // Send puts the ring into its device's box and wakes the newest poll. It implements
@@ -158,6 +161,9 @@ func (m *Mailbox) Send(ctx context.Context, r *bell.Ring, _ delivery.Try) bell.O
 		return bell.Outcome{Verdict: bell.Rejected, Reason: "mailbox_full", Token: bell.TokenKeep, Alarm: bell.AlarmCount}
 	case m.letters >= m.MaxLetters:
 		return bell.Outcome{Verdict: bell.Rejected, Reason: "mailbox_full", Token: bell.TokenKeep, Alarm: bell.AlarmPage}
+	}
+	if _, had := m.had[r.Delivery.ID]; had {
+		return bell.Outcome{Verdict: bell.Deposited, Reason: "mailbox", Token: bell.TokenKeep}
 	}
 	b := m.box(r.Device.ID)
 	for _, l := range b.letters {
@@ -232,20 +238,19 @@ func (m *Mailbox) Wait(ctx context.Context, w bell.Poll) (*bell.Letter, error) {
 		m.Metrics.refused()
 		return nil, m.pause(ctx, min(hold, refusalDelay+time.Duration(m.Random()*float64(time.Second))))
 	}
-	if m.Entered != nil && len(p.got) == 0 {
-		m.Entered(device)
-	}
+	m.entered(p, device)
 	defer m.leave(device, p)
 	end := time.Now().Add(hold)
 	timer := time.NewTimer(hold)
 	defer timer.Stop()
-	closing := m.closing
+	closing, ending := m.closing, p.ending
 	for {
 		select {
 		case l := <-p.got:
 			if letter := m.open(ctx, p, l); letter != nil {
 				return letter, nil
 			}
+			m.entered(p, device) // it was over, and nobody has looked for others
 		case <-timer.C:
 			return nil, nil
 		case <-ctx.Done():
@@ -253,6 +258,9 @@ func (m *Mailbox) Wait(ctx context.Context, w bell.Poll) (*bell.Letter, error) {
 		case <-closing: // a call that comes until the poll's turn to end is still given to it
 			closing = nil
 			timer.Reset(min(time.Until(end), time.Duration(m.Random()*float64(m.stagger))))
+		case <-ending: // likewise
+			ending = nil
+			timer.Reset(min(time.Until(end), time.Duration(m.Random()*float64(endWithin))))
 		}
 	}
 }
@@ -267,7 +275,7 @@ func (m *Mailbox) enter(w bell.Poll) (*poll, bool) {
 	if len(b.polls) >= maxPerDevice {
 		return nil, false
 	}
-	p := &poll{got: make(chan *letter, 1), acknowledges: w.Acknowledges, notices: w.Notices}
+	p := &poll{got: make(chan *letter, 1), ending: m.ending, acknowledges: w.Acknowledges, notices: w.Notices}
 	b.polls = append(b.polls, p)
 	m.waiting++
 	m.work.Add(1) // before closed is set, so before Close waits
@@ -359,7 +367,7 @@ func (m *Mailbox) done(p *poll, l *letter, written bool) (report func()) {
 		m.hide(l)
 		return m.report(m.HandedOut, l.ring, at)
 	}
-	m.discard(l)
+	m.settle(l)
 	m.Metrics.delivered("delivered")
 	return m.report(m.Taken, l.ring, at)
 }
@@ -440,7 +448,7 @@ func (m *Mailbox) Withdraw(environment planet.Environment, id planet.SessionID) 
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, l := range slices.Clone(m.calls[callKey{environment, id}]) {
-		m.discard(l)
+		m.settle(l)
 	}
 }
 
@@ -451,7 +459,7 @@ func (m *Mailbox) Acknowledge(environment planet.Environment, id planet.SessionI
 	for _, l := range slices.Clone(m.calls[callKey{environment, id}]) {
 		if l.ring.Device.ID == device {
 			m.Metrics.delivered("acknowledged")
-			m.discard(l)
+			m.settle(l)
 		}
 	}
 }
@@ -460,6 +468,7 @@ func (m *Mailbox) Acknowledge(environment planet.Environment, id planet.SessionI
 func (m *Mailbox) clean(now time.Time) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.cleanHad(now)
 	for _, letters := range m.calls {
 		for _, l := range slices.Clone(letters) {
 			if !l.taken && !now.Before(l.ring.Delivery.Deadline) {
@@ -501,6 +510,7 @@ func (m *Mailbox) Close(stagger time.Duration) {
 	}
 	m.mu.Unlock()
 	m.work.Wait()
+	m.giveBackAll()
 }
 
 // pause waits, and returns ctx's error if the device goes away meanwhile.

@@ -20,6 +20,28 @@ func (m *Mailbox) index(l *letter) {
 	}
 }
 
+// entered says that a poll waits and has nothing.
+func (m *Mailbox) entered(p *poll, device string) {
+	if m.Entered != nil && len(p.got) == 0 {
+		m.Entered(device)
+	}
+}
+
+// giveBackAll reports what is left when all polls have ended, also what is hidden.
+func (m *Mailbox) giveBackAll() {
+	if m.Idle == nil {
+		return
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, l := range m.byID {
+		if !l.leaving && !l.over {
+			l.leaving = true
+			m.Idle(l.ring)
+		}
+	}
+}
+
 // giveBack reports the letters of a box for which no poll is there. A poll that has
 // another letter in hand counts: its device asks again. The caller holds m.mu.
 func (m *Mailbox) giveBack(b *box, now time.Time) {
@@ -30,6 +52,34 @@ func (m *Mailbox) giveBack(b *box, now time.Time) {
 		if l.visible(now) && !b.awaits(l) {
 			l.leaving = true
 			m.Idle(l.ring)
+		}
+	}
+}
+
+// settle takes a letter out that is over: its device has it, or its call has ended. The
+// record of that may still be on its way. The caller holds m.mu.
+func (m *Mailbox) settle(l *letter) {
+	if m.Idle != nil && !l.over && len(m.had) < m.MaxLetters {
+		m.had[l.ring.Delivery.ID] = l.ring.Delivery.Deadline
+	}
+	m.discard(l)
+}
+
+// Had reports whether a delivery came to its end here, until its deadline: a plain poll has
+// it, or its device acknowledged it, or its call is over. What the database says of it may be
+// older; it is not put in again.
+func (m *Mailbox) Had(delivery string) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	_, had := m.had[delivery]
+	return had
+}
+
+// cleanHad forgets what has no deadline ahead. The caller holds m.mu.
+func (m *Mailbox) cleanHad(now time.Time) {
+	for delivery, deadline := range m.had {
+		if !now.Before(deadline) {
+			delete(m.had, delivery)
 		}
 	}
 }
@@ -49,6 +99,20 @@ func (m *Mailbox) Waits(device string) bool {
 	defer m.mu.Unlock()
 	b := m.boxes[device]
 	return b != nil && len(b.polls) > 0 && !m.closed
+}
+
+// endWithin is over how long polls end that EndPolls ends: their devices ask again at once.
+const endWithin = 2 * time.Second
+
+// EndPolls ends all polls that wait now with nothing, within endWithin, as Close does. The mailbox
+// stays open: their devices ask again, perhaps another process. It returns at once.
+func (m *Mailbox) EndPolls() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if !m.closed {
+		close(m.ending)
+		m.ending = make(chan struct{})
+	}
 }
 
 // Letters lists the deliveries that have lain here since before a time.

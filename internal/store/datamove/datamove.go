@@ -151,6 +151,10 @@ func (m *move) resume(ctx context.Context) error {
 	return nil
 }
 
+const freeLeases = `WITH untold AS (UPDATE tellings SET lease_owner = '', due = 0 WHERE state = 'waiting' AND lease_owner <> '')
+	UPDATE deliveries SET lease_owner = CASE channel WHEN 'longpoll' THEN '' ELSE lease_owner END,
+		lease_until = CASE channel WHEN 'longpoll' THEN deadline ELSE 0 END WHERE state IN ('pending', 'sending') AND lease_owner <> ''`
+
 // finish makes the target ready for a server.
 func (m *move) finish(ctx context.Context) error {
 	last, err := m.from.lastKeys(ctx)
@@ -162,6 +166,11 @@ func (m *move) finish(ctx context.Context) error {
 			if err := setSequences(ctx, tx, t, last[t.name]); err != nil {
 				return err
 			}
+		}
+		// Who held something of the source is no node, and ended with it: a call that was ringing
+		// goes on at once.
+		if _, err := tx.Exec(ctx, freeLeases); err != nil {
+			return err
 		}
 		// Triggers have written into one of them for each device.
 		_, err := tx.Exec(ctx, `TRUNCATE device_changes; DROP TABLE `+progressTable)

@@ -20,7 +20,7 @@ func TestMove(t *testing.T) {
 	url, flags := newTarget(t)
 	fill(t, path, rowsEach, flags)
 	shown := map[string]int64{}
-	c := config(path, url)
+	c := config(path, url+"&pool_max_conns=30") // as a server has it
 	c.Progress = func(phase, table string, done, total int64) {
 		if done <= shown[phase] || done > total || table == "" {
 			t.Errorf("%s of %s: %d of %d after %d", phase, table, done, total, shown[phase])

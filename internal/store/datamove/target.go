@@ -10,13 +10,14 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/planetbell/planetbell/internal/store/postgres"
 	"github.com/planetbell/planetbell/planet"
 )
 
 // progressTable is where the target keeps how far a move is. It is gone after a whole one.
-const progressTable = "data_move"
+const progressTable = postgres.MoveTable
 
 // lockKey is the advisory lock of who moves data into a database: "move" in ASCII.
 const lockKey = 0x6d6f7665
@@ -31,10 +32,11 @@ const lockNotAvailable = "55P03"
 type target struct{ conn *pgx.Conn }
 
 func connect(ctx context.Context, url planet.Secret) (*target, error) {
-	config, err := pgx.ParseConfig(url.Reveal())
-	if err != nil { // its text may hold what was given
+	parsed, err := pgxpool.ParseConfig(url.Reveal()) // settings of a pool are allowed, as for a server
+	if err != nil {                                  // its text may hold what was given
 		return nil, errors.New("the target is not a URL of a PostgreSQL database: want postgres://user@host:5432/database")
 	}
+	config := parsed.ConnConfig
 	config.RuntimeParams["application_name"] = applicationName
 	conn, err := pgx.ConnectConfig(ctx, config)
 	if err != nil {

@@ -27,6 +27,7 @@ func (s *Store) runCalls(group []*task[*callTask]) error {
 	}
 	defer giveBack(conn)
 	var batch pgx.Batch
+	batch.Queue(waitNot, milliseconds(s.lockTimeout))
 	for _, t := range group {
 		t.body.runs++
 		t.body.queue(&batch)
@@ -49,21 +50,22 @@ func (q query) queue(b *pgx.Batch, scan func(sqldb.Scanner) error) {
 }
 
 // The statements that record a call: the row and, if it is new, its deliveries and events. It
-// returns a row only then.
+// returns a row only then. What may be there already is named: a conflict of another key, as
+// when a sequence is behind its table, is an error, and no repeat.
 const (
 	beginCall = `WITH c AS (INSERT INTO calls (environment, session_id, at, project, label,
 			caller_service, caller_user, callee_service, callee_user, type, app_server_data, stid,
 			state, notified_at, deadline, raw, cc_param,
 			purpose, about, about_at, room_service, room_id, caller_name, app_fields, suppressed)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25)
-		ON CONFLICT DO NOTHING RETURNING id),
+		ON CONFLICT (session_id, environment) DO NOTHING RETURNING id),
 	d AS (INSERT INTO deliveries (call_id, id, device_id, channel, state, reason, attempts, deadline,
 			lease_owner, lease_until, created_at, updated_at)
 		SELECT c.id, u.* FROM c, unnest($26::text[], $27::text[], $28::text[], $29::text[], $30::text[], $31::bigint[], $32::bigint[],
 			$33::text[], $34::bigint[], $35::bigint[], $36::bigint[]) AS u)`
 	beginEvents = `, e AS (INSERT INTO events (id, type, project, subject, at, data)
 		SELECT u.* FROM c, unnest($37::text[], $38::text[], $39::text[], $40::text[], $41::bigint[], $42::text[]) AS u
-		ON CONFLICT DO NOTHING)`
+		ON CONFLICT (id) DO NOTHING)`
 	begun = ` SELECT c.id FROM c`
 )
 
@@ -162,7 +164,7 @@ func eventArgs(rows sqldb.EventRows) []any {
 func insertEvents(rows sqldb.EventRows) query {
 	return query{`INSERT INTO events (id, type, project, subject, at, data)
 		SELECT u.* FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bigint[], $6::text[]) AS u
-		ON CONFLICT DO NOTHING`, bind(eventArgs(rows))}
+		ON CONFLICT (id) DO NOTHING`, bind(eventArgs(rows))}
 }
 
 func columns[T any](rows, n int) [][]T {
@@ -240,7 +242,7 @@ func (s *Store) runEnds(group []*task[*endTask]) error {
 // a call and its deliveries in hand takes the call's first, and then the deliveries by ID.
 var (
 	endCallRow = `WITH j AS (INSERT INTO journal (received_at, project, environment, kind, session_id, dedup_key, params)
-		VALUES ($27, $28, $29, $30, $31, $32, $33) ON CONFLICT DO NOTHING)
+		VALUES ($27, $28, $29, $30, $31, $32, $33) ON CONFLICT (session_id, (nullif(dedup_key, '')), kind, project) DO NOTHING)
 	INSERT INTO calls AS c (environment, session_id, at, project, label,
 		caller_service, caller_user, callee_service, callee_user, type, app_server_data, stid,
 		state, outcome, started_at, ended_at, duration_us, rel_terminate, rel_disconnect, rel_call_end,
@@ -308,5 +310,5 @@ func (s *Store) AppendJournal(ctx context.Context, entry bell.JournalEntry) erro
 
 func appendJournal(entry bell.JournalEntry) query {
 	return query{`INSERT INTO journal (received_at, project, environment, kind, session_id, dedup_key, params)
-		VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING`, bind(sqldb.NewJournalRow(entry))}
+		VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (session_id, (nullif(dedup_key, '')), kind, project) DO NOTHING`, bind(sqldb.NewJournalRow(entry))}
 }

@@ -32,6 +32,11 @@ func (e engine) Write(ctx context.Context, what string, run func(sqldb.Tx) error
 // write is Write with more of the transaction in sight. What opens it is empty for a function
 // of one round trip, which needs no transaction around it.
 func (s *Store) write(ctx context.Context, what, begin string, run func(*link) error) error {
+	return s.writeAt(ctx, what, begin, s.writes, run)
+}
+
+// writeAt is write in one of these places.
+func (s *Store) writeAt(ctx context.Context, what, begin string, at places, run func(*link) error) error {
 	if err := ctx.Err(); err != nil {
 		return bell.E(bell.Unavailable, "Nothing was written: the request ended before it began.", err)
 	}
@@ -48,17 +53,20 @@ func (s *Store) write(ctx context.Context, what, begin string, run func(*link) e
 	defer s.metrics.group(1)()
 	var err error
 	for n := 1; ; n++ {
-		err = s.transact(ctx, begin, run)
+		err = s.transact(ctx, begin, at, run)
+		s.distrust(err)
 		if n >= attempts || !rerun(err, n) {
 			break
 		}
 		s.metrics.rerun.Inc()
-		s.distrust(err)
 		if !pause(ctx, n) {
 			break
 		}
 	}
 	s.health.note(1, err)
+	if again[codeOf(err)] && !errors.Is(err, errUndecided) { // the caller left, or it was tried often enough
+		err = unsettled(err)
+	}
 	if refused, ok := errors.AsType[sqldb.Unchanged](err); ok {
 		return refused.Err
 	}
@@ -66,11 +74,11 @@ func (s *Store) write(ctx context.Context, what, begin string, run func(*link) e
 }
 
 // transact runs a function in one transaction.
-func (s *Store) transact(ctx context.Context, begin string, run func(*link) error) error {
-	if err := s.writes.take(ctx); err != nil {
+func (s *Store) transact(ctx context.Context, begin string, at places, run func(*link) error) error {
+	if err := at.take(ctx); err != nil {
 		return fmt.Errorf("%w: %w", errLeft, err)
 	}
-	l := &link{s: s, ctx: ctx, pool: s.writePool, limit: statementTimeout, place: s.writes, begin: begin}
+	l := &link{s: s, ctx: ctx, pool: s.writePool, limit: statementTimeout, place: at, begin: begin}
 	defer l.end()
 	err := run(l)
 	if begin == "" && err != nil && (errors.Is(err, errLeft) || unknown(err)) {
@@ -97,13 +105,20 @@ func (l *link) sendLast(queries ...query) ([]result, error) {
 }
 
 // unknown reports whether a statement that failed may have been committed all the same: the
-// connection broke after it was sent. PostgreSQL's refusals are certain.
+// connection broke after it was sent, or the server, or a pooler, said that it ends. Other
+// refusals are certain.
 func unknown(err error) bool {
 	if _, ok := errors.AsType[*unsent](err); ok {
 		return false
 	}
 	_, broke := errors.AsType[*lost](err)
-	return broke
+	return broke || ending(codeOf(err))
+}
+
+// ending reports whether a SQLSTATE says that the connection, or the server, ends: class 08,
+// admin_shutdown or crash_shutdown. It may be said after a commit, in place of its answer.
+func ending(code string) bool {
+	return strings.HasPrefix(code, "08") || code == "57P01" || code == "57P02"
 }
 
 // rerun reports whether a transaction that failed for the nth time is to be run again.
@@ -118,13 +133,18 @@ func rerun(err error, n int) bool {
 }
 
 // stale reports whether an error may be that of a connection which has grown old in the pool,
-// since the server was started anew: with another one it may go well.
+// since the server was started anew or is no primary any more, or which the server has ended
+// because it idled: with another one it may go well.
 func stale(err error) bool {
 	if _, ok := errors.AsType[*unsent](err); ok || errors.Is(err, context.DeadlineExceeded) {
 		return false
 	}
 	_, broke := errors.AsType[*lost](err)
-	return broke || codeOf(err) == "57P01" || codeOf(err) == "57P02"
+	switch code := codeOf(err); code {
+	case "57P01", "57P02", "57P05", "25P03", "25006":
+		return true
+	}
+	return broke
 }
 
 // distrust closes the connections that wait for work when one of them turned out to be broken:

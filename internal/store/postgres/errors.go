@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/planetbell/planetbell/internal/bell"
+	"github.com/planetbell/planetbell/internal/call"
 )
 
 // refusal is what PostgreSQL said of a statement. It leaves out the detail, in which rows are
@@ -77,10 +78,31 @@ var again = map[string]bool{
 	"23505": true, // unique_violation
 	"0A000": true, // feature_not_supported: "cached plan must not change result type", after a migration
 	"26000": true, // invalid_sql_statement_name: a pooler has given us another connection
+	"42P05": true, // duplicate_prepared_statement: likewise
+}
+
+// lockNotAvailable is the SQLSTATE of a lock that was waited for in vain.
+const lockNotAvailable = "55P03"
+
+// heldUp reports whether a statement waited for a lock in vain. Nothing was written.
+func heldUp(err error) bool { return codeOf(err) == lockNotAvailable }
+
+// held is the error of one write whose row somebody else has locked. The database is well, so
+// it is not bell.Unavailable: whoever can keep the write and try again later does.
+func held(err error) error {
+	return bell.E(bell.Overload, "Another transaction holds what is to be written; try again later.", errors.Join(call.ErrHeld, err))
+}
+
+// unsettled is the error of a transaction that was run as often as is worth it.
+func unsettled(err error) error {
+	if again[codeOf(err)] {
+		return bell.E(bell.Unavailable, sentences["40"], err)
+	}
+	return err
 }
 
 // sentences say what the operator has to do about trouble with the database, by SQLSTATE or
-// its first two characters, the class.
+// its first three or two characters; two are the class.
 var sentences = map[string]string{
 	"08":    "The connection to the database broke.",
 	"28":    "The database refuses our user or password; check database.url.",
@@ -94,9 +116,23 @@ var sentences = map[string]string{
 	"57014": "The database took too long for a statement.",
 	"57P":   "The database is stopping or starting.",
 	"25006": "The database is a standby or read-only; name the primary in database.url.",
+	"25P":   "The database ended a transaction that took too long.",
+	"42P05": "A pooler mixes up prepared statements; add default_query_exec_mode=exec to database.url.",
+	"26":    "A pooler mixes up prepared statements; add default_query_exec_mode=exec to database.url.",
 	"40":    "The database could not settle a conflict of transactions; try again.",
 	"58":    "The database server has trouble with its files; look at its log.",
 	"XX":    "The database server reports an internal error; look at its log.",
+}
+
+// own are the classes of what one operation, or its values, did wrong: to repeat it would not
+// help, and others that shared its transaction go well without it. What is in neither list may
+// pass, and nothing may be given up for it.
+var own = map[string]bool{
+	"22": true, // data exception
+	"23": true, // integrity constraint violation
+	"42": true, // syntax error or access rule violation
+	"54": true, // program limit exceeded: a value is too large for an index
+	"P0": true, // an operator's own trigger refused it
 }
 
 // codeOf is an error's SQLSTATE, or "".
@@ -116,7 +152,10 @@ func trouble(err error) string {
 				return s
 			}
 		}
-		return ""
+		if own[code[:2]] {
+			return ""
+		}
+		return "The database cannot do it now; look at its log."
 	}
 	if _, ok := errors.AsType[*lost](err); ok {
 		if errors.Is(err, context.DeadlineExceeded) {

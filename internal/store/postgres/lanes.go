@@ -172,39 +172,77 @@ func (l *lane[T]) next(group []*task[T]) []*task[T] {
 }
 
 // commit runs a group and sets each task's error. When it fails for a reason of one of them,
-// or because of another node's transaction, each is run again by itself.
+// or because of another node's transaction, each is run again by itself. So one row that
+// somebody has locked holds up its own task, and the others for lockTimeout.
 func (l *lanes[T]) commit(group []*task[T]) {
 	finish := l.metrics.group(len(group))
 	defer finish()
-	err := l.attempt(group, 1)
-	if err != nil && len(group) > 1 && (trouble(err) == "" || again[codeOf(err)]) {
+	err := l.attempt(group)
+	if err != nil && len(group) > 1 && (trouble(err) == "" || again[codeOf(err)] || heldUp(err)) {
 		l.metrics.rerun.Inc()
-		for i := range group {
-			if err := l.attempt(group[i:i+1], 1); unknown(err) {
-				group[i].err = fmt.Errorf("%w: %w", errUndecided, err)
-			} else {
-				group[i].err = err
-			}
-		}
-		l.health.note(0, nil)
+		l.alone(group, err)
+		return
+	}
+	if len(group) == 1 && heldUp(err) && !errors.Is(err, errUndecided) {
+		group[0].err = held(err)
 		return
 	}
 	l.health.note(len(group), err)
-	if unknown(err) {
-		err = fmt.Errorf("%w: %w", errUndecided, err)
-	}
 	for _, t := range group {
 		t.err = err
 	}
 }
 
+// maxHeld is how many tasks of a group may wait for locks, one after the other. When so many
+// did in vain, it is no row that is locked but a table, and nobody else is kept waiting for it.
+const maxHeld = 3
+
+// alone runs each of a group by itself, which has failed together for a reason.
+func (l *lanes[T]) alone(group []*task[T], reason error) {
+	var done, lost, waited int
+	var trouble error
+	for i, t := range group {
+		err := reason
+		if waited < maxHeld {
+			err = l.attempt(group[i : i+1])
+		}
+		switch {
+		case err == nil:
+			done++
+		case errors.Is(err, errUndecided):
+		case errors.Is(reason, errUndecided):
+			err = fmt.Errorf("%w: %w", errUndecided, err)
+		case heldUp(err) && waited < maxHeld:
+			waited++
+			err = held(err)
+		}
+		if t.err = err; bell.KindOf(err) == "" && err != nil {
+			lost++
+			trouble = err
+		}
+	}
+	if done > 0 {
+		l.health.note(0, nil)
+	} else {
+		l.health.note(lost, trouble)
+	}
+}
+
 // attempt runs a group, and runs it again after a conflict, or when the connection turned out
-// to be an old one.
-func (l *lanes[T]) attempt(group []*task[T], n int) error {
-	for ; ; n++ {
+// to be an old one. Its error is errUndecided when any of the runs may have been committed.
+func (l *lanes[T]) attempt(group []*task[T]) error {
+	undecided := false
+	for n := 1; ; n++ {
 		err := l.once(group)
+		undecided = undecided || unknown(err)
 		conflict := again[codeOf(err)] && len(group) == 1
 		if err == nil || n >= attempts || !conflict && (n > 1 || !stale(err)) {
+			switch {
+			case err != nil && undecided:
+				return fmt.Errorf("%w: %w", errUndecided, err)
+			case n >= attempts:
+				return unsettled(err)
+			}
 			return err
 		}
 		l.metrics.rerun.Inc()

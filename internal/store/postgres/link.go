@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
+	"slices"
+	"strconv"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -21,7 +23,31 @@ const (
 	connectTimeout   = 5 * time.Second
 	statementTimeout = 10 * time.Second
 	listTimeout      = 30 * time.Second
+	// lockTimeout is how long a lane waits for a lock, and once more for whom it waited. Callers
+	// wait a second for both, and nobody's transaction is as long whose machine lives.
+	lockTimeout = 250 * time.Millisecond
+	// idleTimeout is how long a transaction may wait for its next statement. It ends those of
+	// machines that are gone, with their locks; without it PostgreSQL keeps them for hours.
+	idleTimeout = 5 * time.Second
 )
+
+// The timeouts are set for one transaction: a pooler gives the next one another connection, so
+// they cannot be set once, and poolers refuse them as settings of a connection.
+const (
+	waitNot       = `SELECT set_config('lock_timeout', $1, true)`
+	idleNot       = `SELECT set_config('idle_in_transaction_session_timeout', $1, true)`
+	idleOrWaitNot = `SELECT set_config('idle_in_transaction_session_timeout', $1, true), set_config('lock_timeout', $2, true)`
+)
+
+// bounds sets the timeouts of a transaction of several round trips.
+func (l *link) bounds() query {
+	if l.hasty {
+		return query{idleOrWaitNot, []any{milliseconds(idleTimeout), milliseconds(l.s.lockTimeout)}}
+	}
+	return query{idleNot, []any{milliseconds(idleTimeout)}}
+}
+
+func milliseconds(d time.Duration) string { return strconv.FormatInt(d.Milliseconds(), 10) }
 
 // query is a statement in PostgreSQL's dialect.
 type query struct {
@@ -51,6 +77,7 @@ type link struct {
 
 	conn    *pgxpool.Conn
 	begin   string  // opens a transaction with the first statement, unless empty
+	hasty   bool    // waits for no lock for longer than lockTimeout
 	open    bool    // a transaction was opened, and is to be committed
 	locks   []query // to be sent with the next statement
 	scanned bool    // a row was handed out: the function cannot be run again
@@ -59,7 +86,7 @@ type link struct {
 
 // ownLink is a link of a lane's, which has a connection to itself and nobody who leaves.
 func (s *Store) ownLink() *link {
-	return &link{s: s, ctx: context.Background(), pool: s.writePool, limit: statementTimeout, begin: "BEGIN"}
+	return &link{s: s, ctx: context.Background(), pool: s.writePool, limit: statementTimeout, begin: "BEGIN", hasty: true}
 }
 
 // Exec implements sqldb.Tx.
@@ -143,7 +170,7 @@ func (l *link) ask(text string, args []any) (result, error) {
 func (l *link) send(queries ...query) ([]result, error) {
 	var all []query
 	if l.begin != "" && !l.open {
-		all = append(all, query{sql: l.begin})
+		all = append(all, query{sql: l.begin}, l.bounds())
 	}
 	before := len(all) + len(l.locks)
 	all = append(append(all, l.locks...), queries...)
@@ -276,6 +303,11 @@ func exchange(ctx context.Context, conn *pgx.Conn, queries []query) (results []r
 func readAll(rows pgx.Rows) (r result, err error) {
 	defer rows.Close()
 	for rows.Next() {
+		if r.columns == nil {
+			// A copy: pgx describes the columns of the connection's next statement in the same
+			// place, and by then the connection may be somebody else's.
+			r.columns = slices.Clone(rows.FieldDescriptions())
+		}
 		raw := rows.RawValues() // overwritten by the next row
 		size := 0
 		for _, v := range raw {
@@ -291,7 +323,6 @@ func readAll(rows pgx.Rows) (r result, err error) {
 		r.rows = append(r.rows, row)
 	}
 	rows.Close()
-	r.columns = rows.FieldDescriptions()
 	r.affected = rows.CommandTag().RowsAffected()
 	return r, rows.Err()
 }

@@ -47,11 +47,17 @@ func (s *Store) Beat(ctx context.Context, n cluster.Node) (nodes []cluster.Node,
 	return nodes, now, nil
 }
 
-// statement runs what needs no transaction around it and returns its rows.
+// statement runs what needs no transaction around it and returns its rows. It has connections of
+// its own: a node that cannot say that it lives, because others wait for locks, counts as dead.
 func (s *Store) statement(ctx context.Context, what, text string, args ...any) (result, error) {
+	return s.statementAt(ctx, s.beats, what, text, args...)
+}
+
+// statementAt is statement in one of these places.
+func (s *Store) statementAt(ctx context.Context, at places, what, text string, args ...any) (result, error) {
 	bound := bind(args)
 	var r result
-	err := s.write(ctx, what, "", func(l *link) error {
+	err := s.writeAt(ctx, what, "", at, func(l *link) error {
 		results, err := l.send(query{text, bound})
 		if err == nil {
 			r = results[0]
@@ -79,8 +85,13 @@ const (
 	untold AS (UPDATE tellings SET lease_owner = '', due = ` + clock + ` FROM told
 		WHERE tellings.seq = told.seq AND tellings.endpoint = told.endpoint)
 	SELECT id FROM freed`
-	leave    = `WITH dead AS (SELECT $1::text AS owner), gone AS (DELETE FROM nodes WHERE owner = $1), ` + voidLeases
-	freeDead = `WITH dead AS MATERIALIZED (SELECT owner FROM nodes WHERE seen_at < $1), ` + voidLeases
+	leave = `WITH dead AS (SELECT $1::text AS owner), gone AS (DELETE FROM nodes WHERE owner = $1), ` + voidLeases
+	// Owners without a row have left, or are of a database that was moved: Leave frees neither
+	// what another transaction has in hand nor what is committed after it. One that is about to
+	// beat for the first time has nothing that old.
+	freeDead = `WITH dead AS MATERIALIZED (SELECT owner FROM nodes WHERE seen_at < $1
+		UNION SELECT d.lease_owner FROM deliveries d WHERE d.state IN ('pending', 'sending') AND d.lease_owner <> '' AND d.lease_until <> 0
+			AND d.updated_at < $1 AND NOT EXISTS (SELECT FROM nodes n WHERE n.owner = d.lease_owner)), ` + voidLeases
 )
 
 // Leave implements cluster.Store.
@@ -167,8 +178,24 @@ func (s *Store) ask(ctx context.Context, queries ...query) (results []result, er
 
 // MailboxSince implements cluster.Store.
 func (s *Store) MailboxSince(ctx context.Context, after cluster.Mark, limit int) ([]cluster.Letter, error) {
-	results, err := s.ask(ctx, query{`SELECT d.updated_at, d.id, d.device_id FROM deliveries d WHERE ` + aLetter + `
-		AND (d.updated_at, d.id) > ($1, $2) ORDER BY d.updated_at, d.id LIMIT $3`, bind([]any{sqldb.Micros(after.At), after.Delivery, limit})})
+	return s.letters(ctx, listLetters+aLetter+lettersAfter, sqldb.Micros(after.At), after.Delivery, limit)
+}
+
+// What is an owner's are few rows: those that polls here have not taken yet, and pushes under way.
+const (
+	listLetters  = `SELECT d.updated_at, d.id, d.device_id FROM deliveries d WHERE `
+	lettersAfter = ` AND (d.updated_at, d.id) > ($1, $2) ORDER BY d.updated_at, d.id LIMIT $3`
+	lettersOf    = listLetters + `d.channel = '` + string(bell.LongPoll) + `' AND d.state = 'pending'
+		AND d.lease_owner <> '' AND d.lease_owner = $4 AND d.updated_at < $5` + lettersAfter
+)
+
+// LettersOf implements cluster.Store.
+func (s *Store) LettersOf(ctx context.Context, owner string, before time.Time, after cluster.Mark, limit int) ([]cluster.Letter, error) {
+	return s.letters(ctx, lettersOf, sqldb.Micros(after.At), after.Delivery, limit, owner, sqldb.Micros(before))
+}
+
+func (s *Store) letters(ctx context.Context, text string, args ...any) ([]cluster.Letter, error) {
+	results, err := s.ask(ctx, query{text, bind(args)})
 	if err != nil {
 		return nil, err
 	}

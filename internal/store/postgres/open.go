@@ -45,8 +45,9 @@ const (
 	// defaultConnections is for each node: with max_connections at its default of 100 there is
 	// room for five nodes, and it is more than a database of 16 cores can use.
 	defaultConnections = 18
-	// minConnections is what the lanes, one other write and two reads need.
-	minConnections = allLanes + 3
+	// minConnections is what the lanes, the nodes, one other write and two reads need.
+	minConnections = allLanes + beatPlaces + 3
+	beatPlaces     = 2
 	// defaultQueue bounds how many writes wait: some tenths of a second of work. Whoever does
 	// not get in is better told so at once than after Planet Cloud has given up.
 	defaultQueue = 4096
@@ -97,9 +98,11 @@ type Store struct {
 	health         health
 	queue          int
 	connectTimeout time.Duration
+	lockTimeout    time.Duration // of lanes; tests make it longer, before anything is written
 
 	writePool, readPool *pgxpool.Pool
 	writes              places // of transactions that are not in a lane
+	beats               places // of what nodes say to each other, which waits for nobody's transaction
 	reads               places
 	lists               places // fewer than reads: a ring never waits for somebody's long list
 	waiting             atomic.Int64
@@ -115,14 +118,14 @@ type Store struct {
 }
 
 // Open connects to the database and brings its schema up to date; of several nodes that start
-// at once, one does. It fails when the database cannot be reached, is read-only, or was
-// migrated by a version more than one release newer. ctx bounds the start only; Close must be called.
+// at once, one does. It fails when the database cannot be reached, is read-only, has not got
+// all data of a move, or was migrated by a version more than one release newer. ctx bounds the start only; Close must be called.
 func Open(ctx context.Context, c Config) (*Store, error) {
 	config, err := parse(c)
 	if err != nil {
 		return nil, fmt.Errorf("open the database: %w", err)
 	}
-	s := &Store{log: c.Log, queue: c.Queue, connectTimeout: config.ConnConfig.ConnectTimeout}
+	s := &Store{log: c.Log, queue: c.Queue, connectTimeout: config.ConnConfig.ConnectTimeout, lockTimeout: lockTimeout}
 	if s.queue == 0 {
 		s.queue = defaultQueue
 	}
@@ -193,7 +196,7 @@ func (s *Store) start(ctx context.Context, c Config, config *pgxpool.Config) (er
 		return err
 	}
 	write, read := config.Copy(), config.Copy()
-	write.MaxConns = max(config.MaxConns*2/3, allLanes+1)
+	write.MaxConns = max(config.MaxConns*3/4, allLanes+beatPlaces+1)
 	read.MaxConns = config.MaxConns - write.MaxConns
 	write.MinConns, read.MinConns = min(config.MinConns, write.MaxConns), min(config.MinConns, read.MaxConns)
 	if s.writePool, err = pgxpool.NewWithConfig(ctx, write); err != nil {
@@ -204,7 +207,8 @@ func (s *Store) start(ctx context.Context, c Config, config *pgxpool.Config) (er
 		return err
 	}
 	s.metrics = newMetrics(c.Registry, map[string]*pgxpool.Pool{"write": s.writePool, "read": s.readPool})
-	s.writes = make(places, write.MaxConns-allLanes)
+	s.writes = make(places, write.MaxConns-allLanes-beatPlaces)
+	s.beats = make(places, beatPlaces)
 	s.reads = make(places, read.MaxConns)
 	s.lists = make(places, max(read.MaxConns/2, 1))
 	s.calls = newLanes(s, callLanes, s.runCalls)
@@ -224,8 +228,19 @@ func check(ctx context.Context, config *pgx.ConnConfig) error {
 	if encoding := conn.PgConn().ParameterStatus("server_encoding"); encoding != "" && encoding != "UTF8" {
 		return fmt.Errorf("its encoding is %s; make it anew with ENCODING 'UTF8'", encoding)
 	}
+	var moving bool
+	if err := conn.QueryRow(ctx, `SELECT to_regclass('`+MoveTable+`') IS NOT NULL`).Scan(&moving); err != nil {
+		return err
+	}
+	if moving {
+		return errors.New("not all data of SQLite has been moved into it: run planetbell migrate-data again, to its end, before a server starts")
+	}
 	return nil
 }
+
+// MoveTable is where package datamove keeps how far it is with moving data into a database. It
+// is gone when all is moved; as long as it is there, no server may write.
+const MoveTable = "data_move"
 
 // Close finishes the writes that wait and closes the connections. Methods called later fail
 // with bell.Unavailable; Close itself may be called again.

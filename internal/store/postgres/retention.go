@@ -78,6 +78,6 @@ func (s *Store) ForgetRooms(ctx context.Context, before time.Time, limit int) (i
 
 // forget runs a batch and says how many records it deleted, or worked on.
 func (s *Store) forget(ctx context.Context, what, text string, before time.Time, limit int) (int, error) {
-	r, err := s.statement(ctx, what, text, sqldb.Micros(before), max(limit, 0))
+	r, err := s.statementAt(ctx, s.writes, what, text, sqldb.Micros(before), max(limit, 0))
 	return int(r.affected), err
 }

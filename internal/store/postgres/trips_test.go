@@ -73,7 +73,8 @@ func (c *counter) cost(t *testing.T, operation func() error) (trips, statements 
 }
 
 // What the busiest paths cost. A Notify is one round trip and one statement, and that is what
-// all of the sizing rests on; see DESIGN.md. With BEGIN, COMMIT and locks counted.
+// all of the sizing rests on; see DESIGN.md. With BEGIN, COMMIT, locks and timeouts counted;
+// a group sets its timeout once.
 func TestRoundTrips(t *testing.T) {
 	c := &counter{}
 	dialer := &net.Dialer{}
@@ -118,36 +119,36 @@ func TestRoundTrips(t *testing.T) {
 		trips, statements int64
 		run               func() error
 	}{
-		{"a Notify", 1, 1, func() error {
+		{"a Notify", 1, 2, func() error {
 			c, deliveries := fresh()
 			return begin(c, deliveries, call.Began)
 		}},
-		{"a Notify with an event", 1, 1, func() error {
+		{"a Notify with an event", 1, 2, func() error {
 			c, deliveries := fresh()
 			c.Events = []bell.Event{bell.RingingEvent(&c, len(deliveries))}
 			return begin(c, deliveries, call.Began)
 		}},
-		{"a repeat", 2, 2, func() error { return begin(known, deliveries, call.Repeated) }},
-		{"an attempt", 1, 1, func() error {
+		{"a repeat", 2, 3, func() error { return begin(known, deliveries, call.Repeated) }},
+		{"an attempt", 1, 2, func() error {
 			return s.RecordAttempt(ctx, deliveries[0], bell.Attempt{Number: 1, StartedAt: now})
 		}},
-		{"a Call Event", 1, 2, func() error {
+		{"a Call Event", 1, 3, func() error {
 			c, _ := fresh()
 			return s.EndCall(ctx, c, bell.JournalEntry{Kind: "call-event", DedupKey: string(c.SessionID)})
 		}},
-		{"a Call Event that is told", 2, 5, func() error {
+		{"a Call Event that is told", 2, 6, func() error {
 			c, _ := fresh()
 			return s.EndCall(ctx, told(c), bell.JournalEntry{Kind: "call-event", DedupKey: string(c.SessionID)})
 		}},
-		{"another callback", 1, 1, func() error {
+		{"another callback", 1, 2, func() error {
 			c, _ := fresh()
 			return s.AppendJournal(ctx, bell.JournalEntry{Kind: "other", DedupKey: string(c.SessionID)})
 		}},
-		{"an Agent Call Status", 1, 2, func() error {
+		{"an Agent Call Status", 1, 3, func() error {
 			c, _ := fresh()
 			return s.AppendJournal(ctx, bell.JournalEntry{SessionID: c.SessionID, Kind: "other", DedupKey: string(c.SessionID), Agent: &bell.AgentStatus{}})
 		}},
-		{"an event of a room", 2, 8, func() error {
+		{"an event of a room", 2, 9, func() error {
 			n++
 			service := room.New(room.Config{Store: s, Keeper: straight{}})
 			return service.Take(ctx, &bell.Project{Name: "demo", Environment: planet.Evaluation}, roomEvent(n*50, now))
@@ -156,7 +157,7 @@ func TestRoundTrips(t *testing.T) {
 			_, err := s.ClaimDeliveries(ctx, delivery.Claim{Owner: "x", Now: now, LeaseUntil: now, Limit: 10})
 			return err
 		}},
-		{"a sweep", 1, 4, func() error {
+		{"a sweep", 1, 5, func() error {
 			_, err := s.ExpireDeliveries(ctx, now)
 			return err
 		}},

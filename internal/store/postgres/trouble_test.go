@@ -81,6 +81,7 @@ func TestSentences(t *testing.T) {
 	for code, want := range map[string]string{
 		"53100": "disk is full", "53300": "no more connections", "53400": "out of resources", "57P01": "stopping or starting", "57P03": "stopping or starting",
 		"57014": "took too long", "25006": "standby or read-only", "40P01": "conflict", "28P01": "user or password", "58030": "trouble with its files",
+		"25P03": "took too long", "25P04": "took too long", "26000": "prepared statements", "42P05": "prepared statements", "0A000": "look at its log", "55006": "look at its log",
 		"XX001": "internal error", "08006": "broke", "3D000": "does not exist", "42501": "may not do", "55P03": "busy",
 	} {
 		secret := "Key (push_token)=(x) exists"
@@ -90,7 +91,7 @@ func TestSentences(t *testing.T) {
 			t.Errorf("%s quotes a row: %v", code, err)
 		}
 	}
-	for _, code := range []string{"42P01", "23505", "22021"} {
+	for _, code := range []string{"42P01", "23505", "22021", "54000", "P0001"} {
 		if err := outward(inward(&pgconn.PgError{Code: code, Message: "text"})); bell.KindOf(err) != "" || !strings.Contains(err.Error(), code) {
 			t.Errorf("%s = %v, want an error without kind", code, err)
 		}
@@ -137,6 +138,7 @@ func waitBlocked(t *testing.T, s *Store, n int) {
 // connection.
 func TestImpatientCallers(t *testing.T) {
 	s := newStore(t)
+	s.lockTimeout = time.Minute
 	c, deliveries, raw := benchCall(1)
 	for i := range deliveries {
 		device := bell.Device{ID: deliveries[i].DeviceID, Owner: c.CalleeOwner(), Channel: deliveries[i].Channel}

@@ -56,7 +56,7 @@ func (s *Store) RecordAttempt(ctx context.Context, d bell.Delivery, a bell.Attem
 		if insert == nil {
 			return nil
 		}
-		_, err = l.Exec(`INSERT INTO attempts (delivery_id, Number, started_at, took_us, verdict, reason, status,
+		_, err = l.Exec(`INSERT INTO attempts (delivery_id, number, started_at, took_us, verdict, reason, status,
 			token, alarm, retry_after_us, dead_since, provider_id, detail)
 			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`, insert...)
 		if err != nil {

@@ -237,11 +237,11 @@ func (s *Store) oneDevice(ctx context.Context, query, key string) (d bell.Device
 // DevicesOf implements device.Store and call.Store. The IDs are time-ordered, so their
 // order is that of age.
 func (s *Store) DevicesOf(ctx context.Context, owner bell.Owner) ([]bell.Device, error) {
-	return s.deviceList(ctx, SelectDevice+`WHERE v.environment = ? AND v.service_id = ? AND v.user_id = ? ORDER BY v.id`,
+	return deviceList(ctx, s.Read, SelectDevice+`WHERE v.environment = ? AND v.service_id = ? AND v.user_id = ? ORDER BY v.id`,
 		string(owner.Environment), owner.User.ServiceID, owner.User.UserID)
 }
 
-// Devices implements device.Store.
+// Devices implements device.Store. It may read all devices to find few.
 func (s *Store) Devices(ctx context.Context, f device.Filter, after string, limit int) ([]bell.Device, error) {
 	where := Conditions{}
 	where.add(`v.id > ?`, after)
@@ -249,12 +249,12 @@ func (s *Store) Devices(ctx context.Context, f device.Filter, after string, limi
 	where.addText(`v.service_id = ?`, f.ServiceID)
 	where.addText(`v.user_id = ?`, f.UserID)
 	where.addText(`v.channel = ?`, string(f.Channel))
-	return s.deviceList(ctx, SelectDevice+where.clause()+` ORDER BY v.id LIMIT ?`, append(where.args, max(limit, 0))...)
+	return deviceList(ctx, s.List, SelectDevice+where.clause()+` ORDER BY v.id LIMIT ?`, append(where.args, max(limit, 0))...)
 }
 
-func (s *Store) deviceList(ctx context.Context, query string, args ...any) ([]bell.Device, error) {
+func deviceList(ctx context.Context, read func(context.Context, func(Tx) error) error, query string, args ...any) ([]bell.Device, error) {
 	var devices []bell.Device
-	err := s.Read(ctx, func(l Tx) error {
+	err := read(ctx, func(l Tx) error {
 		return l.Each(query, func(row Scanner) error {
 			var d bell.Device
 			err := row.Scan(DeviceFields(&d)...)

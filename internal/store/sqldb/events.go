@@ -23,7 +23,7 @@ func NewEventRows(events []bell.Event) EventRows {
 func (rows EventRows) Insert(l Tx) error {
 	for _, row := range rows {
 		_, err := l.Exec(`INSERT INTO events (id, type, project, subject, at, data)
-			VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`, row...)
+			VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING`, row...)
 		if err != nil {
 			return fmt.Errorf("record an event for the customer's systems: %w", err)
 		}
@@ -84,7 +84,7 @@ func (s *Store) tellRemoved(l Tx, why bell.Removal, where string, args ...any) e
 		return nil
 	}
 	var devices []bell.Device
-	err := l.Each(SelectDevice+where, func(row Scanner) error {
+	err := l.Each(SelectDevice+where+l.ForUpdate("v"), func(row Scanner) error {
 		var d bell.Device
 		err := row.Scan(DeviceFields(&d)...)
 		devices = append(devices, d)

@@ -24,16 +24,16 @@ func NewJournalRow(e bell.JournalEntry) JournalRow {
 	}
 }
 
-// insert drops a repeat, as the unique index finds it.
+// Insert drops a repeat, as the unique index finds it.
 func (r JournalRow) Insert(l Tx) error {
 	_, err := r.Add(l)
 	return err
 }
 
-// add is insert, and says whether it was no repeat.
+// Add is Insert, and says whether it was no repeat.
 func (r JournalRow) Add(l Tx) (fresh bool, err error) {
 	n, err := l.Exec(`INSERT INTO journal (received_at, project, environment, kind, session_id, dedup_key, params)
-		VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`, r...)
+		VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (session_id, (nullif(dedup_key, '')), kind, project) DO NOTHING`, r...)
 	if err != nil {
 		return false, fmt.Errorf("keep a callback: %w", err)
 	}

@@ -7,7 +7,7 @@
 // A parameter is ? or ?1, as SQLite has it; "INDEXED BY" and "CROSS JOIN" are advice to
 // SQLite's planner. A database with another dialect rewrites these three, and nothing else.
 // So there is no iif, no scalar max, no INSERT OR REPLACE, and ON CONFLICT names its columns
-// where it updates. Times are microseconds since 1970, 0 for the zero time.
+// where it updates, or where its table has another key that is made by the database. Times are microseconds since 1970, 0 for the zero time.
 //
 // # More than one writer
 //

@@ -57,10 +57,14 @@ func (s *Store) SpreadEvents(ctx context.Context, now time.Time, limit int, to f
 			return fmt.Errorf("look for new events: %w", err)
 		}
 		endpoints := make([][]string, len(events))
+		var keys []tellingKey
 		for i, e := range events {
 			endpoints[i] = to(e.project, e.kind)
+			for _, endpoint := range endpoints[i] {
+				keys = append(keys, tellingKey{e.seq, endpoint, e.subject})
+			}
 		}
-		if err := lockEndpoints(l, slices.Concat(endpoints...)); err != nil {
+		if err := lockSubjects(l, keys); err != nil {
 			return err
 		}
 		for i, e := range events {
@@ -77,12 +81,18 @@ func (s *Store) SpreadEvents(ctx context.Context, now time.Time, limit int, to f
 	return looked, nil
 }
 
-// lockEndpoints keeps for this transaction which telling of a subject is the first that is
-// open: one that opens and one that ends must not miss each other.
-func lockEndpoints(l Tx, endpoints []string) error {
-	slices.Sort(endpoints)
-	for _, endpoint := range slices.Compact(endpoints) {
-		if err := l.Lock("endpoint", endpoint); err != nil {
+// lockSubjects keeps for this transaction which telling of a subject is the first that is
+// open: one that opens and one that ends must not miss each other. It is for each subject and
+// not for each endpoint, or all that is told would wait for one disk write after the other, and
+// calls for the connections on which it waits.
+func lockSubjects(l Tx, keys []tellingKey) error {
+	names := make([][2]string, len(keys))
+	for i, k := range keys {
+		names[i] = [2]string{k.endpoint, k.subject}
+	}
+	slices.SortFunc(names, func(a, b [2]string) int { return slices.Compare(a[:], b[:]) })
+	for _, name := range slices.Compact(names) {
+		if err := l.Lock("telling", name[:]...); err != nil {
 			return err
 		}
 	}
@@ -188,8 +198,13 @@ func (s *Store) ClaimTellings(ctx context.Context, c webhook.Claim) ([]webhook.T
 func (s *Store) RecordTelling(ctx context.Context, r webhook.Result) (bool, error) {
 	held := false
 	err := s.Write(ctx, "record what became of an event", func(l Tx) error {
+		var subject string
 		if r.State.Final() {
-			if err := lockEndpoints(l, []string{r.Endpoint}); err != nil {
+			known, err := l.One(`SELECT subject FROM tellings WHERE seq = ? AND endpoint = ?`, Into([]any{&subject}), r.Seq, r.Endpoint)
+			if err != nil || !known {
+				return err
+			}
+			if err := lockSubjects(l, []tellingKey{{r.Seq, r.Endpoint, subject}}); err != nil {
 				return err
 			}
 		}
@@ -200,10 +215,6 @@ func (s *Store) RecordTelling(ctx context.Context, r webhook.Result) (bool, erro
 			return fmt.Errorf("record what became of an event: %w", err)
 		}
 		if n > 0 && r.State.Final() {
-			var subject string
-			if _, err := l.One(`SELECT subject FROM tellings WHERE seq = ? AND endpoint = ?`, Into([]any{&subject}), r.Seq, r.Endpoint); err != nil {
-				return fmt.Errorf("look up an event's subject: %w", err)
-			}
 			if err := advance(l, r.Endpoint, subject, Micros(r.Now)); err != nil {
 				return err
 			}

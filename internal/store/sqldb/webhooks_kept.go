@@ -29,27 +29,27 @@ func tellingKeys(l Tx, query string, args ...any) ([]tellingKey, error) {
 	return keys, nil
 }
 
-func endpointsOf(keys []tellingKey) []string {
-	endpoints := make([]string, len(keys))
-	for i, k := range keys {
-		endpoints[i] = k.endpoint
-	}
-	return endpoints
-}
-
 const (
 	countOpen = `SELECT count(*) FROM tellings INDEXED BY tellings_open WHERE state IN ('waiting', 'behind')`
 	countDead = `SELECT count(*) FROM tellings INDEXED BY tellings_final WHERE state IN ('told', 'dead') AND state = 'dead'`
 )
 
-// SweepTellings implements webhook.Store. What is too much is counted by a reader.
+// countTellings counts what is open and what is dead.
+func countTellings(l Tx) (open, dead int, err error) {
+	if _, err := l.One(countOpen, Into([]any{&open})); err != nil {
+		return 0, 0, err
+	}
+	_, err = l.One(countDead, Into([]any{&dead}))
+	return open, dead, err
+}
+
+// SweepTellings implements webhook.Store. What is too much is counted by a reader. Where there
+// are several writers, what it finds is counted again by one at a time: else each node would
+// give up the same excess once more.
 func (s *Store) SweepTellings(ctx context.Context, b webhook.Bounds) (webhook.Swept, error) {
 	var open, dead int
-	err := s.List(ctx, func(l Tx) error {
-		if _, err := l.One(countOpen, Into([]any{&open})); err != nil {
-			return err
-		}
-		_, err := l.One(countDead, Into([]any{&dead}))
+	err := s.List(ctx, func(l Tx) (err error) {
+		open, dead, err = countTellings(l)
 		return err
 	})
 	if err != nil {
@@ -59,6 +59,15 @@ func (s *Store) SweepTellings(ctx context.Context, b webhook.Bounds) (webhook.Sw
 	err = s.Write(ctx, "sweep events", func(l Tx) error {
 		var did webhook.Swept
 		var err error
+		open, dead := open, dead
+		if severalWriters(l) && (open > b.Open || dead > b.Dead) {
+			if err := l.Lock("sweep"); err != nil {
+				return err
+			}
+			if open, dead, err = countTellings(l); err != nil {
+				return fmt.Errorf("count events that were to be told: %w", err)
+			}
+		}
 		if did.GivenUp, err = giveUpTellings(l, b, `state = 'waiting' AND since <= ?`, b.Now.Add(-b.OpenFor), b.Limit, "too_old"); err != nil {
 			return err
 		}
@@ -83,32 +92,41 @@ func (s *Store) SweepTellings(ctx context.Context, b webhook.Bounds) (webhook.Sw
 	return swept, nil
 }
 
+// severalWriters reports whether other transactions write at the same time.
+func severalWriters(l Tx) bool { return l.ForUpdate("tellings") != "" }
+
 // giveUpTellings ends the oldest open ones that which, a constant text, selects by since, apart
 // from what is just being told.
 func giveUpTellings(l Tx, b webhook.Bounds, which string, since time.Time, limit int, reason string) (int, error) {
 	if limit <= 0 {
 		return 0, nil
 	}
+	// Who tells takes the lock of a subject first and then the row, so the rows are not taken yet.
 	keys, err := tellingKeys(l, `SELECT seq, endpoint, subject FROM tellings INDEXED BY tellings_open
-		WHERE state IN ('waiting', 'behind') AND `+which+` AND (lease_owner = '' OR due <= ?) ORDER BY since, seq LIMIT ?`+l.SkipLocked("tellings"),
+		WHERE state IN ('waiting', 'behind') AND `+which+` AND (lease_owner = '' OR due <= ?) ORDER BY since, seq LIMIT ?`,
 		Micros(since), Micros(b.Now), limit)
 	if err != nil {
 		return 0, err
 	}
-	if err := lockEndpoints(l, endpointsOf(keys)); err != nil {
+	if err := lockSubjects(l, keys); err != nil {
 		return 0, err
 	}
+	given := 0
 	for _, k := range keys {
-		_, err := l.Exec(`UPDATE tellings SET state = 'dead', lease_owner = '', updated_at = ?, reason = CASE reason WHEN '' THEN ? ELSE reason END
-			WHERE seq = ? AND endpoint = ?`, Micros(b.Now), reason, k.seq, k.endpoint)
+		n, err := l.Exec(`UPDATE tellings SET state = 'dead', lease_owner = '', updated_at = ?1, reason = CASE reason WHEN '' THEN ?2 ELSE reason END
+			WHERE seq = ?3 AND endpoint = ?4 AND state IN ('waiting', 'behind') AND (lease_owner = '' OR due <= ?1)`, Micros(b.Now), reason, k.seq, k.endpoint)
 		if err != nil {
 			return 0, fmt.Errorf("give up an event: %w", err)
 		}
+		if n == 0 {
+			continue // it has been told meanwhile, or is being told
+		}
+		given++
 		if err := advance(l, k.endpoint, k.subject, Micros(b.Now)); err != nil {
 			return 0, err
 		}
 	}
-	return len(keys), nil
+	return given, nil
 }
 
 // deleteTellings deletes the oldest of a final state that have not changed since, and events
@@ -246,7 +264,7 @@ func (s *Store) ReplayDead(ctx context.Context, endpoint string, now time.Time, 
 // reopen opens final tellings anew, as if they were new.
 func reopen(l Tx, keys []tellingKey, now int64) (int, error) {
 	opened := 0
-	if err := lockEndpoints(l, endpointsOf(keys)); err != nil {
+	if err := lockSubjects(l, keys); err != nil {
 		return 0, err
 	}
 	for _, k := range keys {

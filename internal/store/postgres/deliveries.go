@@ -133,7 +133,7 @@ func readRings(r result) ([]bell.Ring, error) {
 const expireBatch = 1000
 
 const (
-	expireStart = `WITH over AS (SELECT id FROM deliveries WHERE state IN ('pending', 'sending') AND deadline <= $1
+	expireStart = `WITH over AS (SELECT id FROM deliveries WHERE state IN ('pending', 'sending') AND deadline <= $1 AND deadline > $3
 		ORDER BY deadline, id LIMIT $2 FOR UPDATE SKIP LOCKED)`
 	expireUpdate = `UPDATE deliveries SET state = 'expired', lease_owner = '', lease_until = 0, updated_at = $1,
 		reason = CASE WHEN reason <> '' THEN reason WHEN channel = '` + string(bell.LongPoll) + `' THEN 'not_polled' ELSE 'deadline' END
@@ -141,7 +141,7 @@ const (
 	expireQuiet = expireStart + ` ` + expireUpdate
 	expireTold  = expireStart + `, d AS (` + expireUpdate + ` RETURNING deliveries.*)
 		SELECT ` + sqldb.CallColumns + `, ` + sqldb.DeliveryColumns + ` FROM d JOIN calls c ON c.id = d.call_id`
-	eraseOver = `WITH over AS MATERIALIZED (SELECT id FROM calls WHERE cc_param <> '' AND deadline <= $1
+	eraseOver = `WITH over AS MATERIALIZED (SELECT id FROM calls WHERE cc_param <> '' AND deadline <= $1 AND deadline > $3
 		ORDER BY deadline LIMIT $2 FOR UPDATE SKIP LOCKED)
 		UPDATE calls SET cc_param = '' FROM over WHERE calls.id = over.id`
 )
@@ -149,11 +149,11 @@ const (
 // ExpireDeliveries implements delivery.Store. What another node has in hand is left to it. Each
 // batch is one round trip, and another for what is to be told.
 func (s *Store) ExpireDeliveries(ctx context.Context, now time.Time) (int, error) {
-	total := 0
+	total, since := 0, s.expiredSince(now)
 	for more := true; more; {
 		var expired, erased int64
 		err := s.write(ctx, "expire deliveries", "BEGIN", func(l *link) (err error) {
-			expired, erased, err = s.expire(l, sqldb.Micros(now))
+			expired, erased, err = s.expire(l, sqldb.Micros(now), since)
 			return err
 		})
 		if err != nil {
@@ -162,11 +162,30 @@ func (s *Store) ExpireDeliveries(ctx context.Context, now time.Time) (int, error
 		total += int(expired)
 		more = max(expired, erased) >= expireBatch
 	}
+	s.lastExpired.Store(sqldb.Micros(now))
 	return total, nil
 }
 
-func (s *Store) expire(l *link, now int64) (expired, erased int64, err error) {
-	args := []any{now, int64(expireBatch)}
+// How far ExpireDeliveries looks back, and how often it looks at everything. What was over
+// before is dealt with, but its entries stay in the index until vacuum can remove them: while
+// somebody has an old snapshot, such as pg_dump, each look would walk through all of them.
+const (
+	expireBack = time.Hour
+	expireAll  = time.Minute
+)
+
+// expiredSince is the time from which on deadlines are looked at, in microseconds: a while before
+// this process looked last.
+func (s *Store) expiredSince(now time.Time) int64 {
+	last, clock := s.allExpired.Load(), time.Now().UnixNano()
+	if (last == 0 || clock-last >= int64(expireAll)) && s.allExpired.CompareAndSwap(last, clock) {
+		return -1
+	}
+	return min(s.lastExpired.Load(), sqldb.Micros(now)) - expireBack.Microseconds()
+}
+
+func (s *Store) expire(l *link, now, since int64) (expired, erased int64, err error) {
+	args := []any{now, int64(expireBatch), since}
 	erase := query{eraseOver, args}
 	if s.Events == nil {
 		results, err := l.sendLast(query{expireQuiet, args}, erase)

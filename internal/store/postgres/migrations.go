@@ -25,34 +25,35 @@ func NewMigrations(url planet.Secret) *Migrations { return &Migrations{url: url}
 
 // Status lists all migrations in order. It changes nothing.
 func (m *Migrations) Status(ctx context.Context) (steps []schema.Step, err error) {
-	err = m.with(func(all *schema.Migrations) error {
+	err = m.with(func(db *sql.DB) error {
+		all, err := newMigrations(db)
+		if err != nil {
+			return err
+		}
 		steps, err = all.Status(ctx)
 		return err
 	})
 	return steps, err
 }
 
-// Up applies what the database lacks. It fails when a newer planetbell wrote it.
+// Up applies what the database lacks. When a newer planetbell wrote it, nothing is done, and it
+// fails unless that one says that this one can work beside it; as at the start of a server.
 func (m *Migrations) Up(ctx context.Context) (done []schema.Step, err error) {
-	err = m.with(func(all *schema.Migrations) error {
-		done, err = all.Up(ctx)
+	err = m.with(func(db *sql.DB) error {
+		done, _, err = upgrade(ctx, db)
 		return err
 	})
 	return done, err
 }
 
-func (m *Migrations) with(run func(*schema.Migrations) error) (err error) {
+func (m *Migrations) with(run func(*sql.DB) error) (err error) {
 	config, err := parse(Config{URL: m.url})
 	if err != nil {
 		return fmt.Errorf("open the PostgreSQL database: %w", err)
 	}
 	db := stdlib.OpenDB(*config.ConnConfig)
 	defer func() { err = errors.Join(err, db.Close()) }()
-	all, err := newMigrations(db)
-	if err != nil {
-		return err
-	}
-	if err := run(all); err != nil {
+	if err := run(db); err != nil {
 		return fmt.Errorf("migrate the PostgreSQL database: %w", inward(err))
 	}
 	return nil

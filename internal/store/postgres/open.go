@@ -106,6 +106,8 @@ type Store struct {
 	reads               places
 	lists               places // fewer than reads: a ring never waits for somebody's long list
 	waiting             atomic.Int64
+	lastExpired         atomic.Int64 // until when this process has looked for what is over
+	allExpired          atomic.Int64 // when it has looked at everything, by its own clock
 	reset               atomic.Int64 // when the connections were distrusted last
 	calls               *lanes[*callTask]
 	ends                *lanes[*endTask]

@@ -7,7 +7,7 @@ import (
 )
 
 // rewritten are the queries of package sqldb in PostgreSQL's dialect, by their texts. The texts
-// are constants and a few combinations of filters, so there is no end to what is kept.
+// are constants and a few combinations of filters, so what is kept has an end.
 var rewritten sync.Map
 
 // rewrite turns a query of package sqldb into PostgreSQL's dialect.

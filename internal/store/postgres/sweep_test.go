@@ -40,3 +40,29 @@ func TestNodesSweepTogether(t *testing.T) {
 		t.Errorf("%+v are open, %v; want %d", open, err, bound)
 	}
 }
+
+// What is over is looked for from a while ago on, and once a minute from the beginning.
+func TestExpireLooksBack(t *testing.T) {
+	s := newStore(t)
+	now := time.Now()
+	begin := func(deadline time.Time) {
+		c, deliveries, _ := benchCall(1)
+		c.Deadline, deliveries[0].Deadline = deadline, deadline
+		if _, err := s.BeginCall(t.Context(), c, deliveries[:1], nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	expire := func(what string, want int) {
+		t.Helper()
+		if n, err := s.ExpireDeliveries(t.Context(), now); n != want || err != nil {
+			t.Errorf("%s: %d expired, %v; want %d", what, n, err, want)
+		}
+	}
+	begin(now.Add(-2 * expireBack))
+	expire("the first look", 1)
+	begin(now.Add(-2 * expireBack))
+	begin(now.Add(-expireBack / 2))
+	expire("the next", 1)
+	s.allExpired.Add(-int64(2 * expireAll))
+	expire("a minute later", 1)
+}

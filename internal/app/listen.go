@@ -69,7 +69,7 @@ func (a *App) publicHandler() http.Handler {
 		AccessTokensPerMinute: a.cfg.Limits.AccessTokensPerMinute,
 		InvitationsPerMinute:  a.cfg.Limits.InvitationsPerMinute,
 
-		Now: a.nodes.now(),
+		Now: a.nodes.now(), Brief: a.nodes.cutOff(),
 	}, httpapi.Services{
 		Projects: a.projects, Accounts: a.accounts, Devices: a.devices, Calls: a.calls, History: a.calls, Rooms: a.rooms,
 		Mailbox: a.mailbox, Receipts: receipts{a.engine, a.mailbox, a.nodes}, Rules: a.policy,

@@ -116,6 +116,14 @@ func (n *nodes) now() func() time.Time {
 	return n.worker.Now
 }
 
+// cutOff says whether this node hears of no calls that come to others; nil when there are none.
+func (n *nodes) cutOff() func() bool {
+	if n == nil {
+		return nil
+	}
+	return n.worker.CutOff
+}
+
 // over tells the other nodes that a call has ended.
 func (n *nodes) over(environment planet.Environment, id planet.SessionID) {
 	if n != nil {

@@ -221,7 +221,7 @@ func (w *Worker) tellSkew() {
 	w.mu.Unlock()
 	switch {
 	case after && !before:
-		w.Log.Warn("this machine's clock is not the database's; calls ring by the database's, but look after NTP: access tokens and logs go by this machine's", "behind", skew)
+		w.Log.Warn("this machine's clock is not the database's; calls and tokens go by the database's, but look after NTP: logs and certificates go by this machine's", "behind", skew)
 	case before && !after:
 		w.Log.Info("this machine's clock is the database's again", "behind", skew)
 	}

@@ -27,8 +27,11 @@ const (
 	// be the only one.
 	changesForgotten = time.Minute
 	// freeFor is for how long nothing must have been found of dead nodes until they are asked
-	// about no more than so often: each time is a write.
+	// about every second: each time is a write.
 	freeFor = 30 * time.Second
+	// strayEvery is how often leases are looked for of owners that are no node at all: one may
+	// have written its last after it had left.
+	strayEvery = 10 * time.Second
 	// maxChanges bounds the changes that are remembered as told; past it all is forgotten.
 	maxChanges = 200_000
 	// gapPause is the least time between sweeps, however often hints are lost.
@@ -95,7 +98,7 @@ func (w *Worker) sweep(ctx context.Context) {
 // when there was nothing to free of it for a while, it is hardly asked about any more.
 func (w *Worker) freeDead(ctx context.Context) {
 	since, dead := w.dead()
-	if len(dead) == 0 {
+	if since.IsZero() {
 		return
 	}
 	f, now := &w.sweeps.free, w.Clock()
@@ -105,7 +108,7 @@ func (w *Worker) freeDead(ctx context.Context) {
 		}
 	}
 	f.dead = dead
-	if now.Sub(f.busy) > freeFor && now.Sub(f.asked) < freeFor {
+	if now.Sub(f.busy) > freeFor && now.Sub(f.asked) < strayEvery {
 		return
 	}
 	f.asked = now

@@ -360,7 +360,8 @@ func TestADeadNodeIsNotAskedAboutForEver(t *testing.T) {
 		if n := count(40 * time.Second); n < 30 {
 			t.Errorf("it was asked about %d times while it may still hold something", n)
 		}
-		if n := count(2 * time.Minute); n > 5 {
+		// Now and then all the same: somebody who is no node at all may hold something.
+		if n := count(2 * time.Minute); n > 13 || n < 11 {
 			t.Errorf("it was asked about %d times when nothing had been found for long", n)
 		}
 		w.nodes[1].die()

@@ -2,6 +2,7 @@ package cluster_test
 
 import (
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -123,7 +124,10 @@ func (p *play) client(n *node, device string, hold time.Duration, acks bool) {
 	if !got || !acks {
 		return
 	}
-	for _, to := range append([]*node{p.nodes[len(device)%len(p.nodes)]}, p.nodes...) {
+	p.mu.Lock()
+	all := slices.Clone(p.nodes)
+	p.mu.Unlock()
+	for _, to := range append([]*node{all[len(device)%len(all)]}, all...) {
 		if to.is(up) && !to.isCut() {
 			to.receipt(r)
 			return

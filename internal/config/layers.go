@@ -218,7 +218,7 @@ func (l *layers) addEnv(environ []string) error {
 }
 
 // otherVariables begin with our prefix and are no settings.
-var otherVariables = []string{FileVariable, "PLANETBELL_TEST_LOGS"}
+var otherVariables = []string{FileVariable, "PLANETBELL_TEST_LOGS", "PLANETBELL_TEST_POSTGRES"}
 
 // FileVariable names the configuration file.
 const FileVariable = "PLANETBELL_CONFIG"

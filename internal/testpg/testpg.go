@@ -60,7 +60,7 @@ type Server struct {
 // Start starts a server of the test's own and stops it when the test is over. Settings are
 // PostgreSQL's own, "name=value", for example [NoFsync]; without that one commits
 // are on disk. Where PostgreSQL is missing the test is skipped, or fails if
-// PLANETBELL_REQUIRE_POSTGRES or CI is set.
+// PLANETBELL_TEST_POSTGRES or CI is set.
 func Start(tb testing.TB, settings ...string) *Server {
 	tb.Helper()
 	s, err := New(settings...)
@@ -295,7 +295,7 @@ func Exit(code int) {
 // refuse ends the test: PostgreSQL could not be started.
 func refuse(tb testing.TB, err error) {
 	tb.Helper()
-	required := os.Getenv("CI") != "" || os.Getenv("PLANETBELL_REQUIRE_POSTGRES") != ""
+	required := os.Getenv("CI") != "" || os.Getenv("PLANETBELL_TEST_POSTGRES") != ""
 	if errors.Is(err, ErrMissing) && !required {
 		tb.Skip(err)
 	}

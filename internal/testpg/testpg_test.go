@@ -190,9 +190,9 @@ func serves(pid int, folder string) bool {
 }
 
 func TestWithoutPostgreSQL(t *testing.T) {
-	for _, env := range []string{"", "PLANETBELL_REQUIRE_POSTGRES", "CI"} {
+	for _, env := range []string{"", "PLANETBELL_TEST_POSTGRES", "CI"} {
 		t.Setenv("CI", "")
-		t.Setenv("PLANETBELL_REQUIRE_POSTGRES", "")
+		t.Setenv("PLANETBELL_TEST_POSTGRES", "")
 		if env != "" {
 			t.Setenv(env, "1")
 		}

@@ -23,7 +23,7 @@ type nodesScale struct {
 
 func scaleOf(t *testing.T) nodesScale {
 	t.Helper()
-	s := nodesScale{rate: 100, span: 25 * time.Second, every: 5 * time.Second}
+	s := nodesScale{rate: 100, span: 20 * time.Second, every: 4 * time.Second}
 	var err error
 	if text := os.Getenv("PLANETBELL_NODES_RATE"); text != "" {
 		if s.rate, err = strconv.Atoi(text); err != nil {

@@ -117,6 +117,7 @@ func (e *Engine) Drop(delivery string, state bell.DeliveryState) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if entry := e.entries[delivery]; entry != nil && entry.cancel != nil {
+		entry.again = nil // it is over, or somebody else's, for whoever took it here too
 		entry.cancel(cause)
 	}
 }

@@ -147,6 +147,7 @@ func TestTakeStartsWhatIsUnderWayOnceMore(t *testing.T) {
 		"its call ends": {func(b *bench, r *bell.Ring) { b.Withdraw(r.Call.Environment, r.Call.SessionID) }, 1},
 		"its device has it, as another process says": {func(b *bench, r *bell.Ring) { b.Received(r.Call.Environment, r.Call.SessionID, "d") }, 1},
 		"its device has it":                          {func(b *bench, r *bell.Ring) { b.settle(r.Delivery.ID) }, 1},
+		"its record says that it is over":            {func(b *bench, r *bell.Ring) { b.Drop(r.Delivery.ID, bell.DeliveryWithdrawn) }, 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

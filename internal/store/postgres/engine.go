@@ -46,11 +46,11 @@ func (s *Store) writeAt(ctx context.Context, what, begin string, at places, run 
 	defer s.work.Done()
 	if s.waiting.Add(1) > int64(s.queue) {
 		s.waiting.Add(-1)
-		s.metrics.refused.Inc()
+		s.metrics.Refused.Inc()
 		return errTooMany
 	}
 	defer s.waiting.Add(-1)
-	defer s.metrics.group(1)()
+	defer s.metrics.Group(1)()
 	var err error
 	for n := 1; ; n++ {
 		err = s.transact(ctx, begin, at, run)

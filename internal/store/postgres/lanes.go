@@ -77,7 +77,7 @@ func (l *lanes[T]) submit(ctx context.Context, t *task[T]) error {
 	lane := l.of(t.key)
 	if err := lane.push(t); err != nil {
 		if errors.Is(err, bell.Overload) {
-			l.metrics.refused.Inc()
+			l.metrics.Refused.Inc()
 		}
 		return err
 	}
@@ -194,7 +194,7 @@ func (l *lane[T]) next(group []*task[T]) []*task[T] {
 // or because of another node's transaction, each is run again by itself. So one row that
 // somebody has locked holds up its own task, and the others for lockTimeout.
 func (l *lanes[T]) commit(group []*task[T]) {
-	finish := l.metrics.group(len(group))
+	finish := l.metrics.Group(len(group))
 	defer finish()
 	err := l.attempt(group)
 	if err != nil && len(group) > 1 && (trouble(err) == "" || again[codeOf(err)] || heldUp(err)) {

@@ -1,33 +1,21 @@
 package postgres
 
 import (
-	"time"
-
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/planetbell/planetbell/internal/store/sqldb"
 )
 
-// metrics tell how writes keep up. The first three mean the same as SQLite's.
+// metrics are those of both databases, and what only PostgreSQL has.
 type metrics struct {
-	groups  prometheus.Histogram
-	seconds prometheus.Histogram
-	refused prometheus.Counter
-	rerun   prometheus.Counter
+	*sqldb.Metrics
+	rerun prometheus.Counter
 }
 
 func newMetrics(r prometheus.Registerer, pools map[string]*pgxpool.Pool) *metrics {
 	m := &metrics{
-		groups: prometheus.NewHistogram(prometheus.HistogramOpts{
-			Name: "planetbell_store_group_writes", Help: "Writes that were committed together.",
-			Buckets: prometheus.ExponentialBuckets(1, 2, 9), // 1 to 256
-		}),
-		seconds: prometheus.NewHistogram(prometheus.HistogramOpts{
-			Name: "planetbell_store_group_seconds", Help: "Time to commit a group of writes, sync included.",
-			Buckets: prometheus.ExponentialBuckets(0.0005, 2, 12), // 0.5 ms to 1 s
-		}),
-		refused: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "planetbell_store_refused_writes_total", Help: "Writes refused because too many waited.",
-		}),
+		Metrics: sqldb.NewMetrics(r),
 		rerun: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "planetbell_store_rerun_transactions_total", Help: "Transactions run again because of a conflict or a broken connection.",
 		}),
@@ -35,7 +23,7 @@ func newMetrics(r prometheus.Registerer, pools map[string]*pgxpool.Pool) *metric
 	if r == nil {
 		return m
 	}
-	r.MustRegister(m.groups, m.seconds, m.refused, m.rerun)
+	r.MustRegister(m.rerun)
 	for name, pool := range pools {
 		labels := prometheus.Labels{"pool": name}
 		r.MustRegister(
@@ -54,11 +42,4 @@ func newMetrics(r prometheus.Registerer, pools map[string]*pgxpool.Pool) *metric
 		)
 	}
 	return m
-}
-
-// group notes the start of a commit and returns what notes its end.
-func (m *metrics) group(size int) func() {
-	start := time.Now()
-	m.groups.Observe(float64(size))
-	return func() { m.seconds.Observe(time.Since(start).Seconds()) }
 }

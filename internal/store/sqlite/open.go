@@ -133,7 +133,7 @@ func (s *Store) start(ctx context.Context, c Config) error {
 	if limit == 0 {
 		limit = defaultQueue
 	}
-	s.writer = newWriter(c.Log, newMetrics(c.Registry), limit, first, connect)
+	s.writer = newWriter(c.Log, sqldb.NewMetrics(c.Registry), limit, first, connect)
 	s.readers = newReaderPool(s.reads)
 	s.lists = make(chan struct{}, listSlots)
 	s.close = sync.OnceValue(s.stop)

@@ -37,7 +37,7 @@ type operation struct {
 // only queues operations.
 type writer struct {
 	log     *slog.Logger
-	metrics *metrics
+	metrics *sqldb.Metrics
 	connect func() (*link, error)
 	limit   int
 
@@ -55,7 +55,7 @@ type writer struct {
 	lost          int       // operations that failed since then
 }
 
-func newWriter(log *slog.Logger, m *metrics, limit int, first *link, connect func() (*link, error)) *writer {
+func newWriter(log *slog.Logger, m *sqldb.Metrics, limit int, first *link, connect func() (*link, error)) *writer {
 	w := &writer{
 		log: log, metrics: m, connect: connect, limit: limit, link: first, stopped: make(chan struct{}),
 		truncateEvery: truncateEvery,
@@ -125,7 +125,7 @@ func (w *writer) enqueue(op *operation) error {
 	case w.closed:
 		return bell.E(bell.Unavailable, "The database is closed.", nil)
 	case len(w.queue) >= w.limit:
-		w.metrics.refused.Inc()
+		w.metrics.Refused.Inc()
 		return bell.E(bell.Overload, "Too many writes wait for the database; try again later.", nil)
 	}
 	w.queue = append(w.queue, op)
@@ -183,7 +183,7 @@ func (w *writer) next(group []*operation) []*operation {
 // fails, the group is run again, each operation within its own savepoint; that is
 // rare, and so the usual case pays nothing for it.
 func (w *writer) commit(group []*operation) {
-	finish := w.metrics.group(len(group))
+	finish := w.metrics.Group(len(group))
 	defer finish()
 	err := w.transact(group, w.runPlain)
 	if errors.Is(err, errOneFailed) {

@@ -269,7 +269,7 @@ func TestFullQueueRefusesAtOnce(t *testing.T) {
 			t.Errorf("a waiting write: %v", err)
 		}
 	}
-	if n := testutil.ToFloat64(s.writer.metrics.refused); n != 1 {
+	if n := testutil.ToFloat64(s.writer.metrics.Refused); n != 1 {
 		t.Errorf("%v refused writes were counted, want 1", n)
 	}
 	if n, err := testutil.GatherAndCount(registry); err != nil || n != 3 {

@@ -48,6 +48,8 @@ func (b *box) poll(device string, hold time.Duration, acks bool) (bell.Ring, boo
 		b.mu.Unlock()
 		return bell.Ring{}, false
 	}
+	b.node.work.Add(1) // before the end of the node can wait for it: what the poll hands out is work too
+	defer b.node.work.Done()
 	b.polls[device] = append(b.polls[device], p)
 	b.offer(device)
 	if len(p.got) == 0 {

@@ -31,7 +31,7 @@ var layers = []struct {
 
 // leaves know nothing of ours but planet (and each other's nothing), and may be
 // imported from anywhere above the domain.
-var leaves = []string{"internal/config", "internal/telemetry", "internal/sim", "internal/testlog", "internal/testpg", "internal/archtest"}
+var leaves = []string{"internal/config", "internal/telemetry", "internal/sim", "internal/testlog", "internal/testpg", "internal/testchrome", "internal/archtest"}
 
 type pkg struct {
 	ImportPath   string
@@ -112,6 +112,8 @@ func allowed(from, to string) bool {
 	case within(to, "internal/testlog"):
 		return within(from, "internal/testpg") || within(from, "internal/store/storetest") || within(from, "internal/push/pushtest") ||
 			within(from, "internal/bus/bustest") || within(from, "tools") || within(from, "e2e")
+	case within(to, "internal/testchrome"): // tests of pages
+		return within(from, "tools") || within(from, "e2e")
 	case within(to, "internal/testpg"): // suites and benches; a server starts no PostgreSQL
 		return within(from, "internal/store/storetest") || within(from, "internal/bus/bustest") || within(from, "tools") || within(from, "e2e")
 	case within(from, "internal/sim"):

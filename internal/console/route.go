@@ -11,6 +11,7 @@ type routeKind string
 
 const (
 	openRoute    routeKind = "open"    // anybody
+	signInRoute  routeKind = "signin"  // anybody, who becomes somebody
 	apiRoute     routeKind = "api"     // JSON; refused with a problem
 	pageRoute    routeKind = "page"    // HTML; sent to sign in
 	profileRoute routeKind = "profile" // as api, but may take as long as it is told to
@@ -20,7 +21,7 @@ const (
 type route struct {
 	pattern string
 	kind    routeKind
-	least   bell.Role // who may use it; empty on an open route
+	least   bell.Role // who may use it; empty: anybody
 	handler handler
 	// action is what the audit log calls it; empty: it is not in there.
 	action string
@@ -50,10 +51,13 @@ func (c *console) mux(routes []route) *http.ServeMux {
 	mux := http.NewServeMux()
 	for _, r := range routes {
 		h := r.handler
-		if r.kind != openRoute {
+		if r.least != "" {
 			h = c.authorized(r, h)
 		}
-		if r.kind == apiRoute || r.kind == pageRoute {
+		if r.least != "" || r.action != "" {
+			h = c.audited(r, h)
+		}
+		if r.kind != openRoute && r.kind != profileRoute {
 			h = c.bounded(h)
 		}
 		mux.Handle(r.pattern, c.serve(h))

@@ -220,6 +220,7 @@ func (s *Service) End(ctx context.Context, project *bell.Project, e planet.CallE
 	if err != nil {
 		return fmt.Errorf("record the end of call %s: %w", e.SessionID, err)
 	}
+	s.sayEnded(&c, now)
 	if !c.MissedAt.IsZero() {
 		s.wakeMissed()
 	}

@@ -86,6 +86,7 @@ func (s *Service) Ring(ctx context.Context, project *bell.Project, n planet.Noti
 		return result, err
 	}
 	result.Devices, result.Skipped = len(rings)-refused(rings), skipped // counted before: what is started is not ours any more
+	s.lately.rang(key, result.Devices)
 	s.bells.Start(rings)
 	return result, nil
 }

@@ -41,6 +41,7 @@ func commands() []*cobra.Command {
 		newRoomCommand(admin),
 		newAgentCommand(admin),
 		newEventCommand(admin),
+		newDebugCommand(admin),
 		newAuditCommand(admin),
 		newAdminCommand(),
 		newVersion(),

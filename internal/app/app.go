@@ -51,6 +51,7 @@ type App struct {
 	accounts *account.Service
 	devices  *device.Service
 	calls    *call.Service
+	watch    call.Watch
 	policy   *policy.Service
 	rooms    *room.Service
 	webhooks *webhook.Worker
@@ -136,7 +137,7 @@ func (a *App) buildServices(context.Context) error {
 	ring := new(bells) // engine and calls need each other
 	a.cleanups.push("record what waits in memory", func(ctx context.Context) error { a.calls.Stop(ctx); return nil })
 	a.calls = call.New(call.Config{
-		Store: a.callStore(), Bells: ring, Projects: projects, Policy: a.callPolicy(), Now: a.nodes.now(),
+		Store: a.callStore(), Bells: ring, Projects: projects, Policy: a.callPolicy(), Watch: &a.watch, Now: a.nodes.now(),
 		RingTime: a.cfg.Calls.RingTime, Safety: a.cfg.Calls.Safety, LostAfter: a.cfg.Calls.LostAfter, LostEvents: a.lostEvents,
 		Log: a.log.With("component", "call"), Metrics: call.NewMetrics(a.registry),
 	})
@@ -147,7 +148,7 @@ func (a *App) buildServices(context.Context) error {
 	a.engine = delivery.New(delivery.Config{
 		Store: ledger{a.store, a.calls}, Router: a.senders, Registry: a.devices, Owner: a.owner, Log: a.log.With("component", "delivery"),
 		Metrics: delivery.NewMetrics(a.registry), MaxInFlight: a.cfg.Limits.DeliveriesInFlight, Tells: a.tells,
-		Waits: a.waits(), Now: a.nodes.now(),
+		Waits: a.waits(), Now: a.nodes.now(), Watched: a.watch.Call,
 	})
 	a.cleanups.push("finish or give back deliveries", func(ctx context.Context) error { a.engine.Stop(ctx); return nil })
 	box := mailbox.Config{

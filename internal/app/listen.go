@@ -95,7 +95,7 @@ func (a *App) adminServer(t *tls.Config, signIn signin.Config) *http.Server {
 		Version:        string(a.version),
 	}, console.Services{
 		Devices: a.devices, Calls: a.calls, Rooms: a.rooms, Tokens: a.accounts, Projects: a.projects, Events: a.webhooks, Rules: a.policy,
-		Audit: a.store,
+		Audit: a.store, Watch: &a.watch,
 	}, a.log, a.registry)
 	return &http.Server{
 		Handler: handler, TLSConfig: t,

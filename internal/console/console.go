@@ -57,6 +57,16 @@ type Rules interface {
 	ReplaceRules(ctx context.Context, project *bell.Project, userID string, rules policy.Rules) error
 }
 
+// Watch is what the console needs to have all be logged about one user's calls.
+type Watch interface {
+	// Add returns bell.Invalid for a time that is not allowed, and bell.TooMany.
+	Add(owner bell.Owner, now time.Time, long time.Duration) (call.Watched, error)
+	// Remove reports whether the user was watched.
+	Remove(owner bell.Owner, now time.Time) bool
+	// List returns who is watched.
+	List(now time.Time) []call.Watched
+}
+
 // Projects is what the console needs of the configuration.
 type Projects interface {
 	ByName(name string) (*bell.Project, bool)
@@ -72,6 +82,7 @@ type Services struct {
 	Projects Projects
 	Events   Events
 	Rules    Rules
+	Watch    Watch
 	Audit    audit.Store
 }
 

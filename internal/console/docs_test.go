@@ -71,6 +71,8 @@ func TestEveryFieldIsDocumented(t *testing.T) {
 		console.Problem{},
 		console.AuditList{},
 		console.Me{},
+		console.DebugUserRequest{},
+		console.DebugUserList{},
 		console.EventList{},
 		console.EventEndpointList{},
 		console.EndpointRequest{},

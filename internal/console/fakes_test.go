@@ -64,6 +64,7 @@ type fake struct {
 	rules    *policy.Rules // of everybody
 	rulesErr error
 	audit    fakeAudit
+	watch    call.Watch
 }
 
 // fakeAudit keeps what was done, oldest first.
@@ -184,7 +185,7 @@ func newFake(t testing.TB) *fake {
 }
 
 func (f *fake) services() console.Services {
-	return console.Services{Devices: f, Calls: fakeCalls{f}, Rooms: fakeRooms{f}, Tokens: f, Projects: f, Events: f.events, Rules: f, Audit: &f.audit}
+	return console.Services{Devices: f, Calls: fakeCalls{f}, Rooms: fakeRooms{f}, Tokens: f, Projects: f, Events: f.events, Rules: f, Watch: &f.watch, Audit: &f.audit}
 }
 
 func testConfig() console.Config {

@@ -25,8 +25,7 @@ func (e *Engine) Receive(ctx context.Context, r bell.Receipt) error {
 		return nil
 	}
 	e.Metrics.receipts.received(got, r)
-	e.Log.Debug("receipt", "sid", r.SessionID, "device", r.DeviceID, "delivery", got.DeliveryID, "channel", got.Channel,
-		"via", r.Channel, "priority", r.Priority, "original_priority", r.OriginalPriority)
+	e.logReceipt(&r, &got)
 	return nil
 }
 

@@ -21,6 +21,7 @@ import (
 	"github.com/planetbell/planetbell/internal/account"
 	"github.com/planetbell/planetbell/internal/bell"
 	"github.com/planetbell/planetbell/internal/call"
+	"github.com/planetbell/planetbell/internal/canary"
 	"github.com/planetbell/planetbell/internal/config"
 	"github.com/planetbell/planetbell/internal/delivery"
 	"github.com/planetbell/planetbell/internal/device"
@@ -55,6 +56,7 @@ type App struct {
 	policy   *policy.Service
 	rooms    *room.Service
 	webhooks *webhook.Worker
+	canaries *canary.Service
 	node     string // the name of this process
 	owner    string // of leases: another one for each process
 
@@ -72,7 +74,7 @@ func New(ctx context.Context, cfg config.Config, log *slog.Logger, version Versi
 		a.log = log.With("node", a.node)
 	}
 	a.registerOwn()
-	for _, step := range []func(context.Context) error{a.openStore, a.openSenders, a.buildServices, a.buildWebhooks, a.listen} {
+	for _, step := range []func(context.Context) error{a.openStore, a.openSenders, a.buildServices, a.buildWebhooks, a.listen, a.buildCanaries} {
 		if err := step(ctx); err != nil {
 			stop, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), cfg.ShutdownTimeout, errShutdown)
 			defer cancel()
@@ -229,15 +231,19 @@ func (a *App) Run(ctx context.Context) error {
 	behind.Go(func() error { a.forgetOld(background); return nil })
 	behind.Go(func() error { a.rooms.Run(background); return nil })
 	behind.Go(func() error { a.webhooks.Run(background); return nil })
+	canaries, stopCanaries := context.WithCancel(ctx) // they end with the listener, not behind it
+	defer stopCanaries()
 
 	group, serving := errgroup.WithContext(ctx)
 	group.Go(func() error { return a.engine.Run(background, a.nodes.alone()) })
 	group.Go(func() error { return serve(a.public, a.publicListener) })
 	group.Go(func() error { return serve(a.admin, a.adminListener) })
 	a.ready.Store(true)
+	behind.Go(func() error { a.canaries.Run(canaries); return nil })
 	a.log.Info("ready", "public", a.PublicURL(), "admin", a.AdminURL(), "projects", len(a.cfg.Projects))
 
 	<-serving.Done()
+	stopCanaries()
 	a.ready.Store(false)
 	a.log.Info("stopping", "cause", context.Cause(serving))
 	stop, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), a.cfg.ShutdownTimeout, errShutdown)

@@ -24,7 +24,7 @@ var layers = []struct {
 		"internal/account", "internal/device", "internal/call", "internal/room", "internal/policy", "internal/delivery",
 		"internal/retention", "internal/webhook", "internal/cluster",
 	}},
-	{"adapters and edges", []string{"internal/push", "internal/store", "internal/bus", "internal/httpapi", "internal/console"}},
+	{"adapters and edges", []string{"internal/push", "internal/store", "internal/bus", "internal/httpapi", "internal/console", "internal/canary"}},
 	{"app", []string{"internal/app"}},
 	{"stage", []string{"internal/stage"}},
 	{"commands", []string{"cmd", "e2e", "tools"}},

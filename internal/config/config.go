@@ -42,6 +42,8 @@ type Config struct {
 	Webhooks  Webhooks  `koanf:"webhooks"`
 	Log       Log       `koanf:"log"`
 
+	// Canaries are synthetic calls, which show that real ones can ring.
+	Canaries []Canary `koanf:"canaries"`
 	// Projects are the LINE Planet projects that this process serves; at least one.
 	Projects []Project `koanf:"projects"`
 }

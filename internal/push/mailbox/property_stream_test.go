@@ -43,7 +43,7 @@ func (p *play) listens(s step) {
 	}
 	p.shaken[s.device] = start
 	p.mu.Unlock()
-	err := p.Stream(ctx, sub, func(e bell.StreamEvent) bool { return p.written(s, w, start, e) })
+	err := p.Stream(ctx, &sub, func(e bell.StreamEvent) bool { return p.written(s, w, start, e) })
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	delete(p.watchers, w)

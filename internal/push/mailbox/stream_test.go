@@ -108,7 +108,7 @@ func (d *desk) subscribe(t *testing.T, s bell.Subscription, is record) *listener
 		return a
 	}
 	go func() {
-		l.ended <- d.Stream(ctx, s, l.write)
+		l.ended <- d.Stream(ctx, &s, l.write)
 		cancel()
 	}()
 	synctest.Wait()

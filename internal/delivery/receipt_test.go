@@ -27,7 +27,7 @@ func (s *fakeStore) RecordReceipt(_ context.Context, r bell.Receipt) (Received, 
 		}
 		got := Received{
 			DeliveryID: id, Channel: row.Delivery.Channel, NotifiedAt: row.Call.NotifiedAt,
-			Repeated: row.Delivery.State == bell.DeliveryReceived,
+			Repeated: row.Delivery.State == bell.DeliveryReceived, Over: row.Call.State == bell.CallEnded, Deadline: row.Delivery.Deadline,
 		}
 		for _, a := range slices.Backward(s.attempts[id]) {
 			if a.Outcome.Verdict == bell.Accepted {

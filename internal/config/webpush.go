@@ -7,6 +7,9 @@ import (
 	"github.com/planetbell/planetbell/planet"
 )
 
+// PlaceholderVAPIDSubject is what `planetbell init` writes when it knows no contact.
+const PlaceholderVAPIDSubject = "mailto:you@example.com"
+
 // WebPush is one VAPID key, by which push services know the server (RFC 8292), and the push
 // services that browsers may name.
 type WebPush struct {
@@ -62,6 +65,9 @@ func (c *checker) webPush(w *WebPush, at string) {
 	}
 	if err := bell.CheckVAPIDSubject(w.VAPIDSubject); err != nil {
 		c.wrong(at+".vapid_subject", err.Error()+".")
+	}
+	if w.VAPIDSubject == PlaceholderVAPIDSubject {
+		c.warn(at+".vapid_subject", "is a placeholder; put in how push services can reach you.")
 	}
 	if len(w.Hosts) == 0 {
 		c.wrong(at+".hosts", "is empty: no subscription could be registered; name push services, or leave it out.")

@@ -259,7 +259,7 @@ func TestMetrics(t *testing.T) {
 	}
 	text := fmt.Sprint(families)
 	testlog.Keep(t, "metrics", text)
-	for _, name := range []string{"planetbell_provider_connections", "planetbell_provider_credential_age_seconds", "planetbell_provider_goaway_total"} {
+	for _, name := range []string{"planetbell_provider_connections", "planetbell_provider_credential_age_seconds", "planetbell_provider_goaway_total", "planetbell_provider_clock_skew_seconds"} {
 		if !strings.Contains(text, name) {
 			t.Errorf("the metric %s is missing", name)
 		}

@@ -153,6 +153,7 @@ func (c *Client) exchange(ctx context.Context, way http.RoundTripper, m message)
 		ContentLength: int64(len(m.body)),
 	}).WithContext(ctx)
 
+	sent := c.now()
 	response, err := way.RoundTrip(request) // which follows no redirect
 	if err != nil {
 		reason := exchangeReason(err)
@@ -163,6 +164,7 @@ func (c *Client) exchange(ctx context.Context, way http.RoundTripper, m message)
 		o.Unsent = o.Unsent && !transport.IsAlert(err)
 		return o
 	}
+	c.metrics.clock.Answered(response, sent, c.now())
 	text, err := readAnswer(response)
 	if err != nil && ctx.Err() != nil && response.StatusCode/100 != 2 {
 		return c.interrupted(ctx, reasonTimeout, reasonTimeout)

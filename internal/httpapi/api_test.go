@@ -163,6 +163,7 @@ type world struct {
 	receipts receipts
 	rules    *rules
 	expires  time.Duration // from now until the app token does; 0: never
+	webPush  *webPush
 	registry *prometheus.Registry
 
 	once    sync.Once
@@ -215,7 +216,7 @@ func newWorld(t testing.TB) *world {
 		polling:  func(context.Context, bell.Identity, bool) (string, error) { return "device-1", nil },
 		deviceOf: func(context.Context, bell.Identity) (string, error) { return "device-1", nil },
 	}
-	w.rules = &rules{}
+	w.rules, w.webPush = &rules{}, &webPush{}
 	w.receipts = receipts{receive: func(context.Context, bell.Receipt) error { return nil }}
 	w.calls = calls{
 		ring: func(context.Context, *bell.Project, planet.NotifyCallback) (call.RingResult, error) {
@@ -274,7 +275,7 @@ func (w *world) start() http.Handler {
 		log := slog.New(slog.NewJSONHandler(out, &slog.HandlerOptions{Level: slog.LevelDebug}))
 		w.handler = httpapi.New(w.config, httpapi.Services{
 			Projects: projects, Accounts: w.accounts, Devices: w.devices, Calls: w.calls, History: w.history, Rooms: w.rooms,
-			Mailbox: w.mailbox, Receipts: w.receipts, Rules: w.rules,
+			Mailbox: w.mailbox, Receipts: w.receipts, Rules: w.rules, WebPush: w.webPush,
 		}, log, w.registry)
 	})
 	return w.handler

@@ -117,6 +117,7 @@ type Services struct {
 	Mailbox  Mailbox
 	Receipts Receipts
 	Rules    Rules
+	WebPush  WebPush
 }
 
 // Defaults and bounds of Config.

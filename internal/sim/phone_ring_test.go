@@ -192,7 +192,7 @@ func TestNewPhoneRefuses(t *testing.T) {
 			t.Errorf("%s is made of nothing", kind)
 		}
 	}
-	if len(PhoneKinds()) != 6 {
+	if len(PhoneKinds()) != 7 {
 		t.Errorf("%v", PhoneKinds())
 	}
 	r := newPhoneRig(t, Web, func(o *PhoneOptions) { o.BaseURL = "http://127.0.0.1:1" })

@@ -187,7 +187,7 @@ func TestWebObeysCORS(t *testing.T) {
 }
 
 func TestNewPhoneRefuses(t *testing.T) {
-	for _, kind := range []PhoneKind{"pager", IOS, Android} {
+	for _, kind := range []PhoneKind{"pager", IOS, Android, Browser} {
 		if _, err := NewPhone(kind, PhoneOptions{}); err == nil {
 			t.Errorf("%s is made of nothing", kind)
 		}

@@ -51,7 +51,7 @@ type Client struct {
 	metrics *Metrics
 
 	transports [2]*http.Transport // the first choice, and the spare: they share no connection
-	conns      conns              // of both
+	conns      transport.Conns    // of both
 	slots      chan struct{}      // one per message under way
 	pace       *rate.Limiter      // of messages
 	tokens     *accessTokens
@@ -141,7 +141,7 @@ func (c *Client) newTransport(cfg Config) *http.Transport {
 			if err != nil {
 				return nil, err // as it is: net/http looks at its type
 			}
-			return c.conns.add(conn), nil
+			return c.conns.Add(conn), nil
 		},
 		TLSClientConfig:        &tls.Config{RootCAs: cfg.RootCAs, MinVersion: tls.VersionTLS12},
 		TLSHandshakeTimeout:    5 * time.Second,
@@ -174,6 +174,6 @@ func (c *Client) Close() {
 	for _, t := range c.transports {
 		t.CloseIdleConnections()
 	}
-	c.conns.close() // also those that a request broken off keeps from being idle
+	c.conns.Close() // also those that a request broken off keeps from being idle
 	c.metrics.remove(c)
 }

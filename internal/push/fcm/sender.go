@@ -145,7 +145,7 @@ func (c *Client) exchange(ctx context.Context, way http.RoundTripper, token stri
 	}
 	o := classify(response.StatusCode, text)
 	if o.Verdict == bell.RetryThrottled || o.Verdict == bell.RetryBackoff {
-		o.RetryAfter = retryAfter(response.Header.Get("Retry-After"), c.now())
+		o.RetryAfter = transport.RetryAfter(response.Header.Get("Retry-After"), c.now())
 	}
 	return o
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/planetbell/planetbell/internal/delivery"
 	"github.com/planetbell/planetbell/internal/push/apns"
 	"github.com/planetbell/planetbell/internal/push/fcm"
+	"github.com/planetbell/planetbell/internal/push/webpush"
 	"github.com/planetbell/planetbell/planet"
 )
 
@@ -25,6 +26,7 @@ type builder struct {
 	log     *slog.Logger
 	apns    *apns.Metrics
 	fcm     *fcm.Metrics
+	web     *webpush.Metrics
 	shared  map[string]*lease // apps of one team share a key's connections
 	made    []*lease
 }
@@ -44,7 +46,7 @@ func newSenders(cfg config.Config, log *slog.Logger, registry prometheus.Registe
 	s := &senders{projects: map[string]projectSenders{}, log: log, reread: make(chan config.Config, 1), reloads: newReloads(registry)}
 	b := &builder{
 		senders: s, roots: roots, log: log, shared: map[string]*lease{},
-		apns: apns.NewMetrics(registry), fcm: fcm.NewMetrics(registry),
+		apns: apns.NewMetrics(registry), fcm: fcm.NewMetrics(registry), web: webpush.NewMetrics(registry),
 	}
 	for i := range cfg.Projects {
 		p := &cfg.Projects[i]
@@ -91,15 +93,21 @@ func (b *builder) project(p *config.Project) (projectSenders, error) {
 	for _, group := range appleGroups(b, p) {
 		b.senders.watch(group)
 	}
-	if !p.FCM.Enabled() {
-		return made, nil
+	if p.FCM.Enabled() {
+		way, firebase, err := b.google(p)
+		if err != nil {
+			return projectSenders{}, err
+		}
+		b.senders.watch(&googleCredential{builder: b, project: *p, firebase: firebase})
+		made.fcm = delivery.Route{Key: delivery.RouteKey{Credential: p.Name, Channel: bell.FCM}, Sender: way}
 	}
-	way, firebase, err := b.google(p)
-	if err != nil {
-		return projectSenders{}, err
+	if p.WebPush.Enabled() {
+		var err error
+		if made.web, err = b.browsers(p); err != nil {
+			return projectSenders{}, err
+		}
+		b.senders.watch(&vapidCredential{builder: b, project: *p})
 	}
-	b.senders.watch(&googleCredential{builder: b, project: *p, firebase: firebase})
-	made.fcm = delivery.Route{Key: delivery.RouteKey{Credential: p.Name, Channel: bell.FCM}, Sender: way}
 	return made, nil
 }
 

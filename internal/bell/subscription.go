@@ -165,6 +165,8 @@ func (h PushHost) has(host, port string) bool {
 // request forgery; docs/push-providers.md 3.1).
 type PushHosts []PushHost
 
+var endpointTooLong = "the subscription's endpoint is longer than " + strconv.Itoa(maxEndpoint) + " bytes"
+
 const notAllowed = "the subscription's endpoint is not of a push service that this server sends to (web_push.hosts)"
 
 // Find returns the entry that an endpoint belongs to, and its parts. The errors repeat nothing
@@ -173,7 +175,7 @@ func (hosts PushHosts) Find(endpoint planet.Secret) (PushHost, *url.URL, error) 
 	text := endpoint.Reveal()
 	fail := func(why string) (PushHost, *url.URL, error) { return PushHost{}, nil, errors.New(why) }
 	if len(text) > maxEndpoint {
-		return fail("the subscription's endpoint is longer than " + strconv.Itoa(maxEndpoint) + " bytes")
+		return fail(endpointTooLong)
 	}
 	if strings.ContainsFunc(text, func(r rune) bool { return r <= ' ' || r > '~' || r == '\\' }) {
 		return fail("the subscription's endpoint must be printable ASCII without spaces")
@@ -209,5 +211,9 @@ func (hosts PushHosts) canonical(endpoint string) (planet.Secret, error) {
 		u.Host = strings.TrimSuffix(u.Host, ":"+httpsPort)
 	}
 	u.Host = strings.ToLower(u.Host)
-	return planet.Secret(u.String()), nil
+	text := u.String() // in which more may be escaped than the browser did
+	if len(text) > maxEndpoint {
+		return "", errors.New(endpointTooLong)
+	}
+	return planet.Secret(text), nil
 }

@@ -96,7 +96,7 @@ func CheckVAPIDSubject(subject string) error {
 	}
 	if address, ok := strings.CutPrefix(subject, "mailto:"); ok {
 		user, domain, ok := strings.Cut(address, "@")
-		if !ok || user == "" || strings.ContainsAny(domain, "@:/?#") || !dotted(domain) {
+		if !ok || user == "" || strings.ContainsAny(user, ":?#,") || strings.ContainsAny(domain, "@:/?#") || !dotted(domain) {
 			return wrong
 		}
 		return nil

@@ -153,8 +153,11 @@ func hostsOf(t testing.TB, endpoint string) bell.PushHosts {
 func newClient(t testing.TB, to pushtest.Target, change func(*Config)) *Client {
 	t.Helper()
 	cfg := Config{
-		Name: "test", Key: testKey(t), Subject: subject, Hosts: hostsOf(t, to.URL), Egress: loopback,
+		Name: "test", Key: testKey(t), Subject: subject, Egress: loopback,
 		RootCAs: to.Roots, AttemptTimeout: to.Timeout, Log: to.Log,
+	}
+	if to.URL != "" {
+		cfg.Hosts = hostsOf(t, to.URL)
 	}
 	if change != nil {
 		change(&cfg)

@@ -36,8 +36,9 @@ func TestABrowserRingsByWebPush(t *testing.T) {
 			c.Hangup()
 			s.over(c)
 		}
-		if got := s.World.WebPush.Stats(); got.Tokens != 1 || got.Accepted != uint64(2*n) || len(got.Rejected) != 0 {
-			t.Errorf("%+v, want %d pushes with one token", got, 2*n)
+		// Notices of the missed calls come beside them.
+		if got := s.World.WebPush.Stats(); got.Tokens != 1 || got.Accepted < uint64(2*n) || len(got.Rejected) != 0 {
+			t.Errorf("%+v, want %d pushes or more with one token", got, 2*n)
 		}
 	})
 	t.Run("gone", func(t *testing.T) {

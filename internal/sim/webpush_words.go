@@ -7,7 +7,7 @@ import (
 )
 
 // PushProfile is the push service of a browser. They differ in what they take and in the
-// words of their refusals (docs/push-providers.md 3.3).
+// words of their refusals (docs/push-providers.md 6.3).
 type PushProfile string
 
 // The profiles.

@@ -137,10 +137,10 @@ func (f rooms) Invite(ctx context.Context, p *bell.Project, r room.Request) (roo
 
 type mailbox struct {
 	wait   func(context.Context, bell.Poll) (*bell.Letter, error)
-	stream func(context.Context, *bell.Subscription, func(bell.StreamEvent) bool) error
+	stream func(context.Context, *bell.Stream, func(bell.StreamEvent) bool) error
 }
 
-func (f mailbox) Stream(ctx context.Context, s *bell.Subscription, write func(bell.StreamEvent) bool) error {
+func (f mailbox) Stream(ctx context.Context, s *bell.Stream, write func(bell.StreamEvent) bool) error {
 	return f.stream(ctx, s, write)
 }
 
@@ -236,7 +236,7 @@ func newWorld(t testing.TB) *world {
 	}
 	w.mailbox = mailbox{wait: func(context.Context, bell.Poll) (*bell.Letter, error) {
 		return letter(func(bool) {}), nil
-	}, stream: func(_ context.Context, _ *bell.Subscription, write func(bell.StreamEvent) bool) error {
+	}, stream: func(_ context.Context, _ *bell.Stream, write func(bell.StreamEvent) bool) error {
 		write(bell.StreamEvent{Kind: bell.StreamOpened})
 		return nil
 	}}

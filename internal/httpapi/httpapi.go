@@ -86,7 +86,7 @@ type Mailbox interface {
 	// Stream hands what comes for the subscription's device to write, one thing after another,
 	// until its hold is over, ctx ends, or write returns false. When it returns an error, after
 	// a wait, it has called write not once.
-	Stream(ctx context.Context, s *bell.Subscription, write func(bell.StreamEvent) (written bool)) error
+	Stream(ctx context.Context, s *bell.Stream, write func(bell.StreamEvent) (written bool)) error
 }
 
 // Receipts takes devices' word that they have a call.

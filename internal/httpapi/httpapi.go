@@ -149,6 +149,9 @@ type Config struct {
 	// Hold is how long a poll waits for a call; DefaultHold if 0. It is moved into
 	// MinHold to MaxHold, and each poll takes up to a tenth less.
 	Hold time.Duration
+	// Identity answers a nonce of 16 to 64 characters that a callback URL is asked with (header
+	// Planetbell-Nonce), in the header Planetbell-Identity; nil: nobody is answered.
+	Identity func(nonce string) string
 	// NotifyCap is the longest time a Notify may take; DefaultNotifyCap if 0.
 	NotifyCap time.Duration
 	// SignUpsPerMinute and MissesPerMinute are per client address (IPv6: per /64);

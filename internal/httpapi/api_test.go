@@ -154,6 +154,7 @@ type world struct {
 	mailbox  mailbox
 	receipts receipts
 	rules    *rules
+	webPush  *webPush
 	registry *prometheus.Registry
 
 	once    sync.Once
@@ -206,7 +207,7 @@ func newWorld(t testing.TB) *world {
 		polling:  func(context.Context, bell.Identity, bool) (string, error) { return "device-1", nil },
 		deviceOf: func(context.Context, bell.Identity) (string, error) { return "device-1", nil },
 	}
-	w.rules = &rules{}
+	w.rules, w.webPush = &rules{}, &webPush{}
 	w.receipts = receipts{receive: func(context.Context, bell.Receipt) error { return nil }}
 	w.calls = calls{
 		ring: func(context.Context, *bell.Project, planet.NotifyCallback) (call.RingResult, error) {
@@ -257,7 +258,7 @@ func (w *world) start() http.Handler {
 		log := slog.New(slog.NewJSONHandler(out, &slog.HandlerOptions{Level: slog.LevelDebug}))
 		w.handler = httpapi.New(w.config, httpapi.Services{
 			Projects: projects, Accounts: w.accounts, Devices: w.devices, Calls: w.calls, History: w.history, Rooms: w.rooms,
-			Mailbox: w.mailbox, Receipts: w.receipts, Rules: w.rules,
+			Mailbox: w.mailbox, Receipts: w.receipts, Rules: w.rules, WebPush: w.webPush,
 		}, log, w.registry)
 	})
 	return w.handler

@@ -113,6 +113,7 @@ type Services struct {
 	Mailbox  Mailbox
 	Receipts Receipts
 	Rules    Rules
+	WebPush  WebPush
 }
 
 // Defaults and bounds of Config.

@@ -69,9 +69,10 @@ var faults = map[string]fault{
 	"fcm-unwell":      {Warning, "Ask again later; Firebase's status page tells of outages."},
 	"fcm-strange":     {Error, "Check base_url, and what stands between this machine and Google."},
 
-	"web-push-keys":    {Error, "Make a new pair, unless browsers have subscribed: a change of the key makes all of them subscribe again."},
-	"web-push-subject": {Error, "Give a mailto: address or an https: URL that push services can write to; Apple refuses localhost and spaces."},
-	"web-push-hosts":   {Warning, "Allow only hosts of push services, such as fcm.googleapis.com and *.push.apple.com."},
+	"web-push-keys":        {Error, "Make a new pair, unless browsers have subscribed: a change of the key makes all of them subscribe again."},
+	"web-push-subject":     {Error, "Give a mailto: address or an https: URL that push services can write to; Apple refuses localhost and spaces."},
+	"web-push-hosts":       {Warning, "Allow only hosts of push services, such as fcm.googleapis.com and *.push.apple.com."},
+	"web-push-unreachable": {Error, "Allow outgoing TCP to port 443 of the push services; check DNS, and HTTPS_PROXY and NO_PROXY."},
 
 	"public-unset":       {Warning, "Set public.base_url to what is registered in the LINE Planet Console."},
 	"public-dns":         {Error, "Add the name to the public DNS, or correct public.base_url."},

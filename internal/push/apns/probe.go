@@ -22,6 +22,9 @@ func (c *Client) Probe(ctx context.Context, bundleID string, channel bell.Channe
 	}
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
+	if err := c.pool.warm(ctx); err != nil { // a push would wait for another try
+		return beforeStream(ctx, err.Error()), nil
+	}
 	now := c.now()
 	ring := &bell.Ring{
 		Delivery: bell.Delivery{ID: bell.NewID(), Deadline: now},

@@ -10,7 +10,7 @@ import (
 )
 
 // How far the clock may be off. A PlanetKit access token that is dated a few seconds ahead may
-// be refused (docs/line-planet.md 2.2); Apple and Google bear minutes.
+// be refused (docs/line-planet.md 2); Apple and Google bear minutes.
 const (
 	clockOff   = 5 * time.Second
 	clockWrong = time.Minute

@@ -47,7 +47,7 @@ func (e *exam) database(ctx context.Context) {
 	}
 	e.steps(ctx, "PostgreSQL", postgres.NewMigrations(e.cfg.Database.URL))
 	safe := true
-	for _, name := range []string{"synchronous_commit", "fsync", "full_page_writes"} {
+	for _, name := range []string{"synchronous_commit", "fsync"} {
 		if looked.Settings[name] == "off" {
 			safe = false
 			e.fault("PostgreSQL", "database-unsafe", "%s is off.", name)

@@ -27,7 +27,7 @@ var faults = map[string]fault{
 	"database-older":  {Warning, "Make a backup (`planetbell backup`); the next start, or `planetbell migrate`, brings it up to date."},
 	"database-moving": {Error, "Run `planetbell migrate-data` again, to its end."},
 	"database-slow":   {Warning, "Look for a slow or shared disk, or a database far away: each callback waits for one commit."},
-	"database-unsafe": {Error, "Set it to on in postgresql.conf: as it is, calls that were answered 200 can be lost."},
+	"database-unsafe": {Error, "Switch it on, in postgresql.conf, for the database user or in database.url: as it is, calls that were answered 200 can be lost."},
 	"database-pool":   {Warning, "Raise max_connections of the server, or lower pool_max_conns in database.url: all nodes together must fit."},
 	"bus-down":        {Error, "Check bus.url (without one: database.url), the user's rights, and whether a pooler in transaction mode stands between."},
 
@@ -91,7 +91,7 @@ var faults = map[string]fault{
 	"callbacks-failing":   {Error, "Look at the log of the server and of the proxy in front; LINE Planet gets the same answer, and ends calls."},
 	"callbacks-forbidden": {Warning, "Ask from a machine that callbacks.allow_from names; LINE Planet's addresses must be in it, all of them."},
 	"callbacks-slow":      {Warning, "Look for what holds the proxy or the server up: a callback should be answered in 300 ms."},
-	"request-line":        {Error, "Take request lines of 32 KB. nginx: large_client_header_buffers 4 64k. HAProxy: tune.bufsize 65536. Apache: LimitRequestLine 65536. An AWS ALB stops at 16 KB: use a network load balancer."},
+	"request-line":        {Error, "Let the proxy take request lines of 64 KB. nginx: large_client_header_buffers 4 128k. HAProxy: tune.bufsize 131072. Apache: LimitRequestLine 65536. An AWS ALB stops at 16 KB: use a network load balancer."},
 
 	"endpoint-unreachable": {Error, "Check the address, DNS and the firewall; planetbell connects from this machine."},
 	"endpoint-tls":         {Error, "Serve a valid certificate with its chain, or name its authority in ca_file."},

@@ -66,7 +66,7 @@ func (e *exam) wrongHost(p *config.Project) {
 	}
 }
 
-// mint makes an access token and reads it (docs/line-planet.md 2.1).
+// mint makes an access token and reads it (docs/line-planet.md 2).
 func mint(p *config.Project, o *Options) error {
 	issuer := planet.AccessTokenIssuer{ServiceID: p.ServiceID, APIKey: p.APIKey, APISecret: p.APISecret, Skew: p.IssuedAtSkew}
 	token, err := issuer.Issue("doctor", o.Now())

@@ -233,7 +233,7 @@ func originOf(u *url.URL) string {
 }
 
 // lineSizes are tried, the longest first. Notify's query holds param and app_svr_data, which
-// can have 4 KB before they are encoded (docs/line-planet.md 10).
+// can have 4 KB before they are encoded (docs/line-planet.md 1.5).
 var lineSizes = []int{32 << 10, 16 << 10, 8 << 10, 4 << 10}
 
 // requestLine sends HEAD, with which nothing happens whatever the query. HTTP/1.1, as Planet Cloud

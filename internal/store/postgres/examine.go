@@ -17,7 +17,7 @@ import (
 // Examined is what a look at the database found, without changing anything in it.
 type Examined struct {
 	Version     string            // of PostgreSQL
-	Settings    map[string]string // synchronous_commit, fsync, full_page_writes, as they are for us
+	Settings    map[string]string // synchronous_commit and fsync, as they are for us
 	Connections int               // max_connections of the server
 	Pool        int               // connections that this node opens at most
 	Moving      bool              // not all data of SQLite has come yet
@@ -62,7 +62,7 @@ func sentence(err error) error {
 
 func (e *Examined) read(ctx context.Context, conn *pgx.Conn) error {
 	rows, err := conn.Query(ctx, `SELECT name, setting FROM pg_settings
-		WHERE name IN ('server_version', 'synchronous_commit', 'fsync', 'full_page_writes', 'max_connections')`)
+		WHERE name IN ('server_version', 'synchronous_commit', 'fsync', 'max_connections')`)
 	if err != nil {
 		return err
 	}

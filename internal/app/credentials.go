@@ -39,7 +39,7 @@ func (b *builder) fresh() *builder {
 }
 
 func newSenders(cfg config.Config, log *slog.Logger, registry prometheus.Registerer) (*senders, error) {
-	roots, err := providerRoots(cfg.CAFile)
+	roots, err := ProviderRoots(cfg.CAFile)
 	if err != nil {
 		return nil, err
 	}
@@ -61,9 +61,9 @@ func newSenders(cfg config.Config, log *slog.Logger, registry prometheus.Registe
 	return s, nil
 }
 
-// providerRoots are the authorities that providers' certificates may come from: the
+// ProviderRoots are the authorities that providers' certificates may come from: the
 // system's and those of an optional file. nil means the system's.
-func providerRoots(file string) (*x509.CertPool, error) {
+func ProviderRoots(file string) (*x509.CertPool, error) {
 	if file == "" {
 		return nil, nil
 	}
@@ -128,7 +128,7 @@ func (b *builder) google(p *config.Project) (*relay, string, error) {
 // apple makes an app's senders. A certificate may be good for one channel only (a VoIP
 // Services certificate is); one that is good for none is refused.
 func (b *builder) apple(p *config.Project, c *config.APNs) (appleApp, error) {
-	credential, err := appleCredential(c)
+	credential, err := AppleCredential(c)
 	if err != nil {
 		return appleApp{}, err
 	}
@@ -157,7 +157,9 @@ func (b *builder) apple(p *config.Project, c *config.APNs) (appleApp, error) {
 	return app, nil
 }
 
-func appleCredential(c *config.APNs) (apns.Credential, error) {
+// AppleCredential reads the credential that a setting names, from its text or files. The error
+// says what is wrong with it and holds no secret.
+func AppleCredential(c *config.APNs) (apns.Credential, error) {
 	switch {
 	case c.Key != "":
 		return apns.TokenCredential(c.TeamID, c.KeyID, c.Key)

@@ -48,7 +48,7 @@ func (a *App) buildWebhooks(context.Context) error {
 	if err != nil {
 		return err
 	}
-	roots, err := providerRoots(a.cfg.CAFile)
+	roots, err := ProviderRoots(a.cfg.CAFile)
 	if err != nil {
 		return err
 	}

@@ -25,6 +25,7 @@ var layers = []struct {
 	}},
 	{"adapters and edges", []string{"internal/push", "internal/store", "internal/bus", "internal/httpapi", "internal/console"}},
 	{"app", []string{"internal/app"}},
+	{"doctor", []string{"internal/doctor"}},
 	{"stage", []string{"internal/stage"}},
 	{"commands", []string{"cmd", "e2e", "tools"}},
 }

@@ -164,6 +164,9 @@ type Config struct {
 	// StreamLife is how long a stream lives at most; DefaultStreamLife if 0. Each takes up to a
 	// tenth less.
 	StreamLife time.Duration
+	// Identity answers a nonce of 16 to 64 characters that a callback URL is asked with (header
+	// Planetbell-Nonce), in the header Planetbell-Identity; nil: nobody is answered.
+	Identity func(nonce string) string
 	// NotifyCap is the longest time a Notify may take; DefaultNotifyCap if 0.
 	NotifyCap time.Duration
 	// SignUpsPerMinute and MissesPerMinute are per client address (IPv6: per /64);

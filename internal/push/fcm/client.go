@@ -71,14 +71,14 @@ func NewClient(cfg Config) (*Client, error) {
 	if err := cfg.complete(); err != nil {
 		return nil, err
 	}
-	base, err := url.Parse(cfg.BaseURL)
-	if err != nil || base.Scheme != "https" || base.Hostname() == "" || strings.Trim(base.Path, "/") != "" || base.RawQuery != "" || base.User != nil {
-		return nil, bell.E(bell.Invalid, "the URL of FCM must look like https://fcm.googleapis.com, with a port if need be and nothing else", nil)
+	send, err := sendURL(cfg.BaseURL, a)
+	if err != nil {
+		return nil, err
 	}
 	ctx, cancel := context.WithCancel(context.Background()) // ended by Close, which also waits
 	c := &Client{
 		name: cfg.Name, account: a, timeout: cfg.AttemptTimeout, now: cfg.Clock, metrics: cfg.Metrics,
-		sendURL: url.URL{Scheme: base.Scheme, Host: base.Host, Path: "/v1/projects/" + a.project + "/messages:send"},
+		sendURL: send,
 		slots:   make(chan struct{}, cfg.MaxInFlight), pace: rate.NewLimiter(rate.Limit(cfg.PerSecond), cfg.PerSecond), ctx: ctx, cancel: cancel,
 		log: cfg.Log.With("component", "fcm", "via", cfg.Name),
 	}
@@ -86,11 +86,20 @@ func NewClient(cfg Config) (*Client, error) {
 		c.transports[i] = c.newTransport(cfg)
 	}
 	c.tokens = newAccessTokens(func(ctx context.Context) (accessToken, *fetchError) {
-		return grant(ctx, c.transports[0], a)
+		return grant(ctx, c.transports[0], a, time.Now())
 	}, c.log)
 	c.wg.Go(func() { c.tokens.run(ctx) })
 	c.metrics.add(c)
 	return c, nil
+}
+
+// sendURL is where the messages of a project go.
+func sendURL(baseURL string, a account) (url.URL, error) {
+	base, err := url.Parse(baseURL)
+	if err != nil || base.Scheme != "https" || base.Hostname() == "" || strings.Trim(base.Path, "/") != "" || base.RawQuery != "" || base.User != nil {
+		return url.URL{}, bell.E(bell.Invalid, "the URL of FCM must look like https://fcm.googleapis.com, with a port if need be and nothing else", nil)
+	}
+	return url.URL{Scheme: base.Scheme, Host: base.Host, Path: "/v1/projects/" + a.project + "/messages:send"}, nil
 }
 
 // complete fills in defaults and refuses what cannot work.

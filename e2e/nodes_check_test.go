@@ -269,10 +269,16 @@ func (n *nodes) checkTold(l *load) {
 	}
 	wrong.done()
 	n.t.Logf("events: %d calls were told, %d events came again", calls, repeats)
-	// An event that was taken and whose being told was not recorded comes again: what a node that
-	// is killed has under way.
-	if most := n.faults.kills * 64; repeats > most {
-		n.t.Errorf("%d events came again, at most %d are explained by %d kills with 64 under way", repeats, most, n.faults.kills)
+	// An event that was taken and whose being told was not recorded comes again: what a node has
+	// under way when it is killed, or when it loses the database.
+	cut := 0
+	for _, f := range n.faults.list {
+		if f.database {
+			cut++
+		}
+	}
+	if most := (n.faults.kills + cut) * 64; repeats > most {
+		n.t.Errorf("%d events came again, at most %d are explained by %d kills and %d losses of the database with 64 under way", repeats, most, n.faults.kills, cut)
 	}
 }
 
@@ -365,17 +371,17 @@ func (n *nodes) checkOne(wrong *problems, t *tally, c *placed, d *reached) {
 
 func (n *nodes) reportDevices(l *load, ways map[string]*tally) {
 	n.t.Helper()
-	for _, way := range []string{byAPNs, byFCM, plainPoll, ackPoll} {
+	for _, way := range []string{byAPNs, byFCM, plainPoll, ackPoll, byStream} {
 		t := ways[way]
 		if t == nil {
 			continue
 		}
 		again, most := t.times-t.got, n.mostRepeats(l, t)
-		if way == ackPoll { // such a phone recognises what it had
-			repeats, refused := l.fleet.repeats(t.got)
+		if way == ackPoll || way == byStream { // such a phone recognises what it had
+			repeats, refused := l.fleet.repeats(way, t.got)
 			again, most = repeats, most+refused
 			t.times += repeats
-			n.t.Logf("acknowledged poll: %d receipts were refused or lost with their connection", refused)
+			n.t.Logf("%s: %d receipts were refused or lost with their connection", way, refused)
 		}
 		n.t.Logf("%s: %s", way, t)
 		if again > most {

@@ -120,7 +120,7 @@ func config(store Store, now func() time.Time) Config {
 	return Config{
 		Token: adminToken, Store: store, Now: now, Secure: true,
 		Users:  []User{{Name: "alice", Hash: aliceHash(), Role: bell.Operator}},
-		Tokens: []Token{{Name: "scraper", Sum: (sumOf(scraperToken)), Role: bell.Viewer}},
+		Tokens: []Token{{Name: "scraper", Sum: sumOf(scraperToken), Role: bell.Viewer}},
 	}
 }
 

@@ -60,6 +60,7 @@ func Run(t *testing.T, open func(t *testing.T) Store) {
 		{"CallFilters", filterTests},
 		{"History", historyTests},
 		{"Notices", noticeTests},
+		{"WebPush", webPushTests},
 		{"Audit", auditTests},
 		{"SignIns", signInTests},
 		{"Journal", journalTests},

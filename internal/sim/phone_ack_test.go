@@ -83,7 +83,9 @@ func TestPhoneThatAcknowledges(t *testing.T) {
 // and takes up where the last stream ended.
 func TestPhoneThatHoldsAStream(t *testing.T) {
 	r := newPhoneRig(t, MacOS, func(o *PhoneOptions) { o.Streams, o.Notices = true, true })
-	event := func(name, id, data string) string { return "event: " + name + "\nid: " + id + "\ndata: " + data + "\n\n" }
+	event := func(name, id, data string) string {
+		return "event: " + name + "\nid: " + id + "\ndata: " + data + "\n\n"
+	}
 	call := `{"app_call_type":"A","app_callee_uid":"bob","app_callee_sid":"svc","app_caller_uid":"alice","app_caller_sid":"svc","_env":"real","cc_param":"cc","app_session_id":"s1"}`
 	streams := []string{
 		"retry: 7000\n\n:\n\n" + event("call", "1.s1", call) + event("call", "1.s1", call) + event("notice", "1.s1.n1", `{"app_event":"missed_call","app_session_id":"n1","_env":"real"}`),

@@ -56,7 +56,7 @@ func FuzzLastEventID(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text string) {
 		w := newWorld(t)
 		var known []planet.SessionID
-		w.mailbox.stream = func(_ context.Context, s *bell.Subscription, write func(bell.StreamEvent) bool) error {
+		w.mailbox.stream = func(_ context.Context, s *bell.Stream, write func(bell.StreamEvent) bool) error {
 			known = s.Known
 			write(bell.StreamEvent{Kind: bell.StreamOpened})
 			write(bell.StreamEvent{Kind: bell.StreamEnded, SessionID: sid, Why: bell.EndedByCall, Known: s.Known})

@@ -55,12 +55,12 @@ func refuseStream(w http.ResponseWriter, err error) error {
 }
 
 // prepareStream finds out whose stream it is, and what its client has.
-func (a *api) prepareStream(r *http.Request) (*bell.Subscription, error) {
+func (a *api) prepareStream(r *http.Request) (*bell.Stream, error) {
 	poll, id, err := a.preparePoll(r)
 	if err != nil {
 		return nil, err
 	}
-	s := &bell.Subscription{Poll: poll, Environment: id.Owner.Environment, Beat: a.config.Beat, Known: parseEventID(r.Header.Get("Last-Event-ID"))}
+	s := &bell.Stream{Poll: poll, Environment: id.Owner.Environment, Beat: a.config.Beat, Known: parseEventID(r.Header.Get("Last-Event-ID"))}
 	s.Acknowledges, s.Hold = true, a.streamLife(id)
 	until := time.Now().Add(resumeTime)
 	s.Arrived = func(ctx context.Context, sid planet.SessionID) bell.Arrival {

@@ -25,7 +25,7 @@ func (p *play) listens(s step) {
 	defer cancel()
 	w := &watcher{device: s.device, honest: s.fate == "written" || s.fate == "gone", wrote: map[planet.SessionID]bool{}}
 	start := time.Now()
-	sub := bell.Subscription{
+	sub := bell.Stream{
 		Poll: bell.Poll{DeviceID: s.device, Hold: 10 * time.Second, Acknowledges: true}, Environment: planet.Evaluation, Beat: 4 * time.Second,
 		Arrived: func(_ context.Context, id planet.SessionID) bell.Arrival {
 			p.acknowledge(s.device + "/" + string(id[len("call-"):]))

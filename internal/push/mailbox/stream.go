@@ -117,7 +117,7 @@ func (m *Mailbox) tellOver(key callKey) {
 // write is called from this goroutine only. A letter that comes while it writes waits in the
 // mailbox: there is no other queue. While nothing happens there is little on the stack; see the
 // handler.
-func (m *Mailbox) Stream(ctx context.Context, s *bell.Subscription, write func(bell.StreamEvent) bool) error {
+func (m *Mailbox) Stream(ctx context.Context, s *bell.Stream, write func(bell.StreamEvent) bool) error {
 	p := m.newStream(s, write)
 	if !m.enter(s.DeviceID, p) {
 		return m.refuse(ctx, s.Hold)
@@ -142,7 +142,7 @@ func (m *Mailbox) refuse(ctx context.Context, hold time.Duration) error {
 }
 
 // begin opens a stream, and reports whether it goes on.
-func (m *Mailbox) begin(ctx context.Context, p *poll, s *bell.Subscription) bool {
+func (m *Mailbox) begin(ctx context.Context, p *poll, s *bell.Stream) bool {
 	now := time.Now()
 	p.stream.end, p.stream.next = now.Add(s.Hold), now.Add(s.Beat)
 	if !p.stream.write(bell.StreamEvent{Kind: bell.StreamOpened}) || !m.resume(ctx, p, s) {
@@ -153,7 +153,7 @@ func (m *Mailbox) begin(ctx context.Context, p *poll, s *bell.Subscription) bool
 	return true
 }
 
-func (m *Mailbox) newStream(s *bell.Subscription, write func(bell.StreamEvent) bool) *poll {
+func (m *Mailbox) newStream(s *bell.Stream, write func(bell.StreamEvent) bool) *poll {
 	p := &poll{
 		got: make(chan *letter, 1), acknowledges: true, notices: s.Notices,
 		stream: &stream{environment: s.Environment, device: s.DeviceID, news: make(chan struct{}, 1), beat: s.Beat, write: write},
@@ -166,7 +166,7 @@ func (m *Mailbox) newStream(s *bell.Subscription, write func(bell.StreamEvent) b
 
 // resume records what the device says that it has, and finds out what of it is over. It
 // reports whether the device is still there.
-func (m *Mailbox) resume(ctx context.Context, p *poll, s *bell.Subscription) bool {
+func (m *Mailbox) resume(ctx context.Context, p *poll, s *bell.Stream) bool {
 	for _, id := range s.Known {
 		a := s.Arrived(ctx, id)
 		if ctx.Err() != nil {

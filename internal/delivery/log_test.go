@@ -36,7 +36,7 @@ func TestWatchedCallsAreLogged(t *testing.T) {
 		for call := range 2 {
 			b.begin(t, b.rings(call, bell.FCM, "a"))
 			pass(time.Second)
-			if err := b.Receive(t.Context(), receipt(call, "a")); err != nil {
+			if _, err := b.Receive(t.Context(), receipt(call, "a")); err != nil {
 				t.Fatal(err)
 			}
 			box := b.rings(call, bell.LongPoll, "c")

@@ -17,7 +17,7 @@ import (
 // buildCanaries makes the synthetic calls. Their clients ask this process; their callbacks come
 // as Planet Cloud's do.
 func (a *App) buildCanaries(context.Context) error {
-	roots, err := providerRoots(a.cfg.CAFile)
+	roots, err := ProviderRoots(a.cfg.CAFile)
 	if err != nil {
 		return err
 	}

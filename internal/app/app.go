@@ -28,6 +28,7 @@ import (
 	"github.com/planetbell/planetbell/internal/policy"
 	"github.com/planetbell/planetbell/internal/push/mailbox"
 	"github.com/planetbell/planetbell/internal/room"
+	"github.com/planetbell/planetbell/internal/telemetry"
 	"github.com/planetbell/planetbell/internal/webhook"
 	"github.com/planetbell/planetbell/planet"
 )
@@ -53,6 +54,7 @@ type App struct {
 	devices  *device.Service
 	calls    *call.Service
 	watch    call.Watch
+	traces   *telemetry.Traces // nil: calls are not traced
 	policy   *policy.Service
 	rooms    *room.Service
 	webhooks *webhook.Worker
@@ -74,7 +76,7 @@ func New(ctx context.Context, cfg config.Config, log *slog.Logger, version Versi
 		a.log = log.With("node", a.node)
 	}
 	a.registerOwn()
-	for _, step := range []func(context.Context) error{a.openStore, a.openSenders, a.buildServices, a.buildWebhooks, a.listen, a.buildCanaries} {
+	for _, step := range []func(context.Context) error{a.openStore, a.openTraces, a.openSenders, a.buildServices, a.buildWebhooks, a.listen, a.buildCanaries} {
 		if err := step(ctx); err != nil {
 			stop, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), cfg.ShutdownTimeout, errShutdown)
 			defer cancel()
@@ -150,7 +152,7 @@ func (a *App) buildServices(context.Context) error {
 	a.engine = delivery.New(delivery.Config{
 		Store: ledger{a.store, a.calls}, Router: a.senders, Registry: a.devices, Owner: a.owner, Log: a.log.With("component", "delivery"),
 		Metrics: delivery.NewMetrics(a.registry), MaxInFlight: a.cfg.Limits.DeliveriesInFlight, Tells: a.tells,
-		Waits: a.waits(), Now: a.nodes.now(), Watched: a.watch.Call,
+		Waits: a.waits(), Now: a.nodes.now(), Watched: a.watch.Call, Traces: a.deliveryTraces(),
 	})
 	a.cleanups.push("finish or give back deliveries", func(ctx context.Context) error { a.engine.Stop(ctx); return nil })
 	box := mailbox.Config{

@@ -75,7 +75,7 @@ func (a *App) publicHandler() http.Handler {
 		AccessTokensPerMinute: a.cfg.Limits.AccessTokensPerMinute,
 		InvitationsPerMinute:  a.cfg.Limits.InvitationsPerMinute,
 
-		Now: a.nodes.now(), Brief: a.nodes.cutOff(),
+		Now: a.nodes.now(), Brief: a.nodes.cutOff(), Traces: a.callbackTraces(),
 		Identity: func(nonce string) string { return Identity(a.cfg.AppTokens.SigningKey, nonce) },
 	}, httpapi.Services{
 		Projects: a.projects, Accounts: a.accounts, Devices: a.devices, Calls: a.calls, History: a.calls, Rooms: a.rooms,
@@ -89,6 +89,7 @@ func (a *App) adminServer(t *tls.Config, signIn signin.Config) *http.Server {
 		SignIn: signIn,
 		// Without credentials the configuration allows loopback only, and so does the console.
 		OpenOnLoopback: a.cfg.Admin.Open(),
+		Exemplars:      a.traces != nil,
 		ProtectMetrics: a.cfg.Admin.ProtectMetrics,
 		PublicURL:      a.cfg.Public.ExternalURL(),
 		Hosts:          hostsOf(&a.cfg),

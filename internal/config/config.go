@@ -42,6 +42,7 @@ type Config struct {
 	Retention Retention `koanf:"retention"`
 	Webhooks  Webhooks  `koanf:"webhooks"`
 	Log       Log       `koanf:"log"`
+	Telemetry Telemetry `koanf:"telemetry"`
 
 	// Canaries are synthetic calls, which show that real ones can ring.
 	Canaries []Canary `koanf:"canaries"`

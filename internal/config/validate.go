@@ -67,6 +67,7 @@ func (c *checker) config(cfg *Config) {
 	}
 	c.projects(cfg)
 	c.canaries(cfg)
+	c.telemetry(&cfg.Telemetry.Traces)
 }
 
 // retention refuses what would remove calls that ring, or that people still ask about.

@@ -95,6 +95,8 @@ type Config struct {
 	// OpenOnLoopback lets everybody in who connects from this machine, by a loopback name
 	// or address, while there are no credentials.
 	OpenOnLoopback bool
+	// Exemplars lets /metrics speak OpenMetrics, which has the traces of some requests.
+	Exemplars bool
 	// ProtectMetrics makes /metrics want the role viewer.
 	ProtectMetrics bool
 	// Hosts are the names, without port, under which the listener is reached, besides

@@ -36,7 +36,7 @@ func (c *console) routes(gatherer prometheus.Gatherer) []route {
 	if c.ProtectMetrics {
 		metrics = add(profileRoute, bell.Viewer)
 	}
-	metrics("GET /metrics", plain(promhttp.HandlerFor(gatherer, promhttp.HandlerOpts{}).ServeHTTP))
+	metrics("GET /metrics", plain(promhttp.HandlerFor(gatherer, promhttp.HandlerOpts{EnableOpenMetrics: c.Exemplars}).ServeHTTP))
 
 	session("GET /signin", c.askSignIn)
 	session("POST /signin", c.signIn, does("session.begin"))

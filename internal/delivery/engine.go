@@ -72,7 +72,8 @@ type Config struct {
 	// Waits reports whether a device polls here at the moment. A ring that lies in a mailbox is
 	// then held by this process, and else by nobody, until the process where its device polls
 	// claims it. Nil: there is no other process, and every poll comes here.
-	Waits func(device string) bool
+	Waits  func(device string) bool
+	Traces Traces // nil: none are written
 	// Watched reports whether everything is logged about a call, and not only what went wrong. Nil:
 	// about none.
 	Watched func(environment planet.Environment, id planet.SessionID) bool

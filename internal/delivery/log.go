@@ -57,3 +57,11 @@ func (e *Engine) logReceipt(r *bell.Receipt, got *Received) {
 	e.Log.Log(context.Background(), e.detail(r.Environment, r.SessionID), "receipt", "sid", r.SessionID, "device", r.DeviceID,
 		"delivery", got.DeliveryID, "channel", got.Channel, "via", r.Channel, "priority", r.Priority, "original_priority", r.OriginalPriority)
 }
+
+// trace writes the span of an attempt, if calls are traced.
+func (e *Engine) trace(r *bell.Ring, key RouteKey, a bell.Attempt) (traceID string) {
+	if e.Traces == nil {
+		return ""
+	}
+	return e.Traces.Attempt(r, key.Credential, key.Server, a)
+}

@@ -28,6 +28,9 @@ func (e *Engine) Receive(ctx context.Context, r bell.Receipt) (bell.Arrival, err
 	}
 	e.Metrics.receipts.received(got, r)
 	e.logReceipt(&r, &got)
+	if e.Traces != nil {
+		e.Traces.Receipt(&r, got.DeliveryID)
+	}
 	return arrival, nil
 }
 
@@ -51,7 +54,7 @@ func (e *Engine) polled(r *bell.Ring, at time.Time, how string) bell.Attempt {
 		Outcome: bell.Outcome{Verdict: bell.Accepted, Reason: how, Token: bell.TokenKeep},
 	}
 	rt, _, _ := e.routeTo(&r.Device)
-	rt.metrics.attempted(a, notified(r.Call))
+	rt.metrics.attempted(a, notified(r.Call), e.trace(r, rt.key, a))
 	e.logAttempt(r, rt.key, a)
 	return a
 }

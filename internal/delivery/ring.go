@@ -299,7 +299,7 @@ func (j *journey) attempt(ctx context.Context, w way, t Try) bell.Attempt {
 	if outcome.Verdict == bell.Accepted && w.route.hedges != nil {
 		w.route.hedges.answered(a.Took)
 	}
-	w.route.metrics.attempted(a, notified(j.r.Call))
+	w.route.metrics.attempted(a, notified(j.r.Call), j.trace(j.r, w.route.key, a))
 	j.logAttempt(j.r, w.route.key, a)
 	return a
 }

@@ -92,6 +92,8 @@ type Received struct {
 	NotifiedAt time.Time    // when the call's Notify came; zero for a notice
 	AcceptedAt time.Time    // when the provider first took it, or a poll; zero if that is not on record, and for a notice
 	Repeated   bool         // a receipt was recorded before
+	Over       bool         // the call has ended, or is lost; never of a notice
+	Deadline   time.Time    // until when it rings
 }
 
 // Claim is what ClaimDeliveries is asked.

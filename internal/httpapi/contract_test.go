@@ -136,7 +136,7 @@ func TestContractAndRoutesAgree(t *testing.T) {
 	want := []string{
 		"/cb/{secret}/agent-call-status", "/cb/{secret}/call-event", "/cb/{secret}/group-call-event", "/cb/{secret}/notify",
 		"/cb/{secret}/recording", "/openapi.yaml", "/v2/access_token/issue", "/v2/block_user", "/v2/blocked_users", "/v2/calls",
-		"/v2/do_not_disturb", "/v2/notification/ack", "/v2/notification/lp", "/v2/register_device", "/v2/register_user",
+		"/v2/do_not_disturb", "/v2/notification/ack", "/v2/notification/lp", "/v2/notification/sse", "/v2/register_device", "/v2/register_user",
 		"/v2/rooms/{id}/invite", "/v2/unblock_user", "/v2/update_notification_token",
 	}
 	if !slices.Equal(paths, want) {

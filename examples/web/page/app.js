@@ -73,6 +73,7 @@ async function lead(user, name, token) {
     if (error.status === 409) lost('taken');
     else if (error.status >= 400 && error.status < 500) lost('refused', { why: error.message });
     else if (error.message === 'no PlanetKit') lost('noCloud');
+    else if (error.status === undefined) throw error;
     else {
       view.trouble('noServer');
       setTimeout(() => lead(user, name, token), 3000);

@@ -4,7 +4,7 @@
 import { EventReader } from './sse.js';
 import { ServerError } from './api.js';
 
-const silence = 50_000; // the server writes a comment every 15 s at the latest
+const silence = 40_000; // the server writes a comment every 15 s
 const longestPause = 30_000;
 
 // pause is how long to wait before attempt n: doubled each time, and random, so that all pages do
@@ -20,12 +20,12 @@ export class Line {
   #lastID = '';
   #attempt = 0;
   #wake = null;
+  #wakeUp = () => this.#wake?.();
 
   // on takes call(data, via), ended(data), notice(data, via), state(how, why) and expired().
   constructor(server, on) {
     this.#server = server;
     this.on = on;
-    this.#wakeUp = this.#wakeUp.bind(this);
   }
 
   start() {
@@ -37,8 +37,6 @@ export class Line {
     removeEventListener('online', this.#wakeUp);
     this.#stopped.abort();
   }
-
-  #wakeUp() { this.#wake?.(); }
 
   async #run() {
     let polls = false;
@@ -72,7 +70,7 @@ export class Line {
     let watchdog = setTimeout(stop, silence);
     try {
       const headers = { Accept: 'text/event-stream', ...(this.#lastID && { 'Last-Event-ID': this.#lastID }) };
-      const answer = await this.#server.fetch('GET', '/v2/notification/sse', { headers, signal: cut.signal, limit: 0 });
+      const answer = await this.#server.fetch('GET', '/v2/notification/sse?notices=1', { headers, signal: cut.signal, limit: 0 });
       if (answer.status === 404 || answer.status === 405) return 'none';
       if (!answer.ok) throw new ServerError(answer.status, `HTTP ${answer.status}`);
       this.on.state('stream');

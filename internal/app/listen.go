@@ -64,6 +64,8 @@ func (a *App) publicHandler() http.Handler {
 		CallbackSources:  a.cfg.Callbacks.AllowFrom,
 		Recording:        a.cfg.Callbacks.Recording,
 		Hold:             a.cfg.LongPoll.Hold,
+		Beat:             a.cfg.Streams.Heartbeat,
+		StreamLife:       a.cfg.Streams.Life,
 		SignUpsPerMinute: a.cfg.Limits.SignUpsPerMinute,
 
 		AccessTokensPerMinute: a.cfg.Limits.AccessTokensPerMinute,

@@ -25,6 +25,9 @@ const (
 	// retryLater is the same for a client that has more streams than it may: if both live, they
 	// must not push each other out all the time.
 	retryLater = 30 * time.Second
+	// checkEvery is how often it is asked whether a stream's app token is still good and its device
+	// still polls: a poll is asked with each.
+	checkEvery = time.Minute
 	// resumeTime bounds the recording of what a client has by its own word.
 	resumeTime = time.Second
 )
@@ -37,7 +40,7 @@ const (
 func (a *api) stream(w http.ResponseWriter, r *http.Request) error {
 	s, err := a.prepareStream(r)
 	if err == nil {
-		out := &streamWriter{a: a, w: w, r: r}
+		out := &streamWriter{a: a, w: w, r: r, poll: s.Poll, checked: time.Now()}
 		err = a.services.Mailbox.Stream(r.Context(), s, out.write)
 		if err == nil || out.opened {
 			out.closed(err)
@@ -97,12 +100,14 @@ func (a *api) streamLife(id bell.Identity) time.Duration {
 
 // streamWriter writes what a stream is told.
 type streamWriter struct {
-	a      *api
-	w      http.ResponseWriter
-	r      *http.Request
-	opened bool
-	failed bool
-	calls  int
+	a       *api
+	w       http.ResponseWriter
+	r       *http.Request
+	poll    bell.Poll
+	checked time.Time
+	opened  bool
+	failed  bool
+	calls   int
 }
 
 // write sends one event, and reports whether it went out to a client that is still there.
@@ -110,11 +115,18 @@ func (s *streamWriter) write(e bell.StreamEvent) bool {
 	if s.r.Context().Err() != nil {
 		return false
 	}
-	if e.Kind == bell.StreamOpened {
+	switch e.Kind {
+	case bell.StreamOpened:
 		s.open()
-	}
-	if e.Kind == bell.StreamLetter {
+	case bell.StreamLetter:
 		s.calls++
+	case bell.StreamBeat:
+		if time.Since(s.checked) >= checkEvery {
+			s.checked = time.Now()
+			if !s.allowed() { // its client comes back, and is told why
+				return false
+			}
+		}
 	}
 	control := http.NewResponseController(s.w)
 	// Writers that know no deadlines are those of tests. Over HTTP/2 a deadline that passes ends
@@ -130,6 +142,38 @@ func (s *streamWriter) write(e bell.StreamEvent) bool {
 	}
 	_ = control.SetWriteDeadline(time.Time{})
 	return true
+}
+
+// allowed reports whether the stream may go on: its app token was not revoked, and its device
+// still polls. While that cannot be found out it may. It asks from another goroutine, because
+// the stack that a question to the database needs would stay with the stream.
+func (s *streamWriter) allowed() bool {
+	type answer struct {
+		allowed  bool
+		panicked any
+	}
+	answers := make(chan answer, 1)
+	go func() {
+		a := answer{allowed: true}
+		defer func() {
+			a.panicked = recover()
+			answers <- a
+		}()
+		ctx, cancel := context.WithTimeoutCause(s.r.Context(), resumeTime, errTooSlow)
+		defer cancel()
+		id, err := s.a.services.Accounts.Authenticate(ctx, bearer(s.r))
+		if err != nil {
+			a.allowed = !errors.Is(err, bell.Unauthorized)
+			return
+		}
+		device, err := s.a.services.Devices.Polling(ctx, id, s.poll.Notices)
+		a.allowed = err != nil || device == s.poll.DeviceID
+	}()
+	a := <-answers
+	if a.panicked != nil {
+		panic(a.panicked)
+	}
+	return a.allowed
 }
 
 func (s *streamWriter) open() {

@@ -221,6 +221,96 @@ func (w *world) beating() <-chan time.Duration {
 	return ended
 }
 
+// A stream whose app token is revoked, or whose device is another's, ends; one of which that
+// cannot be found out does not.
+func TestStreamIsAskedWhetherItMayGoOn(t *testing.T) {
+	for name, test := range map[string]struct {
+		change func(*world)
+		ends   bool
+	}{
+		"nothing": {func(*world) {}, false},
+		"token revoked": {func(w *world) {
+			w.accounts.authenticate = func(context.Context, planet.Secret) (bell.Identity, error) {
+				return bell.Identity{}, bell.E(bell.Unauthorized, "It was revoked.", nil)
+			}
+		}, true},
+		"another device": {func(w *world) {
+			w.devices.polling = func(context.Context, bell.Identity, bool) (string, error) { return "device-2", nil }
+		}, true},
+		"accounts fail": {func(w *world) {
+			w.accounts.authenticate = func(context.Context, planet.Secret) (bell.Identity, error) {
+				return bell.Identity{}, errors.New("disk")
+			}
+		}, false},
+		"registry fails": {func(w *world) {
+			w.devices.polling = func(context.Context, bell.Identity, bool) (string, error) { return "", errors.New("disk") }
+		}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t)
+				var now world // what the services say now
+				now.accounts, now.devices = w.accounts, w.devices
+				w.accounts.authenticate = func(ctx context.Context, token planet.Secret) (bell.Identity, error) {
+					return now.accounts.authenticate(ctx, token)
+				}
+				w.devices.polling = func(ctx context.Context, id bell.Identity, notices bool) (string, error) {
+					return now.devices.polling(ctx, id, notices)
+				}
+				var ended time.Duration
+				w.mailbox.stream = func(_ context.Context, _ bell.Subscription, write func(bell.StreamEvent) bool) error {
+					write(bell.StreamEvent{Kind: bell.StreamOpened})
+					test.change(&now)
+					for range 10 {
+						advance(t, 15*time.Second)
+						ended += 15 * time.Second
+						if !write(bell.StreamEvent{Kind: bell.StreamBeat}) {
+							return nil
+						}
+					}
+					ended = 0
+					return nil
+				}
+				w.listen("")
+				if test.ends && ended != time.Minute || !test.ends && ended != 0 {
+					t.Errorf("ended after %v", ended)
+				}
+			})
+		})
+	}
+}
+
+// A panic behind the question is the stream's own.
+func TestStreamThatPanics(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		calls := 0
+		w.devices.polling = func(context.Context, bell.Identity, bool) (string, error) {
+			if calls++; calls > 1 {
+				panic(ccParam)
+			}
+			return "device-1", nil
+		}
+		w.mailbox.stream = func(_ context.Context, _ bell.Subscription, write func(bell.StreamEvent) bool) error {
+			write(bell.StreamEvent{Kind: bell.StreamOpened})
+			advance(t, 2*time.Minute)
+			write(bell.StreamEvent{Kind: bell.StreamBeat})
+			return nil
+		}
+		func() {
+			defer func() {
+				if p := recover(); p != http.ErrAbortHandler {
+					t.Errorf("panicked with %v", p)
+				}
+			}()
+			w.listen("")
+		}()
+		if n := w.metric("planetbell_http_panics_total"); n != 1 {
+			t.Errorf("counted %v panics", n)
+		}
+	})
+}
+
 // A client that takes nothing off the wire does not hold its stream.
 func TestStreamOfAClientThatDoesNotRead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

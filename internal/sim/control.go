@@ -167,13 +167,14 @@ func (w *World) postPhone(rw http.ResponseWriter, r *http.Request) {
 		// As an app of one's own does, and LINE's do not.
 		Acknowledges bool `json:"acknowledges"`
 		Notices      bool `json:"notices"`
+		Streams      bool `json:"streams"`
 	}
 	if !readBody(rw, r, &b) {
 		return
 	}
 	p, err := w.AddPhone(r.Context(), PhoneRequest{
 		Kind: b.Kind, Name: b.Name, UserID: b.User, DisplayName: b.DisplayName, Sandbox: b.Sandbox,
-		Acknowledges: b.Acknowledges, Notices: b.Notices,
+		Acknowledges: b.Acknowledges, Notices: b.Notices, Streams: b.Streams,
 	})
 	if err != nil {
 		refuse(rw, http.StatusBadRequest, err)

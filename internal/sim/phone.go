@@ -44,6 +44,9 @@ type PhoneOptions struct {
 	// Notices makes it an app of one's own that knows what is no call: it polls with notices=1,
 	// takes FCM messages without cc_param, and, on iOS, has a second push token for alerts.
 	Notices bool
+	// Streams makes it an app of one's own that holds a stream (notification/sse) instead of
+	// polling. It acknowledges, too.
+	Streams bool
 	Recent  int         // how many receipts are kept; 0 is 1000
 	OnEvent func(Event) // must be quick
 }
@@ -69,7 +72,7 @@ const (
 // Receipt is a call that a phone got, or a push that it could not use.
 type Receipt struct {
 	At        time.Time
-	Via       string // apns, fcm, poll
+	Via       string // apns, fcm, poll, stream
 	Call      clients.Call
 	SessionID planet.SessionID // once verified
 	Rang      bool             // the cloud accepted the cc_param
@@ -81,6 +84,7 @@ type PhoneStats struct {
 	Registered bool
 	Polling    bool
 	Polls      int   // answered and failed polls
+	Streams    int   // streams that ended
 	Spins      int   // polls repeated at once after an unusable answer: the server's mistake
 	Err        error // the newest trouble
 
@@ -105,6 +109,7 @@ type Phone struct {
 	busy     sync.WaitGroup
 	receipts *ring[Receipt]
 	notices  *ring[Notice]
+	ends     *ring[clients.StreamEnd]
 
 	mu       sync.Mutex
 	closed   bool
@@ -114,6 +119,9 @@ type Phone struct {
 	stopped  chan struct{}        // closed when polling has ended
 	stats    PhoneStats
 	had      map[string]bool // session IDs of the calls that were acknowledged
+
+	lastEvent string                        // the newest ID of a stream
+	ringing   map[string]context.CancelFunc // by session ID: calls of streams
 }
 
 // NewPhone returns a phone that is switched off. Start and Close it.
@@ -127,6 +135,7 @@ func NewPhone(kind PhoneKind, o PhoneOptions) (*Phone, error) {
 	case kind == Android && o.FCM == nil:
 		return nil, errors.New("an Android phone needs an FCM fake")
 	}
+	o.Acknowledges = o.Acknowledges || o.Streams
 	if o.Name == "" {
 		o.Name = string(kind)
 	}
@@ -140,7 +149,7 @@ func NewPhone(kind PhoneKind, o PhoneOptions) (*Phone, error) {
 	phone := &Phone{
 		kind: kind, o: o, profile: p, clock: orSystem(o.Clock), client: o.Client,
 		ctx: ctx, cancel: cancel, receipts: newRing[Receipt](o.Recent), notices: newRing[Notice](o.Recent), behavior: o.Behavior,
-		had: map[string]bool{},
+		had: map[string]bool{}, ends: newRing[clients.StreamEnd](o.Recent), ringing: map[string]context.CancelFunc{},
 	}
 	if phone.client == nil {
 		phone.own, phone.client = true, &http.Client{Transport: &http.Transport{}}

@@ -221,9 +221,10 @@ type PhoneRequest struct {
 	DisplayName string
 	Sandbox     bool // iOS: the app is signed for APNs' sandbox
 	Behavior    Behavior
-	// Acknowledges and Notices make it an app of one's own, see PhoneOptions.
+	// Acknowledges, Notices and Streams make it an app of one's own, see PhoneOptions.
 	Acknowledges bool
 	Notices      bool
+	Streams      bool
 }
 
 // AddPhone makes a phone, registers it, and keeps it on until Close.
@@ -247,7 +248,7 @@ func (w *World) AddPhone(ctx context.Context, r PhoneRequest) (*Phone, error) {
 	p, err := NewPhone(r.Kind, PhoneOptions{
 		Name: r.Name, BaseURL: s.BaseURL, User: planet.UserRef{ServiceID: s.ServiceID, UserID: r.UserID},
 		DisplayName: r.DisplayName, APIKey: s.ClientKey, Client: w.client, Clock: w.o.Clock, Cloud: w.Cloud,
-		APNs: apns, BundleID: w.o.BundleID, FCM: w.FCM, Behavior: r.Behavior, Acknowledges: r.Acknowledges, Notices: r.Notices, OnEvent: w.hub.publish,
+		APNs: apns, BundleID: w.o.BundleID, FCM: w.FCM, Behavior: r.Behavior, Acknowledges: r.Acknowledges, Notices: r.Notices, Streams: r.Streams, OnEvent: w.hub.publish,
 	})
 	if err != nil {
 		return nil, err

@@ -213,8 +213,8 @@ func (b *box) handOut(now time.Time) {
 			if l.notice() != notices || !l.visible(now) {
 				continue
 			}
-			if !b.give(l) {
-				break // nobody is free, for any letter of this kind
+			if !b.give(l) && !b.free() {
+				return
 			}
 		}
 	}
@@ -225,6 +225,11 @@ func (m *Mailbox) handOut(b *box) {
 	now := m.Now()
 	b.handOut(now)
 	m.giveBack(b, now)
+}
+
+// free reports whether there is a poll that has nothing in hand.
+func (b *box) free() bool {
+	return slices.ContainsFunc(b.polls, func(p *poll) bool { return len(p.got) == 0 })
 }
 
 // give reports whether a poll was free for the letter.
@@ -473,7 +478,7 @@ func (m *Mailbox) Withdraw(environment planet.Environment, id planet.SessionID) 
 	for _, l := range slices.Clone(m.calls[callKey{environment, id}]) {
 		m.settle(l)
 	}
-	m.tell(callKey{environment, id})
+	m.tellOver(callKey{environment, id})
 }
 
 // Acknowledge removes a call from the box of a device that says that it has it.

@@ -92,8 +92,8 @@ func (m *Mailbox) unlearn(s *stream, i int) {
 	}
 }
 
-// tell lets streams know that a call is over that their devices have. The caller holds m.mu.
-func (m *Mailbox) tell(key callKey) {
+// tellOver lets streams know that a call is over that their devices have. The caller holds m.mu.
+func (m *Mailbox) tellOver(key callKey) {
 	for _, s := range m.hears[key] {
 		s.known[s.index(key)].why = bell.EndedByCall
 		s.wake()
@@ -148,7 +148,7 @@ func (m *Mailbox) resume(ctx context.Context, p *poll, s *bell.Subscription) boo
 		if i := p.stream.index(callKey{s.Environment, id}); i >= 0 {
 			k := &p.stream.known[i]
 			if a.Unknown {
-				k.deadline, k.notice = time.Time{}, true // forgotten, without a word
+				k.deadline, k.notice, k.has = time.Time{}, true, true // forgotten, without a word
 			}
 			if !a.Deadline.IsZero() {
 				k.deadline = a.Deadline
@@ -190,6 +190,7 @@ func (m *Mailbox) flow(ctx context.Context, p *poll, hold, beat time.Duration, w
 				next = now.Add(beat)
 			default:
 				on = m.tellEnds(p, write)
+				next = now.Add(beat)
 			}
 		case <-ctx.Done():
 			on = false
@@ -254,6 +255,7 @@ func (m *Mailbox) streamed(p *poll, l *letter, at time.Time) (report func()) {
 	first := !l.told
 	l.told = true
 	m.hide(l)
+	m.offer(l) // what came meanwhile found this stream busy
 	if !first {
 		m.Metrics.event("replayed")
 		return nil

@@ -123,7 +123,8 @@ export class View {
 
   #calls({ calls, notices }) {
     const ringing = calls.filter((c) => c.phase === 'ringing');
-    const first = [...calls].sort((a, b) => (b.phase === 'ringing') - (a.phase === 'ringing'));
+    const over = calls.filter((c) => c.phase === 'ended').at(-1); // of those that are over, the last
+    const first = calls.filter((c) => c.phase !== 'ended' || c === over).sort((a, b) => (b.phase === 'ringing') - (a.phase === 'ringing'));
     const focus = document.activeElement?.dataset?.focus;
     $('calls').replaceChildren(...first.map((c) => this.#card(c)), ...notices.map((n) => this.#noticeCard(n)));
     if (focus) $('calls').querySelector(`[data-focus="${CSS.escape(focus)}"]`)?.focus();
@@ -220,7 +221,8 @@ export class View {
     return new Intl.DateTimeFormat(this.language, day ? { timeStyle: 'short' } : { dateStyle: 'short', timeStyle: 'short' }).format(ms);
   }
 
-  #past(past) {
+  #past(all) {
+    const past = all.filter((c) => c.outcome); // what has not ended stands above
     $('past-none').hidden = past.length > 0;
     $('past').replaceChildren(...past.map((c) => h('li', { class: c.missed ? 'missed' : '' },
       h('span', { class: 'arrow', 'aria-hidden': 'true' }, c.direction === 'in' ? '↙' : '↗'),

@@ -65,6 +65,7 @@ func Handler(files, vendor fs.FS, c Config) (http.Handler, error) {
 	if vendor != nil {
 		mux.Handle("GET /vendor/", http.StripPrefix("/vendor/", http.FileServerFS(vendor)))
 	}
+	mux.Handle("GET /favicon.ico", http.RedirectHandler("/icon.svg", http.StatusFound)) // browsers ask without being told
 	mux.HandleFunc("GET /config.json", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
 		_, _ = w.Write(told)

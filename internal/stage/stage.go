@@ -75,6 +75,7 @@ func (s *Stage) set(ctx context.Context, o Options) (err error) {
 		return err
 	}
 	s.Config.Public.WebOrigins = append(s.Config.Public.WebOrigins, p.origin)
+	s.Config.Projects[0].CallerNames = true
 	if err := s.Start(ctx, o); err != nil {
 		return errors.Join(err, l.Close())
 	}

@@ -125,6 +125,10 @@ navigator.serviceWorker?.addEventListener('message', ({ data }) => {
   if (data.type === 'click') tabs?.command('clicked', { id: data.sid, what: data.action });
 });
 
+// A page that goes away ends its calls at once; browsers may keep it for a "back" long after.
+addEventListener('pagehide', () => { phone?.stop(); tabs?.stop(); });
+addEventListener('pageshow', ({ persisted }) => { if (persisted) location.reload(); });
+
 const remembered = wanted && (config.people?.length || (await store.get('sessions', `${config.service}/${wanted}`)));
 if (remembered) open(wanted);
 else view.signIn(config, wanted ?? '');

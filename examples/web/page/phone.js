@@ -68,10 +68,14 @@ export class Phone {
     this.refresh();
   }
 
+  // stop leaves the line. Calls that ring do so elsewhere, or in the tab that takes over.
   stop() {
     clearTimeout(this.#renewal);
     this.#line?.stop();
-    for (const handle of this.#handles.values()) handle.end();
+    for (const [key, handle] of this.#handles) {
+      if (this.#call(key)?.phase === 'ringing') handle.drop();
+      else handle.end();
+    }
   }
 
   // signOut also forgets the user in this browser.

@@ -32,7 +32,7 @@ export class PlanetKitCloud {
       mediaType: this.#type(video), mediaHtmlElement: elements.call,
       delegate: delegate(on, elements, { evtWaitConnected: () => on({ state: 'waiting', peer }) }),
     }));
-    return { end: () => call.endCall() };
+    return { end: () => call.endCall(), drop: () => {} };
   }
 
   // The callee needs no access token, and may answer only after evtVerified.
@@ -44,7 +44,7 @@ export class PlanetKitCloud {
       mediaType: this.#type(video), mediaHtmlElement: elements.call,
       delegate: delegate(on, elements, { evtVerified: (param) => on({ state: 'verified', peer: param?.peerId }) }),
     }));
-    return { answer: () => call.acceptCall(), decline: () => call.endCall(), end: () => call.endCall() };
+    return { answer: () => call.acceptCall(), decline: () => call.endCall(), end: () => call.endCall(), drop: () => {} };
   }
 
   join({ me, service, room, name, token, on }) {
@@ -62,7 +62,7 @@ export class PlanetKitCloud {
         },
       }),
     }));
-    return { end: () => conference.leaveConference() };
+    return { end: () => conference.leaveConference(), drop: () => {} };
   }
 
   #type(video) { return video ? this.#kit.MEDIA_TYPE.VIDEO : this.#kit.MEDIA_TYPE.AUDIO; }

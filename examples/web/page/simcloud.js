@@ -1,10 +1,11 @@
 // The simulator in the place of LINE Planet: ringing, answering, declining and ending work on
 // screen, and there is no sound. Same interface as planetkit.js:
 //
-//   call({me, service, peer, video, token, on})       → {end()}
-//   verify({me, service, device, ccParam, via, on})   → {answer(), decline(), end()}
-//   join({me, service, room, name, token, on})        → {end()}
+//   call({me, service, peer, video, token, on})       → {end(), drop()}
+//   verify({me, service, device, ccParam, via, on})   → {answer(), decline(), end(), drop()}
+//   join({me, service, room, name, token, on})        → {end(), drop()}
 //
+// drop() is going away without a word: the call rings on elsewhere, and another tab may take it.
 // on(event) gets {state: "waiting" | "verified" | "connected" | "peers" | "ended", …}, with
 // "users" for peers, and "code" and "name" of the disconnect reason for ended, which is the last.
 
@@ -38,7 +39,7 @@ export class SimCloud {
     };
     const act = async (what) => {
       if (!leg || over) return;
-      const answer = await fetch(`${this.#base}/legs/${leg}/${what}`, { method: 'POST', body: '{}' }).catch(() => null);
+      const answer = await fetch(`${this.#base}/legs/${leg}/${what}`, { method: 'POST', body: '{}', keepalive: true }).catch(() => null);
       if (!answer && what !== 'answer') gone.abort();
     };
     this.#read(path, body, token, gone.signal, tell)
@@ -46,7 +47,7 @@ export class SimCloud {
       .finally(() => tell({ state: 'ended', code: 1301, name: 'NETWORK_UNSTABLE' }));
     return {
       answer: () => act('answer'), decline: () => act('decline'),
-      end: () => (leg ? act('end') : gone.abort()),
+      end: () => (leg ? act('end') : gone.abort()), drop: () => gone.abort(),
     };
   }
 

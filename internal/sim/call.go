@@ -344,7 +344,7 @@ const (
 func (l *Leg) decide(answer bool) error {
 	c := l.call
 	c.mu.Lock()
-	if c.over || l.report.DisconnectReason != 0 {
+	if c.over || l.report.DisconnectReason != 0 || !c.report.ConnectedAt.IsZero() {
 		c.mu.Unlock()
 		return ErrReleasedCall
 	}

@@ -19,6 +19,8 @@ func TestTwoSoftphonesRingEachOther(t *testing.T) {
 	alice.click("#dial-form button")
 	alice.says(`[data-phase="calling"]`, "Calling")
 	bob.says(isRinging, "Alice")
+	alice.Screenshot("softphone-two-alice")
+	bob.Screenshot("softphone-two-bob")
 	bob.click(toAnswer)
 	bob.sees(isTalking)
 	alice.sees(isTalking)

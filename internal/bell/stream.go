@@ -7,9 +7,9 @@ import (
 	"github.com/planetbell/planetbell/planet"
 )
 
-// Subscription is a device's wish to be told of calls as they come, one after another. It is
+// Stream is a device's wish to be told of calls as they come, one after another. It is
 // one more kind of poll, which acknowledges and stays: Hold is how long, at most.
-type Subscription struct {
+type Stream struct {
 	Poll
 	Environment planet.Environment
 	// Beat is after how long without an event there is a [StreamBeat].

@@ -318,6 +318,8 @@ type Project struct {
 	APNs []APNs `koanf:"apns"`
 	// FCM is Firebase's credential. Empty: no push to Android.
 	FCM FCM `koanf:"fcm"`
+	// WebPush rings browsers. Without a key: no push to browsers.
+	WebPush WebPush `koanf:"web_push"`
 
 	// Events are the endpoints of the customer's own systems that are told what happens
 	// (docs/events.md). Empty: nobody is told, and no event is made.

@@ -38,7 +38,7 @@ type Route struct {
 type RouteKey struct {
 	Credential string // the operator's name for it: project and key, never a secret
 	Channel    bell.Channel
-	Server     string // APNs environment; empty elsewhere
+	Server     string // APNs environment, or the entry of web_push.hosts; empty elsewhere
 }
 
 // Router finds the route to a device. When there is none it returns a bounded

@@ -47,6 +47,7 @@ func (a *api) acknowledge(w http.ResponseWriter, r *http.Request, id bell.Identi
 // they want to be reached.
 var receiptChannels = map[string]bell.Channel{
 	"": "", "apnsvoip": bell.APNsVoIP, "apns": bell.APNsAlert, "fcm": bell.FCM, "lp": bell.LongPoll, "sse": bell.LongPoll,
+	"webpush": bell.WebPush, "web_push": bell.WebPush,
 }
 
 // readReceipt reads what a device says of a call that it has. Only sid is needed.
@@ -65,7 +66,7 @@ func readReceipt(body object) (bell.Receipt, error) {
 	}
 	known := false
 	if r.Channel, known = receiptChannels[channel]; !known {
-		return bell.Receipt{}, bell.E(bell.Invalid, "channel: must be apnsvoip, apns, fcm, lp or sse, or be left out.", nil)
+		return bell.Receipt{}, bell.E(bell.Invalid, "channel: must be apnsvoip, apns, fcm, webpush, lp or sse, or be left out.", nil)
 	}
 	if r.ReceivedAt, err = body.moment("receivedAt"); err != nil {
 		return bell.Receipt{}, err

@@ -137,10 +137,10 @@ func (f rooms) Invite(ctx context.Context, p *bell.Project, r room.Request) (roo
 
 type mailbox struct {
 	wait   func(context.Context, bell.Poll) (*bell.Letter, error)
-	stream func(context.Context, bell.Subscription, func(bell.StreamEvent) bool) error
+	stream func(context.Context, *bell.Stream, func(bell.StreamEvent) bool) error
 }
 
-func (f mailbox) Stream(ctx context.Context, s bell.Subscription, write func(bell.StreamEvent) bool) error {
+func (f mailbox) Stream(ctx context.Context, s *bell.Stream, write func(bell.StreamEvent) bool) error {
 	return f.stream(ctx, s, write)
 }
 
@@ -163,6 +163,7 @@ type world struct {
 	receipts receipts
 	rules    *rules
 	expires  time.Duration // from now until the app token does; 0: never
+	webPush  *webPush
 	registry *prometheus.Registry
 
 	once    sync.Once
@@ -215,7 +216,7 @@ func newWorld(t testing.TB) *world {
 		polling:  func(context.Context, bell.Identity, bool) (string, error) { return "device-1", nil },
 		deviceOf: func(context.Context, bell.Identity) (string, error) { return "device-1", nil },
 	}
-	w.rules = &rules{}
+	w.rules, w.webPush = &rules{}, &webPush{}
 	w.receipts = receipts{receive: func(context.Context, bell.Receipt) error { return nil }}
 	w.calls = calls{
 		ring: func(context.Context, *bell.Project, planet.NotifyCallback) (call.RingResult, error) {
@@ -235,7 +236,7 @@ func newWorld(t testing.TB) *world {
 	}
 	w.mailbox = mailbox{wait: func(context.Context, bell.Poll) (*bell.Letter, error) {
 		return letter(func(bool) {}), nil
-	}, stream: func(_ context.Context, _ bell.Subscription, write func(bell.StreamEvent) bool) error {
+	}, stream: func(_ context.Context, _ *bell.Stream, write func(bell.StreamEvent) bool) error {
 		write(bell.StreamEvent{Kind: bell.StreamOpened})
 		return nil
 	}}
@@ -274,7 +275,7 @@ func (w *world) start() http.Handler {
 		log := slog.New(slog.NewJSONHandler(out, &slog.HandlerOptions{Level: slog.LevelDebug}))
 		w.handler = httpapi.New(w.config, httpapi.Services{
 			Projects: projects, Accounts: w.accounts, Devices: w.devices, Calls: w.calls, History: w.history, Rooms: w.rooms,
-			Mailbox: w.mailbox, Receipts: w.receipts, Rules: w.rules,
+			Mailbox: w.mailbox, Receipts: w.receipts, Rules: w.rules, WebPush: w.webPush,
 		}, log, w.registry)
 	})
 	return w.handler

@@ -86,7 +86,7 @@ type Mailbox interface {
 	// Stream hands what comes for the subscription's device to write, one thing after another,
 	// until its hold is over, ctx ends, or write returns false. When it returns an error, after
 	// a wait, it has called write not once.
-	Stream(ctx context.Context, s bell.Subscription, write func(bell.StreamEvent) (written bool)) error
+	Stream(ctx context.Context, s *bell.Stream, write func(bell.StreamEvent) (written bool)) error
 }
 
 // Receipts takes devices' word that they have a call.
@@ -117,6 +117,7 @@ type Services struct {
 	Mailbox  Mailbox
 	Receipts Receipts
 	Rules    Rules
+	WebPush  WebPush
 }
 
 // Defaults and bounds of Config.
@@ -163,6 +164,9 @@ type Config struct {
 	// StreamLife is how long a stream lives at most; DefaultStreamLife if 0. Each takes up to a
 	// tenth less.
 	StreamLife time.Duration
+	// Identity answers a nonce of 16 to 64 characters that a callback URL is asked with (header
+	// Planetbell-Nonce), in the header Planetbell-Identity; nil: nobody is answered.
+	Identity func(nonce string) string
 	// NotifyCap is the longest time a Notify may take; DefaultNotifyCap if 0.
 	NotifyCap time.Duration
 	// SignUpsPerMinute and MissesPerMinute are per client address (IPv6: per /64);

@@ -39,15 +39,15 @@ const (
 // As longPoll it keeps little on its stack while it waits.
 func (a *api) stream(w http.ResponseWriter, r *http.Request) error {
 	s, err := a.prepareStream(r)
-	if err == nil {
-		out := &streamWriter{a: a, w: w, r: r, poll: s.Poll, checked: time.Now()}
-		err = a.services.Mailbox.Stream(r.Context(), s, out.write)
-		if err == nil || out.opened {
-			out.closed(err)
-			return nil
-		}
-		err = bell.E(bell.Unavailable, "Calls cannot be waited for now; try again soon.", err)
+	if err != nil {
+		return refuseStream(w, err)
 	}
+	out := &streamWriter{a: a, w: w, r: r, poll: s.Poll, checked: time.Now()}
+	return out.closed(a.services.Mailbox.Stream(r.Context(), s, out.write))
+}
+
+// refuseStream tells a client whose stream cannot be held when to ask again.
+func refuseStream(w http.ResponseWriter, err error) error {
 	if bell.KindOf(err) == bell.Unavailable {
 		w.Header().Set("Retry-After", seconds(retryLeast+rand.N(4*retryLeast)))
 	}
@@ -55,12 +55,12 @@ func (a *api) stream(w http.ResponseWriter, r *http.Request) error {
 }
 
 // prepareStream finds out whose stream it is, and what its client has.
-func (a *api) prepareStream(r *http.Request) (bell.Subscription, error) {
+func (a *api) prepareStream(r *http.Request) (*bell.Stream, error) {
 	poll, id, err := a.preparePoll(r)
 	if err != nil {
-		return bell.Subscription{}, err
+		return nil, err
 	}
-	s := bell.Subscription{Poll: poll, Environment: id.Owner.Environment, Beat: a.config.Beat, Known: parseEventID(r.Header.Get("Last-Event-ID"))}
+	s := &bell.Stream{Poll: poll, Environment: id.Owner.Environment, Beat: a.config.Beat, Known: parseEventID(r.Header.Get("Last-Event-ID"))}
 	s.Acknowledges, s.Hold = true, a.streamLife(id)
 	until := time.Now().Add(resumeTime)
 	s.Arrived = func(ctx context.Context, sid planet.SessionID) bell.Arrival {
@@ -186,13 +186,17 @@ func (s *streamWriter) open() {
 	s.w.WriteHeader(http.StatusOK)
 }
 
-// closed notes for the log line how it went.
-func (s *streamWriter) closed(err error) {
+// closed notes for the log line how it went. A stream that was not opened is refused.
+func (s *streamWriter) closed(err error) error {
+	if err != nil && !s.opened {
+		return refuseStream(s.w, bell.E(bell.Unavailable, "Calls cannot be waited for now; try again soon.", err))
+	}
 	e := eventOf(s.r)
 	e.quiet = true
 	e.gone = s.failed || s.r.Context().Err() != nil
 	e.err = err
 	e.add(slog.Int("letters", s.calls))
+	return nil
 }
 
 // eventText is an event in the text of a stream. A line that begins with a colon is a comment:

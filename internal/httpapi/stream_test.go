@@ -34,10 +34,10 @@ func init() {
 }
 
 // says makes the mailbox tell each stream all of this.
-func (w *world) says(events ...bell.StreamEvent) *[]bell.Subscription {
-	var asked []bell.Subscription
-	w.mailbox.stream = func(_ context.Context, s bell.Subscription, write func(bell.StreamEvent) bool) error {
-		asked = append(asked, s)
+func (w *world) says(events ...bell.StreamEvent) *[]bell.Stream {
+	var asked []bell.Stream
+	w.mailbox.stream = func(_ context.Context, s *bell.Stream, write func(bell.StreamEvent) bool) error {
+		asked = append(asked, *s)
 		for _, e := range events {
 			if !write(e) {
 				break
@@ -137,7 +137,7 @@ func TestStreamTakesUpWhereTheLastEnded(t *testing.T) {
 	w.receipts.over = func(planet.SessionID) bool { return true }
 	w.receipts.receive = func(_ context.Context, r bell.Receipt) error { got = append(got, r); return fails }
 	var arrivals []bell.Arrival
-	w.mailbox.stream = func(ctx context.Context, s bell.Subscription, write func(bell.StreamEvent) bool) error {
+	w.mailbox.stream = func(ctx context.Context, s *bell.Stream, write func(bell.StreamEvent) bool) error {
 		write(bell.StreamEvent{Kind: bell.StreamOpened})
 		for _, fails = range []error{nil, bell.E(bell.NotFound, "No.", nil), errors.New("disk")} {
 			arrivals = append(arrivals, s.Arrived(ctx, s.Known[0]))
@@ -156,7 +156,7 @@ func TestStreamTakesUpWhereTheLastEnded(t *testing.T) {
 func TestStreamIsRefused(t *testing.T) {
 	for name, broken := range map[string]func(*world){
 		"too many": func(w *world) {
-			w.mailbox.stream = func(context.Context, bell.Subscription, func(bell.StreamEvent) bool) error {
+			w.mailbox.stream = func(context.Context, *bell.Stream, func(bell.StreamEvent) bool) error {
 				return bell.E(bell.Unavailable, "There are too many.", nil)
 			}
 		},
@@ -206,7 +206,7 @@ func TestStreamLives(t *testing.T) {
 func (w *world) beating() <-chan time.Duration {
 	ended := make(chan time.Duration, 1)
 	start := time.Now()
-	w.mailbox.stream = func(ctx context.Context, _ bell.Subscription, write func(bell.StreamEvent) bool) error {
+	w.mailbox.stream = func(ctx context.Context, _ *bell.Stream, write func(bell.StreamEvent) bool) error {
 		e := bell.StreamEvent{Kind: bell.StreamOpened}
 		for write(e) {
 			e.Kind = bell.StreamBeat
@@ -258,7 +258,7 @@ func TestStreamIsAskedWhetherItMayGoOn(t *testing.T) {
 					return now.devices.polling(ctx, id, notices)
 				}
 				var ended time.Duration
-				w.mailbox.stream = func(_ context.Context, _ bell.Subscription, write func(bell.StreamEvent) bool) error {
+				w.mailbox.stream = func(_ context.Context, _ *bell.Stream, write func(bell.StreamEvent) bool) error {
 					write(bell.StreamEvent{Kind: bell.StreamOpened})
 					test.change(&now)
 					for range 10 {
@@ -291,7 +291,7 @@ func TestStreamThatPanics(t *testing.T) {
 			}
 			return "device-1", nil
 		}
-		w.mailbox.stream = func(_ context.Context, _ bell.Subscription, write func(bell.StreamEvent) bool) error {
+		w.mailbox.stream = func(_ context.Context, _ *bell.Stream, write func(bell.StreamEvent) bool) error {
 			write(bell.StreamEvent{Kind: bell.StreamOpened})
 			advance(t, 2*time.Minute)
 			write(bell.StreamEvent{Kind: bell.StreamBeat})

@@ -22,6 +22,8 @@
 // the next process hands it out once more. If a plain poll of the same device gets the
 // letter meanwhile, it is gone.
 //
+// A stream is a poll that acknowledges and stays; see stream.go.
+//
 // # Notices
 //
 // What is no call is handed only to polls whose clients say that they know it: LINE's would

@@ -25,7 +25,7 @@ func (p *play) listens(s step) {
 	defer cancel()
 	w := &watcher{device: s.device, honest: s.fate == "written" || s.fate == "gone", wrote: map[planet.SessionID]bool{}}
 	start := time.Now()
-	sub := bell.Subscription{
+	sub := bell.Stream{
 		Poll: bell.Poll{DeviceID: s.device, Hold: 10 * time.Second, Acknowledges: true}, Environment: planet.Evaluation, Beat: 4 * time.Second,
 		Arrived: func(_ context.Context, id planet.SessionID) bell.Arrival {
 			p.acknowledge(s.device + "/" + string(id[len("call-"):]))
@@ -43,7 +43,7 @@ func (p *play) listens(s step) {
 	}
 	p.shaken[s.device] = start
 	p.mu.Unlock()
-	err := p.Stream(ctx, sub, func(e bell.StreamEvent) bool { return p.written(s, w, start, e) })
+	err := p.Stream(ctx, &sub, func(e bell.StreamEvent) bool { return p.written(s, w, start, e) })
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	delete(p.watchers, w)

@@ -27,13 +27,21 @@ const (
 	knownFor = 5 * time.Minute
 )
 
-// stream is the part of a poll that is a stream's. Mailbox.mu guards all but news.
+// stream is the part of a poll that is a stream's.
 type stream struct {
 	environment planet.Environment
 	device      string
-	known       []knownLetter // the oldest first
-	displaced   bool          // its place is another's
-	news        chan struct{} // holds one: something of the above has changed
+	news        chan struct{} // holds one: something of what follows has changed
+
+	known     []knownLetter // the oldest first; Mailbox.mu guards it
+	displaced bool          // its place is another's; likewise
+
+	// What follows is the goroutine's that holds the stream. It is not on its stack: see Stream.
+	write           func(bell.StreamEvent) bool
+	beat            time.Duration
+	end, next       time.Time // of the stream, and when it beats
+	timer           *time.Timer
+	closing, ending <-chan struct{}
 }
 
 // knownLetter is a call or notice that a stream's device has.
@@ -107,28 +115,48 @@ func (m *Mailbox) tellOver(key callKey) {
 // kind bell.Unavailable, having written nothing.
 //
 // write is called from this goroutine only. A letter that comes while it writes waits in the
-// mailbox: there is no other queue.
-func (m *Mailbox) Stream(ctx context.Context, s bell.Subscription, write func(bell.StreamEvent) bool) error {
-	p := m.newStream(s)
+// mailbox: there is no other queue. While nothing happens there is little on the stack; see the
+// handler.
+func (m *Mailbox) Stream(ctx context.Context, s *bell.Stream, write func(bell.StreamEvent) bool) error {
+	p := m.newStream(s, write)
 	if !m.enter(s.DeviceID, p) {
-		m.Metrics.refusedStream()
-		if err := m.pause(ctx, min(s.Hold, refusalDelay+time.Duration(m.Random()*float64(time.Second)))); err != nil {
-			return err
-		}
-		return bell.E(bell.Unavailable, "There are too many polls and streams; try again soon.", nil)
+		return m.refuse(ctx, s.Hold)
 	}
 	m.entered(p, s.DeviceID)
 	defer m.leave(s.DeviceID, p)
-	if !write(bell.StreamEvent{Kind: bell.StreamOpened}) || !m.resume(ctx, p, &s) {
-		return nil
+	if m.begin(ctx, p, s) {
+		defer p.stream.timer.Stop()
+		for m.flow(ctx, p) {
+		}
 	}
-	return m.flow(ctx, p, s.Hold, s.Beat, write)
+	return nil
 }
 
-func (m *Mailbox) newStream(s bell.Subscription) *poll {
+// refuse is the answer to one stream too many, when its time has come.
+func (m *Mailbox) refuse(ctx context.Context, hold time.Duration) error {
+	m.Metrics.refusedStream()
+	if err := m.pause(ctx, min(hold, refusalDelay+time.Duration(m.Random()*float64(time.Second)))); err != nil {
+		return err
+	}
+	return bell.E(bell.Unavailable, "There are too many polls and streams; try again soon.", nil)
+}
+
+// begin opens a stream, and reports whether it goes on.
+func (m *Mailbox) begin(ctx context.Context, p *poll, s *bell.Stream) bool {
+	now := time.Now()
+	p.stream.end, p.stream.next = now.Add(s.Hold), now.Add(s.Beat)
+	if !p.stream.write(bell.StreamEvent{Kind: bell.StreamOpened}) || !m.resume(ctx, p, s) {
+		return false
+	}
+	p.stream.closing, p.stream.ending = m.closing, p.ending
+	p.stream.timer = time.NewTimer(time.Hour) // flow sets it
+	return true
+}
+
+func (m *Mailbox) newStream(s *bell.Stream, write func(bell.StreamEvent) bool) *poll {
 	p := &poll{
 		got: make(chan *letter, 1), acknowledges: true, notices: s.Notices,
-		stream: &stream{environment: s.Environment, device: s.DeviceID, news: make(chan struct{}, 1)},
+		stream: &stream{environment: s.Environment, device: s.DeviceID, news: make(chan struct{}, 1), beat: s.Beat, write: write},
 	}
 	for _, id := range s.Known {
 		p.stream.known = append(p.stream.known, knownLetter{key: callKey{s.Environment, id}, deadline: m.Now().Add(knownFor)})
@@ -138,7 +166,7 @@ func (m *Mailbox) newStream(s bell.Subscription) *poll {
 
 // resume records what the device says that it has, and finds out what of it is over. It
 // reports whether the device is still there.
-func (m *Mailbox) resume(ctx context.Context, p *poll, s *bell.Subscription) bool {
+func (m *Mailbox) resume(ctx context.Context, p *poll, s *bell.Stream) bool {
 	for _, id := range s.Known {
 		a := s.Arrived(ctx, id)
 		if ctx.Err() != nil {
@@ -163,76 +191,66 @@ func (m *Mailbox) resume(ctx context.Context, p *poll, s *bell.Subscription) boo
 	return true
 }
 
-// flow is a stream's life. It keeps little on its stack, because it mostly waits.
-func (m *Mailbox) flow(ctx context.Context, p *poll, hold, beat time.Duration, write func(bell.StreamEvent) bool) error {
-	end := time.Now().Add(hold)
-	next := time.Now().Add(beat)
-	timer := time.NewTimer(0)
-	defer timer.Stop()
-	closing, ending := m.closing, p.ending
-	for {
-		timer.Reset(time.Until(m.wakeAt(p, end, next)))
-		on := true
-		select {
-		case l := <-p.got:
-			on = m.hand(ctx, p, l, write)
-			next = time.Now().Add(beat)
-		case <-p.stream.news:
-			on = m.tellEnds(p, write)
-			next = time.Now().Add(beat)
-		case <-timer.C:
-			switch now := time.Now(); {
-			case !now.Before(end):
-				on = false
-				write(bell.StreamEvent{Kind: bell.StreamOver})
-			case !now.Before(next):
-				on = write(bell.StreamEvent{Kind: bell.StreamBeat})
-				next = now.Add(beat)
-			default:
-				on = m.tellEnds(p, write)
-				next = now.Add(beat)
-			}
-		case <-ctx.Done():
-			on = false
-		case <-closing: // what comes until the stream's turn to end is still given to it
-			closing = nil
-			end = m.sooner(end, m.stagger)
-		case <-ending: // likewise
-			ending = nil
-			end = m.sooner(end, endWithin)
-		}
-		if !on {
-			return nil
-		}
+// flow waits for the next thing to do, does it, and reports whether the stream goes on.
+func (m *Mailbox) flow(ctx context.Context, p *poll) bool {
+	s := p.stream
+	s.timer.Reset(m.idle(s))
+	select {
+	case l := <-p.got:
+		return m.hand(ctx, p, l)
+	case <-s.news:
+		return m.tellEnds(s)
+	case <-s.timer.C:
+		return m.onTime(s)
+	case <-s.closing: // what comes until the stream's turn to end is still given to it
+		s.closing = nil
+		m.endSoon(s, m.stagger)
+	case <-s.ending: // likewise
+		s.ending = nil
+		m.endSoon(s, endWithin)
+	case <-ctx.Done():
+		return false
+	}
+	return true
+}
+
+// onTime does what is due when nothing has come.
+func (m *Mailbox) onTime(s *stream) bool {
+	now := time.Now()
+	if !now.Before(s.end) {
+		s.write(bell.StreamEvent{Kind: bell.StreamOver})
+		return false
+	}
+	if now.Before(s.next) {
+		return m.tellEnds(s)
+	}
+	s.next = now.Add(s.beat)
+	return s.write(bell.StreamEvent{Kind: bell.StreamBeat})
+}
+
+// endSoon lets a stream end somewhere within the next while.
+func (m *Mailbox) endSoon(s *stream, within time.Duration) {
+	if soon := time.Now().Add(time.Duration(m.Random() * float64(within))); soon.Before(s.end) {
+		s.end = soon
 	}
 }
 
-// sooner is an end somewhere within the next while.
-func (m *Mailbox) sooner(end time.Time, within time.Duration) time.Time {
-	if soon := time.Now().Add(time.Duration(m.Random() * float64(within))); soon.Before(end) {
-		return soon
-	}
-	return end
-}
-
-// wakeAt is when a stream has something to do even if nothing comes, by time.Now.
-func (m *Mailbox) wakeAt(p *poll, end, beat time.Time) time.Time {
-	if beat.Before(end) {
-		end = beat
-	}
+// idle is after how long a stream has something to do even if nothing comes.
+func (m *Mailbox) idle(s *stream) time.Duration {
+	d := min(time.Until(s.end), time.Until(s.next))
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	now := m.Now()
-	for _, k := range p.stream.known {
-		if at := time.Now().Add(k.deadline.Sub(now)); at.Before(end) {
-			end = at
+	if len(s.known) > 0 {
+		now := m.Now()
+		for _, k := range s.known {
+			d = min(d, k.deadline.Sub(now))
 		}
 	}
-	return end
+	return max(d, 0)
 }
 
 // hand gives a letter to a stream, and reports whether the stream goes on.
-func (m *Mailbox) hand(ctx context.Context, p *poll, l *letter, write func(bell.StreamEvent) bool) bool {
+func (m *Mailbox) hand(ctx context.Context, p *poll, l *letter) bool {
 	e, ok := m.openStream(ctx, p, l)
 	if !ok {
 		if ctx.Err() == nil {
@@ -240,7 +258,8 @@ func (m *Mailbox) hand(ctx context.Context, p *poll, l *letter, write func(bell.
 		}
 		return ctx.Err() == nil
 	}
-	written := write(e)
+	written := p.stream.write(e)
+	p.stream.next = time.Now().Add(p.stream.beat)
 	if report := m.done(p, l, written); report != nil {
 		go report()
 	} else {
@@ -295,15 +314,16 @@ func (m *Mailbox) openStream(ctx context.Context, p *poll, l *letter) (bell.Stre
 
 // tellEnds tells a stream what of that which its device knows is over, and reports whether the
 // stream goes on.
-func (m *Mailbox) tellEnds(p *poll, write func(bell.StreamEvent) bool) bool {
+func (m *Mailbox) tellEnds(s *stream) bool {
 	for {
-		e, ok := m.nextEnd(p.stream)
+		e, ok := m.nextEnd(s)
 		if !ok {
 			return true
 		}
-		if !write(e) || e.Kind == bell.StreamOver {
+		if !s.write(e) || e.Kind == bell.StreamOver {
 			return false
 		}
+		s.next = time.Now().Add(s.beat)
 	}
 }
 

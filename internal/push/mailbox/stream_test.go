@@ -92,10 +92,10 @@ type record map[planet.SessionID]bell.Arrival
 // listen begins a stream that beats each minute.
 func (d *desk) listen(t *testing.T, device string, known ...planet.SessionID) *listener {
 	t.Helper()
-	return d.subscribe(t, bell.Subscription{Poll: bell.Poll{DeviceID: device, Hold: time.Hour}, Beat: time.Minute, Known: known}, record{})
+	return d.subscribe(t, bell.Stream{Poll: bell.Poll{DeviceID: device, Hold: time.Hour}, Beat: time.Minute, Known: known}, record{})
 }
 
-func (d *desk) subscribe(t *testing.T, s bell.Subscription, is record) *listener {
+func (d *desk) subscribe(t *testing.T, s bell.Stream, is record) *listener {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	l := &listener{start: time.Now(), leave: cancel, ended: make(chan error, 1)}
@@ -108,7 +108,7 @@ func (d *desk) subscribe(t *testing.T, s bell.Subscription, is record) *listener
 		return a
 	}
 	go func() {
-		l.ended <- d.Stream(ctx, s, l.write)
+		l.ended <- d.Stream(ctx, &s, l.write)
 		cancel()
 	}()
 	synctest.Wait()
@@ -233,7 +233,7 @@ func TestAStreamHearsWhatEndedWithoutIt(t *testing.T) {
 			"over": {Over: true, Deadline: time.Now().Add(40 * time.Second)}, "rings": {Deadline: time.Now().Add(30 * time.Second)},
 			"not its": {Unknown: true}, "not asked": {},
 		}
-		l := d.subscribe(t, bell.Subscription{Poll: bell.Poll{DeviceID: "d", Hold: time.Hour}, Beat: time.Hour, Known: []planet.SessionID{"over", "rings", "not its", "not asked"}}, is)
+		l := d.subscribe(t, bell.Stream{Poll: bell.Poll{DeviceID: "d", Hold: time.Hour}, Beat: time.Hour, Known: []planet.SessionID{"over", "rings", "not its", "not asked"}}, is)
 		l.want(t, "0s ended over")
 		l.names(t, "rings", "not asked")
 		pass(10 * time.Minute)
@@ -276,7 +276,7 @@ func TestANoticeOnAStream(t *testing.T) {
 		d.tell(t, 9, "d")
 		deaf := d.listen(t, "d")
 		deaf.want(t)
-		l := d.subscribe(t, bell.Subscription{Poll: bell.Poll{DeviceID: "d", Hold: time.Hour, Notices: true}, Beat: time.Hour}, nil)
+		l := d.subscribe(t, bell.Stream{Poll: bell.Poll{DeviceID: "d", Hold: time.Hour, Notices: true}, Beat: time.Hour}, nil)
 		l.want(t, "0s call-9, a notice")
 		l.names(t, sid(9))
 		d.Acknowledge(planet.Evaluation, sid(9), "d")
@@ -363,7 +363,7 @@ func TestHowAStreamEnds(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				d := newDesk(Config{Random: func() float64 { return 0.5 }})
-				l := d.subscribe(t, bell.Subscription{Poll: bell.Poll{DeviceID: "d", Hold: 10 * time.Second}, Beat: time.Hour}, nil)
+				l := d.subscribe(t, bell.Stream{Poll: bell.Poll{DeviceID: "d", Hold: 10 * time.Second}, Beat: time.Hour}, nil)
 				pass(time.Second)
 				test.end(d)
 				d.put(t, 1, "d")

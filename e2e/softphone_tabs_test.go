@@ -133,7 +133,6 @@ func TestASoftphoneInJapanese(t *testing.T) {
 // browserTab is an empty tab.
 func (s *softphones) browserTab() *tab {
 	p := &tab{s.browser.Page(), s.t}
-	s.t.Cleanup(func() { p.withoutPush() })
 	p.Size(420, 760)
 	return p
 }

@@ -42,17 +42,11 @@ type tab struct {
 func (s *softphones) open(user string) *tab {
 	s.t.Helper()
 	p := &tab{s.browser.Page(), s.t}
-	s.t.Cleanup(func() { p.withoutPush() })
 	p.Size(420, 760)
 	p.Do(chromedp.Navigate(s.PageURL() + "?user=" + user))
 	p.sees("#me-state.on")
 	s.await(user+" can ring", func() bool { return s.reachable(user) > 0 })
 	return p
-}
-
-// withoutPush forgives what the browser writes about a server that has no Web Push.
-func (p *tab) withoutPush() {
-	p.Forgive("/v2/web_push/key")
 }
 
 // sees waits until something is in view.

@@ -193,4 +193,3 @@ func (b *browserGates) event(e Event) {
 	e.At = orSystem(b.world.o.Clock).Now()
 	b.world.hub.publish(e)
 }
-

@@ -2,6 +2,7 @@
 // the page is open; why there are none the page says.
 
 const worker = 'sw.js';
+const patience = 8000; // for the push service: a browser that cannot reach it may never say so
 
 // Push's state is one of: on, ask, denied, server (has none), browser (has none), failed.
 export class Push {
@@ -42,7 +43,7 @@ export class Push {
     const options = { userVisibleOnly: true, applicationServerKey: this.key };
     const old = await pushManager.getSubscription();
     if (old && !sameKey(old.options.applicationServerKey, this.key)) await old.unsubscribe(); // the server has a new key
-    const subscription = await pushManager.subscribe(options);
+    const subscription = await within(patience, pushManager.subscribe(options));
     await this.server.updateToken(this.device, 'webpush', JSON.stringify(subscription));
     return 'on';
   }
@@ -52,6 +53,10 @@ export class Push {
     const registration = await navigator.serviceWorker?.getRegistration();
     await (await registration?.pushManager?.getSubscription())?.unsubscribe();
   }
+}
+
+function within(ms, promise) {
+  return Promise.race([promise, new Promise((_, reject) => setTimeout(() => reject(new Error('no answer')), ms))]);
 }
 
 function sameKey(buffer, text) {

@@ -42,6 +42,8 @@ func commands() []*cobra.Command {
 		newRoomCommand(admin),
 		newAgentCommand(admin),
 		newEventCommand(admin),
+		newAuditCommand(admin),
+		newAdminCommand(),
 		newVersion(),
 	}
 }

@@ -67,6 +67,7 @@ func TestEveryFieldIsDocumented(t *testing.T) {
 		console.NewDevice{},
 		console.CallList{},
 		console.CallStory{},
+		console.VerdictList{},
 		console.RoomRunList{},
 		console.RoomRunStory{},
 		console.AccessTokenRequest{},

@@ -26,6 +26,8 @@ func (c *console) routes(gatherer prometheus.Gatherer) *http.ServeMux {
 	admin("DELETE /admin/v1/devices/{id}", c.removeDevice)
 	admin("GET /admin/v1/calls", c.listCalls)
 	admin("GET /admin/v1/calls/{sid}", c.showCall)
+	admin("GET /admin/v1/calls/{sid}/verdict", c.showVerdict)
+	admin("GET /admin/v1/verdicts", c.listVerdicts)
 	admin("GET /admin/v1/rooms", c.listRooms)
 	admin("GET /admin/v1/rooms/{service}/{room}", c.listRuns)
 	admin("GET /admin/v1/rooms/{service}/{room}/runs/{sid}", c.showRun)

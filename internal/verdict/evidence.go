@@ -120,4 +120,3 @@ func (dev *device) attemptText(a *bell.Attempt) Text {
 	}
 	return w.fill(Text{"Attempt {n} for {device}, {took}: {provider}, {answer}.", "{device}への{n}回目の送信（{took}）：{provider}、{answer}。"})
 }
-

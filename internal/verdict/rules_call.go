@@ -50,7 +50,8 @@ var beginRules = []callRule{
 		Rule{
 			"notice", HopServer, false,
 			Text{"This is a notice and no call: nothing had to ring.", "これは通知であり通話ではないため、鳴動の対象外です。"},
-			"the record's state", Text{},
+			"the record's state",
+			Text{},
 		},
 		func(f *facts) bool { return f.Call.State == bell.CallNotice || f.Call.Purpose != bell.PurposeCall },
 	},
@@ -78,7 +79,8 @@ var beginRules = []callRule{
 		Rule{
 			"answered", HopCallee, true,
 			Text{"It rang: {callee} answered, and they talked for {talked}.", "鳴動し、{callee}が応答しました（通話時間{talked}）。"},
-			"the Call Event's duration or start", Text{},
+			"the Call Event's duration or start",
+			Text{},
 		},
 		func(f *facts) bool { return f.Call.Outcome == planet.OutcomeCompleted },
 	},
@@ -86,7 +88,8 @@ var beginRules = []callRule{
 		Rule{
 			"answered_elsewhere", HopCallee, true,
 			Text{"It rang: {callee} answered on another device.", "鳴動し、{callee}が別の端末で応答しました。"},
-			"disconnect_reason 1206 or rel_code 7", Text{},
+			"disconnect_reason 1206 or rel_code 7",
+			Text{},
 		},
 		func(f *facts) bool { return f.is(1206) },
 	},
@@ -94,7 +97,8 @@ var beginRules = []callRule{
 		Rule{
 			"declined_elsewhere", HopCallee, true,
 			Text{"It rang: {callee} declined on another device.", "鳴動し、{callee}が別の端末で応答を拒否しました。"},
-			"disconnect_reason 1207 or rel_code 8", Text{},
+			"disconnect_reason 1207 or rel_code 8",
+			Text{},
 		},
 		func(f *facts) bool { return f.is(1207) },
 	},
@@ -102,7 +106,8 @@ var beginRules = []callRule{
 		Rule{
 			"declined", HopCallee, true,
 			Text{"It rang: {callee} declined the call {ended} after Notify.", "鳴動し、Notifyの{ended}後に{callee}が応答を拒否しました。"},
-			"the outcome declined, and a Notify", Text{},
+			"the outcome declined, and a Notify",
+			Text{},
 		},
 		func(f *facts) bool { return f.Call.Outcome == planet.OutcomeDeclined && !f.notified.IsZero() },
 	},
@@ -243,7 +248,8 @@ var rangRules = []callRule{
 		Rule{
 			"ringing", HopDevice, true,
 			Text{"It is ringing now: {device} was told {rang} after Notify.", "現在鳴動中です。Notifyの{rang}後に{device}へ通知しました。"},
-			"a device that was told, and a ring that is not over", Text{},
+			"a device that was told, and a ring that is not over",
+			Text{},
 		},
 		func(f *facts) bool {
 			return f.rang() != nil && f.Call.State == bell.CallRinging && f.Now.Before(f.Call.Deadline)
@@ -282,7 +288,8 @@ var rangRules = []callRule{
 		Rule{
 			"canceled", HopCaller, true,
 			Text{"It rang: {device} was told {rang} after Notify, and {caller} hung up after {ended} without an answer.", "鳴動しました。Notifyの{rang}後に{device}へ通知し、{ended}後に{caller}が発信を取り消しました。"},
-			"the outcome canceled, and a device that was told", Text{},
+			"the outcome canceled, and a device that was told",
+			Text{},
 		},
 		func(f *facts) bool { return f.rang() != nil && f.Call.Outcome == planet.OutcomeCanceled },
 	},
@@ -302,7 +309,8 @@ var rangRules = []callRule{
 		Rule{
 			"rang", HopCloud, true,
 			Text{"It rang: {device} was told {rang} after Notify; the call ended because: {why} ({number}).", "鳴動しました。Notifyの{rang}後に{device}へ通知しました。終了理由：{why}（{number}）。"},
-			"a device that was told", Text{},
+			"a device that was told",
+			Text{},
 		},
 		func(f *facts) bool { return f.rang() != nil },
 	},

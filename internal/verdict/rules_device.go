@@ -127,7 +127,8 @@ var takenRules = []deviceRule{
 		Rule{
 			"received", HopDevice, true,
 			Text{"{device} rang: it said so {received} after Notify.", "{device}は鳴動しました（Notifyの{received}後に受信確認）。"},
-			"a receipt before the call's end", Text{},
+			"a receipt before the call's end",
+			Text{},
 		},
 		func(d *device) bool { return d.d != nil && !d.d.Receipt.At.IsZero() },
 	},
@@ -180,7 +181,8 @@ var takenRules = []deviceRule{
 		Rule{
 			"fetched", HopDevice, true,
 			Text{"{device} fetched the call {accepted} after Notify.", "{device}はNotifyの{accepted}後に着信を取得しました。"},
-			"a poll that took the call", Text{},
+			"a poll that took the call",
+			Text{},
 		},
 		func(d *device) bool { return d.had() && d.polls() },
 	},
@@ -197,7 +199,8 @@ var takenRules = []deviceRule{
 		Rule{
 			"told", HopDevice, true,
 			Text{"{provider} took the push for {device} {accepted} after Notify; there is no receipt, so this is as far as it can be followed.", "{provider}はNotifyの{accepted}後に{device}宛てのプッシュを受け付けました。受信確認がないため、追跡できるのはここまでです。"},
-			"an accepted push", Text{},
+			"an accepted push",
+			Text{},
 		},
 		func(d *device) bool { return d.had() },
 	},
@@ -205,7 +208,8 @@ var takenRules = []deviceRule{
 		Rule{
 			"under_way", HopProvider, false,
 			Text{"{device} is still being tried: {attempts} attempts until now.", "{device}への送信は継続中です（これまでに{attempts}回）。"},
-			"a push whose delivery is open, before the ring's end", Text{},
+			"a push whose delivery is open, before the ring's end",
+			Text{},
 		},
 		func(d *device) bool { return d.d != nil && !d.state().Final() && !d.polls() },
 	},

@@ -94,7 +94,7 @@ type Verdict struct {
 	Rang     bool            `json:"rang"` // as far as can be known: some device has, or was given, the call in time
 	Hop      Hop             `json:"hop"`
 	Sentence Text            `json:"sentence"`
-	Fix      Text            `json:"fix"` // what can be done; empty where it is nothing
+	Fix      Text            `json:"fix,omitzero"` // what can be done; empty where it is nothing
 	Evidence []Evidence      `json:"evidence"`
 	Devices  []DeviceVerdict `json:"devices"`
 }
@@ -117,7 +117,7 @@ type DeviceVerdict struct {
 	Rang      bool         `json:"rang"`
 	Hop       Hop          `json:"hop"`
 	Sentence  Text         `json:"sentence"`
-	Fix       Text         `json:"fix"`
+	Fix       Text         `json:"fix,omitzero"`
 	ToAccept  Span         `json:"to_accept_ms,omitzero"`  // from Notify until the provider, or the device's poll, took it
 	ToReceipt Span         `json:"to_receipt_ms,omitzero"` // from Notify until the device said that it has it
 }

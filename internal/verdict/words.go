@@ -67,7 +67,11 @@ func length(d time.Duration, l planet.Language) string {
 	case d < time.Minute:
 		return unit(decimal(d.Truncate(100*time.Millisecond).Seconds()), "s", "秒")
 	case d < 2*time.Hour:
-		return unit(strconv.Itoa(int(d/time.Minute)), "min", "分") + sep(l) + unit(strconv.Itoa(int(d%time.Minute/time.Second)), "s", "秒")
+		minutes := unit(strconv.Itoa(int(d/time.Minute)), "min", "分")
+		if d%time.Minute < time.Second {
+			return minutes
+		}
+		return minutes + sep(l) + unit(strconv.Itoa(int(d%time.Minute/time.Second)), "s", "秒")
 	}
 	return unit(strconv.Itoa(int(d/time.Hour)), "h", "時間")
 }

@@ -51,11 +51,11 @@ var ownRules = []deviceRule{
 		Rule{
 			"no_credential", HopServer, false,
 			Text{"The project has no credential of {provider} that fits {device} ({reason}), so nothing was sent.", "{device}に対応する{provider}の認証情報がプロジェクトにないため（{reason}）、送信していません。"},
-			"a delivery whose reason begins with no_ and names a credential",
+			"a delivery whose reason begins with no_ and names a credential or a key",
 			Text{"Add the credential to the project (apns, fcm or web_push in the configuration), and run planetbell config check.", "プロジェクトの設定（apns、fcm、web_push）に認証情報を追加し、planetbell config checkを実行してください。"},
 		},
 		func(d *device) bool {
-			return d.d != nil && strings.HasPrefix(d.reason, "no_") && strings.Contains(d.reason, "_credential")
+			return d.d != nil && strings.HasPrefix(d.reason, "no_") && (strings.Contains(d.reason, "_credential") || d.reason == "no_vapid_key")
 		},
 	},
 	byReason("vapid_key_changed", HopProvider,
@@ -64,7 +64,7 @@ var ownRules = []deviceRule{
 	byReason("vapid_refused", HopProvider,
 		Text{"{provider} refused our VAPID signature for {device} ({reason}).", "{provider}が{device}宛てのVAPID署名を拒否しました（{reason}）。"},
 		Text{"Check the VAPID key, its contact (sub), and this machine's clock.", "VAPID鍵、連絡先（sub）、サーバーの時計をご確認ください。"},
-		"InvalidVapid", "BadJwtToken", "BadAuthorizationHeader", "BadVapidPublicKey", "vapid_refused").
+		"InvalidVapid", "BadJwtToken", "BadAuthorizationHeader", "BadVapidPublicKey", "vapid_signature").
 		orWeb(401, 403),
 	byReason("apns_key_refused", HopProvider,
 		Text{"APNs refused our credential ({reason}), so {device} could not be rung.", "APNsが認証情報を拒否したため（{reason}）、{device}を鳴動できませんでした。"},
@@ -118,11 +118,14 @@ var ownRules = []deviceRule{
 var refusalRules = []deviceRule{
 	byReason("payload_too_large", HopServer,
 		Text{"The push for {device} was too large ({reason}).", "{device}宛てのプッシュが大きすぎました（{reason}）。"},
-		Text{"Make app server data and the fields that the policy hook adds shorter.", "アプリサーバーデータと、ポリシーフックが追加する項目を短くしてください。"}, "PayloadTooLarge", "PAYLOAD_TOO_LARGE", "payload_too_large", "errno_104", "http_413"),
+		Text{"Make app server data and the fields that the policy hook adds shorter.", "アプリサーバーデータと、ポリシーフックが追加する項目を短くしてください。"}, "PayloadTooLarge", "PAYLOAD_TOO_LARGE", "payload_too_large", "too_large", "errno_104", "http_413"),
 	byReason("bad_token_format", HopDevice,
 		Text{"{provider} says that what {device} registered is no push token ({reason}).", "{device}が登録したのはプッシュトークンではないと{provider}が応答しました（{reason}）。"},
-		Text{"Look at what the app sends to register_device: it must be the token as the system gives it.", "アプリがregister_deviceに送る値（OSから取得したトークンそのもの）をご確認ください。"}, "INVALID_ARGUMENT", "MissingDeviceToken").
-		only(", and speaks against the token", func(d *device) bool { return d.refused.Outcome.Token != bell.TokenKeep }),
+		Text{"Look at what the app sends to register_device: it must be the token as the system gives it.", "アプリがregister_deviceに送る値（OSから取得したトークンそのもの）をご確認ください。"}, "INVALID_ARGUMENT", "MissingDeviceToken", "bad_subscription").
+		only(", and speaks against the token", func(d *device) bool { return d.refused.Outcome.Token != bell.TokenKeep || d.channel == webPush }),
+	byReason("push_service_not_allowed", HopServer,
+		Text{"The subscription of {device} names a push service that this server may not send to ({reason}).", "{device}の購読先のプッシュサービスには送信が許可されていません（{reason}）。"},
+		Text{"If it is a real push service, add it to web_push in the configuration.", "正規のプッシュサービスであれば、設定のweb_pushに追加してください。"}, "push_service_not_allowed", "address"),
 	byReason("bad_request", HopServer,
 		Text{"{provider} did not take the push for {device} as it was made ({reason}): this is a defect of planetbell.", "{provider}が{device}宛てのプッシュの形式を受け付けませんでした（{reason}）。planetbellの不具合です。"},
 		Text{"Report it with planetbell call show --json.", "planetbell call show --jsonの結果を添えてご報告ください。"},

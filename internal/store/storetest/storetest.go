@@ -57,6 +57,7 @@ func Run(t *testing.T, open func(t *testing.T) Store) {
 		{"CallFilters", filterTests},
 		{"History", historyTests},
 		{"Notices", noticeTests},
+		{"WebPush", webPushTests},
 		{"Journal", journalTests},
 		{"Agents", agentTests},
 		{"Deliveries", deliveryTests},

@@ -147,7 +147,7 @@ func newServer(t testing.TB) *server {
 func (s *server) start() string {
 	h := console.New(
 		console.Config{Token: adminToken, Now: func() time.Time { return noon }},
-		console.Services{Devices: s, Calls: serverCalls{s}, Rooms: serverRooms{s}, Tokens: s, Projects: s, Events: serverEvents{s}},
+		console.Services{Devices: s, Calls: serverCalls{s}, Rooms: serverRooms{s}, Tokens: s, Projects: s, Events: serverEvents{s}, Audit: &audited{}},
 		testlog.New(s.t), prometheus.NewRegistry(),
 	)
 	srv := httptest.NewServer(h)
@@ -174,7 +174,8 @@ func (c command) run(t testing.TB) result {
 	root.PersistentFlags().String("config", "", "the configuration file")
 	admin := &adminFlags{environ: c.environ, now: func() time.Time { return noon }}
 	root.AddCommand(newTokenCommand(admin), newDeviceCommand(admin), newCallCommand(admin),
-		newWhyCommand(admin), newRoomCommand(admin), newAgentCommand(admin), newEventCommand(admin))
+		newWhyCommand(admin), newRoomCommand(admin), newAgentCommand(admin), newEventCommand(admin),
+		newAuditCommand(admin), newAdminCommand())
 	var stdout, stderr bytes.Buffer
 	root.SetIn(strings.NewReader(c.stdin))
 	root.SetOut(&stdout)

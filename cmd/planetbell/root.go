@@ -43,6 +43,8 @@ func commands() []*cobra.Command {
 		newRoomCommand(admin),
 		newAgentCommand(admin),
 		newEventCommand(admin),
+		newAuditCommand(admin),
+		newAdminCommand(),
 		newVersion(),
 	}
 }

@@ -8,13 +8,13 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"net/url"
 	"os"
 	"syscall"
 	"time"
 
 	"github.com/planetbell/planetbell/internal/config"
 	"github.com/planetbell/planetbell/internal/console"
+	"github.com/planetbell/planetbell/internal/console/signin"
 	"github.com/planetbell/planetbell/internal/httpapi"
 )
 
@@ -38,7 +38,11 @@ func (a *App) listen(ctx context.Context) error {
 	a.cleanups.push("close the admin listener", func(context.Context) error { return ignoreClosed(a.adminListener.Close()) })
 	a.public = httpapi.NewServer(a.publicHandler(), a.log)
 	a.public.TLSConfig = publicTLS
-	a.admin = a.adminServer(adminTLS)
+	signIn, err := a.buildSignIn()
+	if err != nil {
+		return err
+	}
+	a.admin = a.adminServer(adminTLS, signIn)
 	return nil
 }
 
@@ -79,34 +83,28 @@ func (a *App) publicHandler() http.Handler {
 	}, a.log, a.registry)
 }
 
-func (a *App) adminServer(t *tls.Config) *http.Server {
+func (a *App) adminServer(t *tls.Config, signIn signin.Config) *http.Server {
 	handler := console.New(console.Config{
-		Token: a.cfg.Admin.Token,
-		// Without a token the configuration allows loopback only, and so does the console.
-		OpenOnLoopback: a.cfg.Admin.Token == "",
+		Token:  a.cfg.Admin.Token,
+		SignIn: signIn,
+		// Without credentials the configuration allows loopback only, and so does the console.
+		OpenOnLoopback: a.cfg.Admin.Open(),
+		ProtectMetrics: a.cfg.Admin.ProtectMetrics,
 		PublicURL:      a.cfg.Public.ExternalURL(),
-		Hosts:          hostsOf(a.cfg.Public),
+		Hosts:          hostsOf(&a.cfg),
 		Channels:       a.senders.Channels,
 		Ready:          a.readiness,
 		Node:           a.nodes.name(a.node),
 		Version:        string(a.version),
 	}, console.Services{
 		Devices: a.devices, Calls: a.calls, Rooms: a.rooms, Tokens: a.accounts, Projects: a.projects, Events: a.webhooks, Rules: a.policy,
+		Audit: a.store,
 	}, a.log, a.registry)
 	return &http.Server{
 		Handler: handler, TLSConfig: t,
 		ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 30 * time.Second, IdleTimeout: 2 * time.Minute,
 		ErrorLog: slog.NewLogLogger(a.log.With("component", "console").Handler(), slog.LevelDebug),
 	}
-}
-
-// hostsOf are the names under which the admin listener may be addressed: an operator may
-// have put it behind the public name.
-func hostsOf(p config.Public) []string {
-	if u, err := url.Parse(p.BaseURL); err == nil && u.Hostname() != "" {
-		return []string{u.Hostname()}
-	}
-	return nil
 }
 
 func (a *App) readiness(context.Context) string {

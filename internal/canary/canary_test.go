@@ -42,7 +42,6 @@ type fake struct {
 	mu     sync.Mutex
 	token  string
 	begun  chan map[string]string // calls to be polled
-	fields map[string]string
 	events []string                           // the kinds of what came, in order
 	spoil  func(*http.Request) *http.Response // answers instead, unless nil
 	change func(map[string]string)            // changes what a device is told

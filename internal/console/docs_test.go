@@ -72,6 +72,7 @@ func documented() []any {
 		console.NewDevice{},
 		console.CallList{},
 		console.CallStory{},
+		console.VerdictList{},
 		console.RoomRunList{},
 		console.RoomRunStory{},
 		console.AccessTokenRequest{},

@@ -41,7 +41,7 @@ type fake struct {
 
 	mu     sync.Mutex
 	token  string
-	begun  chan map[string]string // calls to be polled
+	begun  chan map[string]string             // calls to be polled
 	events []string                           // the kinds of what came, in order
 	spoil  func(*http.Request) *http.Response // answers instead, unless nil
 	change func(map[string]string)            // changes what a device is told

@@ -128,5 +128,5 @@ func New(config Config, services Services, log *slog.Logger, gatherer prometheus
 		refusals: rate.NewLimiter(refusalRate, refusalBurst),
 		log:      log.With("component", "console"),
 	}
-	return c.guard(c.routes(gatherer))
+	return c.guard(c.mux(c.routes(gatherer)))
 }

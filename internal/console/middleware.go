@@ -17,6 +17,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/planetbell/planetbell/internal/bell"
+	"github.com/planetbell/planetbell/internal/console/signin"
 )
 
 const (
@@ -153,11 +154,18 @@ func (c *console) bounded(h handler) handler {
 	}
 }
 
-// authorized lets requests through that carry the admin token.
-func (c *console) authorized(h handler) handler {
+// authorized lets requests through of whoever has the route's role.
+func (c *console) authorized(route route, h handler) handler {
 	return func(w http.ResponseWriter, r *http.Request) error {
-		if c.tokenFits(r.Header.Get("Authorization")) || c.openTo(r) {
-			return h(w, r)
+		who := signin.Principal{}
+		switch {
+		case c.tokenFits(r.Header.Get("Authorization")):
+			who = signin.Principal{Name: "admin.token", Role: bell.Admin, Via: signin.ViaToken}
+		case c.openTo(r):
+			who = signin.Principal{Name: "local", Role: bell.Admin, Via: signin.ViaLoopback}
+		}
+		if who.Role.Covers(route.least) {
+			return h(w, r.WithContext(withPrincipal(r.Context(), who)))
 		}
 		if !c.refusals.AllowN(c.Now(), 1) {
 			if e, ok := r.Context().Value(eventKey{}).(*event); ok {

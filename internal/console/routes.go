@@ -6,47 +6,61 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/planetbell/planetbell/internal/bell"
 )
 
-// routes lists every route of the admin listener. Health and metrics are open to whoever
-// reaches the listener; everything else wants the admin token.
-func (c *console) routes(gatherer prometheus.Gatherer) *http.ServeMux {
-	mux := http.NewServeMux()
-	open := func(pattern string, h handler) { mux.Handle(pattern, c.serve(h)) }
-	admin := func(pattern string, h handler) { mux.Handle(pattern, c.serve(c.bounded(c.authorized(h)))) }
-	debug := func(pattern string, h http.HandlerFunc) { mux.Handle(pattern, c.serve(c.authorized(plain(h)))) }
+// routes lists every route of the admin listener, with the least role that may use it. Health
+// and metrics are open to whoever reaches the listener.
+//
+// A route that changes something, or hands something out, says so with does("word"): the audit
+// log has it then.
+func (c *console) routes(gatherer prometheus.Gatherer) []route {
+	var all []route
+	add := func(kind routeKind, least bell.Role) func(string, handler, ...routeOption) {
+		return func(pattern string, h handler, options ...routeOption) {
+			all = append(all, newRoute(kind, least, pattern, h, options))
+		}
+	}
+	open, profile := add(openRoute, ""), add(profileRoute, bell.Admin)
+	viewer, operator, admin := add(apiRoute, bell.Viewer), add(apiRoute, bell.Operator), add(apiRoute, bell.Admin)
+	// page adds an HTML page. Who has no session is sent to sign in and comes back.
+	page := func(least bell.Role, pattern string, h handler, options ...routeOption) {
+		add(pageRoute, least)(pattern, h, options...)
+	}
+	_ = page // there is none yet
 
 	open("GET /livez", c.livez)
 	open("GET /readyz", c.readyz)
 	open("GET /metrics", plain(promhttp.HandlerFor(gatherer, promhttp.HandlerOpts{}).ServeHTTP))
 
-	admin("GET /admin/v1/projects", c.listProjects)
-	admin("GET /admin/v1/devices", c.listDevices)
-	admin("POST /admin/v1/devices", c.addDevice)
-	admin("DELETE /admin/v1/devices/{id}", c.removeDevice)
-	admin("GET /admin/v1/calls", c.listCalls)
-	admin("GET /admin/v1/calls/{sid}", c.showCall)
-	admin("GET /admin/v1/rooms", c.listRooms)
-	admin("GET /admin/v1/rooms/{service}/{room}", c.listRuns)
-	admin("GET /admin/v1/rooms/{service}/{room}/runs/{sid}", c.showRun)
-	admin("GET /admin/v1/users/{service}/{user}/rules", c.showRules)
-	admin("PUT /admin/v1/users/{service}/{user}/rules", c.replaceRules)
-	admin("POST /admin/v1/access_tokens", c.mintAccessToken)
-	admin("GET /admin/v1/events", c.listEvents)
-	admin("GET /admin/v1/events/endpoints", c.listEndpoints)
-	admin("POST /admin/v1/events/{id}/replay", c.replayEvent)
-	admin("POST /admin/v1/events/replay", c.replayEvents)
-	admin("POST /admin/v1/events/enable", c.enableEndpoint)
-	admin("POST /admin/v1/events/test", c.testEvent)
+	viewer("GET /admin/v1/projects", c.listProjects)
+	viewer("GET /admin/v1/devices", c.listDevices)
+	operator("POST /admin/v1/devices", c.addDevice, does("device.add"))
+	operator("DELETE /admin/v1/devices/{id}", c.removeDevice, does("device.remove"))
+	viewer("GET /admin/v1/calls", c.listCalls)
+	viewer("GET /admin/v1/calls/{sid}", c.showCall)
+	viewer("GET /admin/v1/rooms", c.listRooms)
+	viewer("GET /admin/v1/rooms/{service}/{room}", c.listRuns)
+	viewer("GET /admin/v1/rooms/{service}/{room}/runs/{sid}", c.showRun)
+	viewer("GET /admin/v1/users/{service}/{user}/rules", c.showRules)
+	operator("PUT /admin/v1/users/{service}/{user}/rules", c.replaceRules, does("rules.replace"))
+	admin("POST /admin/v1/access_tokens", c.mintAccessToken, does("access_token.mint"))
+	viewer("GET /admin/v1/events", c.listEvents)
+	viewer("GET /admin/v1/events/endpoints", c.listEndpoints)
+	operator("POST /admin/v1/events/{id}/replay", c.replayEvent, does("event.replay"))
+	operator("POST /admin/v1/events/replay", c.replayEvents, does("event.replay_dead"))
+	operator("POST /admin/v1/events/enable", c.enableEndpoint, does("event.enable"))
+	operator("POST /admin/v1/events/test", c.testEvent, does("event.test"))
 
 	admin("GET /debug/info", c.info)
-	debug("GET /debug/pprof/", pprof.Index)
-	debug("GET /debug/pprof/cmdline", pprof.Cmdline)
-	debug("GET /debug/pprof/profile", pprof.Profile)
-	debug("GET /debug/pprof/symbol", pprof.Symbol)
-	debug("POST /debug/pprof/symbol", pprof.Symbol)
-	debug("GET /debug/pprof/trace", pprof.Trace)
-	return mux
+	profile("GET /debug/pprof/", plain(pprof.Index))
+	profile("GET /debug/pprof/cmdline", plain(pprof.Cmdline))
+	profile("GET /debug/pprof/profile", plain(pprof.Profile))
+	profile("GET /debug/pprof/symbol", plain(pprof.Symbol))
+	profile("POST /debug/pprof/symbol", plain(pprof.Symbol), changesNothing())
+	profile("GET /debug/pprof/trace", plain(pprof.Trace))
+	return all
 }
 
 // plain makes a handler of one that answers errors itself.

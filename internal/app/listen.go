@@ -77,6 +77,7 @@ func (a *App) publicHandler() http.Handler {
 }
 
 func (a *App) adminServer(t *tls.Config) *http.Server {
+	stopping, stop := context.WithCancel(context.Background()) // ended by Shutdown
 	handler := console.New(console.Config{
 		Token: a.cfg.Admin.Token,
 		// Without a token the configuration allows loopback only, and so does the console.
@@ -87,14 +88,17 @@ func (a *App) adminServer(t *tls.Config) *http.Server {
 		Ready:          a.readiness,
 		Node:           a.nodes.name(a.node),
 		Version:        string(a.version),
+		Stopping:       stopping,
 	}, console.Services{
 		Devices: a.devices, Calls: a.calls, Rooms: a.rooms, Tokens: a.accounts, Projects: a.projects, Events: a.webhooks, Rules: a.policy,
 	}, a.log, a.registry)
-	return &http.Server{
+	server := &http.Server{
 		Handler: handler, TLSConfig: t,
 		ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 30 * time.Second, IdleTimeout: 2 * time.Minute,
 		ErrorLog: slog.NewLogLogger(a.log.With("component", "console").Handler(), slog.LevelDebug),
 	}
+	server.RegisterOnShutdown(stop)
+	return server
 }
 
 // hostsOf are the names under which the admin listener may be addressed: an operator may

@@ -11,6 +11,7 @@ import (
 
 	"github.com/planetbell/planetbell/internal/bell"
 	"github.com/planetbell/planetbell/internal/call"
+	"github.com/planetbell/planetbell/internal/console/pages"
 	"github.com/planetbell/planetbell/internal/device"
 	"github.com/planetbell/planetbell/internal/policy"
 	"github.com/planetbell/planetbell/planet"
@@ -97,6 +98,9 @@ type Config struct {
 	Version string
 	// Now is the clock; time.Now if nil.
 	Now func() time.Time
+	// Stopping ends when the server begins to stop, so that pages which follow something do not
+	// keep it; nil: they end with their connections.
+	Stopping context.Context //nolint:containedctx // of the server, not of a request
 }
 
 // console answers the admin listener. Everything in it is read-only after New, or safe
@@ -105,6 +109,8 @@ type console struct {
 	Config
 	services Services
 	hosts    map[string]bool
+	pages    *pages.Pages
+	watches  *watches
 	refusals *rate.Limiter // one token for each refusal that is answered at leisure and logged
 	started  time.Time
 	log      *slog.Logger
@@ -113,6 +119,10 @@ type console struct {
 // New makes the admin listener's handler. It is safe for concurrent use and starts no
 // goroutine. Metrics of gatherer are shown at /metrics.
 func New(config Config, services Services, log *slog.Logger, gatherer prometheus.Gatherer) http.Handler {
+	drawn, err := pages.New()
+	if err != nil {
+		panic(err) // templates and files are part of the program, and every test makes them
+	}
 	if config.Now == nil {
 		config.Now = time.Now
 	}
@@ -123,7 +133,7 @@ func New(config Config, services Services, log *slog.Logger, gatherer prometheus
 		config.Channels = func(*bell.Project) []bell.Channel { return nil }
 	}
 	c := &console{
-		Config: config, services: services, started: config.Now(),
+		Config: config, services: services, started: config.Now(), pages: drawn, watches: new(watches),
 		hosts:    hostSet(config.Hosts),
 		refusals: rate.NewLimiter(refusalRate, refusalBurst),
 		log:      log.With("component", "console"),

@@ -13,6 +13,7 @@ const (
 	openRoute    routeKind = "open"    // anybody
 	apiRoute     routeKind = "api"     // JSON; refused with a problem
 	pageRoute    routeKind = "page"    // HTML; sent to sign in
+	streamRoute  routeKind = "stream"  // a page's news; refused with a problem, and as long as it goes on
 	profileRoute routeKind = "profile" // as api, but may take as long as it is told to
 )
 
@@ -50,6 +51,9 @@ func (c *console) mux(routes []route) *http.ServeMux {
 	mux := http.NewServeMux()
 	for _, r := range routes {
 		h := r.handler
+		if r.kind == pageRoute {
+			h = c.drawn(h)
+		}
 		if r.kind != openRoute {
 			h = c.authorized(r, h)
 		}

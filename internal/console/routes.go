@@ -28,7 +28,9 @@ func (c *console) routes(gatherer prometheus.Gatherer) []route {
 	page := func(least bell.Role, pattern string, h handler, options ...routeOption) {
 		add(pageRoute, least)(pattern, h, options...)
 	}
-	_ = page // there is none yet
+	c.pageRoutes(page)
+	open("GET /assets/{file...}", c.asset)
+	add(streamRoute, bell.Viewer)("GET /calls/{sid}/live", c.liveCall)
 
 	open("GET /livez", c.livez)
 	open("GET /readyz", c.readyz)
@@ -61,6 +63,12 @@ func (c *console) routes(gatherer prometheus.Gatherer) []route {
 	profile("POST /debug/pprof/symbol", plain(pprof.Symbol), changesNothing())
 	profile("GET /debug/pprof/trace", plain(pprof.Trace))
 	return all
+}
+
+// pageRoutes lists the pages.
+func (c *console) pageRoutes(page func(bell.Role, string, handler, ...routeOption)) {
+	page(bell.Viewer, "GET /calls", c.pageCalls)
+	page(bell.Viewer, "GET /calls/{sid}", c.pageCall)
 }
 
 // plain makes a handler of one that answers errors itself.

@@ -39,15 +39,15 @@ var frameTexts = map[Key]text{
 	"time.in":   {"in %s", "%s後"},
 	"time.days": {"%d d", "%d日"},
 
-	"form.user":    {"User", "ユーザー"},
-	"form.state":   {"State", "状態"},
-	"form.since":   {"From (UTC)", "開始 (UTC)"},
-	"form.until":   {"Until (UTC)", "終了 (UTC)"},
-	"form.search":  {"Search", "検索"},
-	"form.clear":   {"Clear", "クリア"},
-	"wrong.title":  {"This did not work", "処理できませんでした"},
-	"wrong.time":   {"Write a time such as 2026-11-26 03:00.", "時刻は 2026-11-26 03:00 の形で入力してください。"},
-	"wrong.sid":    {"This is no session ID.", "セッションIDの形式ではありません。"},
+	"form.user":   {"User", "ユーザー"},
+	"form.state":  {"State", "状態"},
+	"form.since":  {"From (UTC)", "開始 (UTC)"},
+	"form.until":  {"Until (UTC)", "終了 (UTC)"},
+	"form.search": {"Search", "検索"},
+	"form.clear":  {"Clear", "クリア"},
+	"wrong.title": {"This did not work", "処理できませんでした"},
+	"wrong.time":  {"Write a time such as 2026-11-26 03:00.", "時刻は 2026-11-26 03:00 の形で入力してください。"},
+	"wrong.sid":   {"This is no session ID.", "セッションIDの形式ではありません。"},
 }
 
 // callTexts are those of the pages about calls.

@@ -38,6 +38,7 @@ type Store interface {
 	retention.Store
 	room.Store
 	webhook.Store
+	call.Figures
 }
 
 // Run holds a store to the contracts. open makes an empty one and sees to its closing;
@@ -67,6 +68,7 @@ func Run(t *testing.T, open func(t *testing.T) Store) {
 		{"Rooms", roomTests},
 		{"RoomLists", roomListTests},
 		{"Webhooks", webhookTests},
+		{"Figures", figureTests},
 		{"Properties", propertyTests},
 	} {
 		t.Run(group.name, func(t *testing.T) {

@@ -13,6 +13,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/planetbell/planetbell/internal/bell"
 	"github.com/planetbell/planetbell/internal/config"
 	"github.com/planetbell/planetbell/internal/console"
 	"github.com/planetbell/planetbell/internal/httpapi"
@@ -89,8 +90,10 @@ func (a *App) adminServer(t *tls.Config) *http.Server {
 		Node:           a.nodes.name(a.node),
 		Version:        string(a.version),
 		Stopping:       stopping,
+		Settings:       a.cfg.Redacted(),
 	}, console.Services{
 		Devices: a.devices, Calls: a.calls, Rooms: a.rooms, Tokens: a.accounts, Projects: a.projects, Events: a.webhooks, Rules: a.policy,
+		Figures: a.store, Window: a.window, Trials: a.engine, Route: func(d *bell.Device) string { _, reason := a.senders.Route(d); return reason },
 	}, a.log, a.registry)
 	server := &http.Server{
 		Handler: handler, TLSConfig: t,

@@ -27,6 +27,10 @@ type Devices interface {
 	List(ctx context.Context, f device.Filter, after string, limit int) ([]bell.Device, error)
 	// Add records a device for a user of the project.
 	Add(ctx context.Context, project *bell.Project, n device.NewDevice) (bell.Device, error)
+	// Show returns a device; bell.NotFound when there is none with this ID.
+	Show(ctx context.Context, id string) (bell.Device, error)
+	// Of returns all devices of a user, oldest first.
+	Of(ctx context.Context, owner bell.Owner) ([]bell.Device, error)
 	// Remove forgets a device; bell.NotFound when there is none with this ID.
 	Remove(ctx context.Context, id string) error
 }
@@ -70,6 +74,11 @@ type Services struct {
 	Projects Projects
 	Events   Events
 	Rules    Rules
+	Figures  call.Figures
+	Window   Looker
+	Trials   Trials
+	// Route says why nothing leads to a device: a bounded word, empty if something does.
+	Route func(*bell.Device) string
 }
 
 // Config is what a console is made of. Its zero value works, and lets nobody in.
@@ -96,6 +105,8 @@ type Config struct {
 	Node string
 	// Version of the program, for /debug/info.
 	Version string
+	// Settings is the configuration in effect, as YAML without any secret.
+	Settings string
 	// Now is the clock; time.Now if nil.
 	Now func() time.Time
 	// Stopping ends when the server begins to stop, so that pages which follow something do not
@@ -111,6 +122,7 @@ type console struct {
 	hosts    map[string]bool
 	pages    *pages.Pages
 	watches  *watches
+	trials   *rate.Limiter
 	refusals *rate.Limiter // one token for each refusal that is answered at leisure and logged
 	started  time.Time
 	log      *slog.Logger
@@ -135,6 +147,7 @@ func New(config Config, services Services, log *slog.Logger, gatherer prometheus
 	c := &console{
 		Config: config, services: services, started: config.Now(), pages: drawn, watches: new(watches),
 		hosts:    hostSet(config.Hosts),
+		trials:   rate.NewLimiter(trialRate, trialBurst),
 		refusals: rate.NewLimiter(refusalRate, refusalBurst),
 		log:      log.With("component", "console"),
 	}

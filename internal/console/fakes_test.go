@@ -60,6 +60,8 @@ type fake struct {
 	events   console.Events
 	rules    *policy.Rules // of everybody
 	rulesErr error
+
+	fakeFigures
 }
 
 func (f *fake) RulesOf(context.Context, *bell.Project, string) (policy.Rules, error) {
@@ -147,7 +149,10 @@ func newFake(t testing.TB) *fake {
 }
 
 func (f *fake) services() console.Services {
-	return console.Services{Devices: f, Calls: fakeCalls{f}, Rooms: fakeRooms{f}, Tokens: f, Projects: f, Events: f.events, Rules: f}
+	return console.Services{
+		Devices: f, Calls: fakeCalls{f}, Rooms: fakeRooms{f}, Tokens: f, Projects: f, Events: f.events, Rules: f,
+		Figures: f, Window: f, Trials: f, Route: func(d *bell.Device) string { return f.routes[d.ID] },
+	}
 }
 
 func testConfig() console.Config {

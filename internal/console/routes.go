@@ -38,6 +38,10 @@ func (c *console) routes(gatherer prometheus.Gatherer) []route {
 
 	viewer("GET /admin/v1/projects", c.listProjects)
 	viewer("GET /admin/v1/devices", c.listDevices)
+	viewer("GET /admin/v1/overview", c.showOverview)
+	viewer("GET /admin/v1/deliveries/failing", c.listFailing)
+	viewer("GET /admin/v1/users/{service}/{user}/readiness", c.showReadiness)
+	operator("POST /admin/v1/devices/{id}/test", c.testDevice, does("device.test"))
 	operator("POST /admin/v1/devices", c.addDevice, does("device.add"))
 	operator("DELETE /admin/v1/devices/{id}", c.removeDevice, does("device.remove"))
 	viewer("GET /admin/v1/calls", c.listCalls)
@@ -67,8 +71,19 @@ func (c *console) routes(gatherer prometheus.Gatherer) []route {
 
 // pageRoutes lists the pages.
 func (c *console) pageRoutes(page func(bell.Role, string, handler, ...routeOption)) {
+	page(bell.Viewer, "GET /{$}", c.pageOverview)
 	page(bell.Viewer, "GET /calls", c.pageCalls)
 	page(bell.Viewer, "GET /calls/{sid}", c.pageCall)
+	page(bell.Viewer, "GET /rooms", c.pageRooms)
+	page(bell.Viewer, "GET /rooms/{service}/{room}/runs/{sid}", c.pageRun)
+	page(bell.Viewer, "GET /users", c.pageUsers)
+	page(bell.Viewer, "GET /users/{service}/{user}", c.pageUser)
+	page(bell.Viewer, "GET /devices/{id}", c.pageDevice)
+	page(bell.Operator, "POST /devices/{id}/test", c.pageTestDevice, does("device.test"))
+	page(bell.Viewer, "GET /deliveries", c.pageFailing)
+	page(bell.Viewer, "GET /events", c.pageEvents)
+	page(bell.Operator, "POST /events/replay", c.pageReplay, does("event.replay"))
+	page(bell.Admin, "GET /settings", c.pageSettings)
 }
 
 // plain makes a handler of one that answers errors itself.

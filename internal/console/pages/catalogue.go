@@ -4,7 +4,7 @@ import "maps"
 
 // catalogue holds every text of the console. Tests hold that each is there in both languages,
 // with the same values in it, and that each is used.
-var catalogue = joined(frameTexts, callTexts, valueTexts)
+var catalogue = joined(frameTexts, callTexts, valueTexts, overviewTexts, deviceTexts, operationTexts)
 
 func joined(parts ...map[Key]text) map[Key]text {
 	all := map[Key]text{}
@@ -81,6 +81,7 @@ var callTexts = map[Key]text{
 	"call.waterfall":    {"What happened when", "時間の流れ"},
 	"call.scale":        {"Time since Notify, on a logarithmic scale.", "Notifyからの経過時間 (対数目盛)。"},
 	"call.tried":        {"Devices", "端末"},
+	"call.attempts":     {"Attempts", "試行"},
 	"call.none_tried":   {"No device was rung.", "呼び出した端末はありません。"},
 	"call.reasons":      {"LINE Planet's numbers", "LINE Planetの理由コード"},
 	"call.journal":      {"Callbacks, as they came", "受信したコールバック"},

@@ -32,7 +32,7 @@ func TestEveryTextIsInBothLanguages(t *testing.T) {
 }
 
 // literal finds keys in Go code and templates.
-var literal = regexp.MustCompile(`(?:\bt |\.T\()\s*"([a-z_]+(?:\.[a-z0-9_]+)?)"|"((?:nav|say|ready|wrong|trouble|test|form|why)\.[a-z0-9_]+)"`)
+var literal = regexp.MustCompile(`(?:\bt |\.T\(|\badd\()\s*"([a-z_]+(?:\.[a-z0-9_]+)?)"|"((?:nav|say|ready|wrong|trouble|test|form|why)\.[a-z0-9_]+)"`)
 
 // kinds finds the kinds of values.
 var kinds = regexp.MustCompile(`(?:\bword |\.Word\(|Choices\(w, |Choices\(f\.Words, )\s*"([a-z_]+)"`)

@@ -83,6 +83,9 @@ func deliveryLane(w Words, line scale, d *call.DeliveryRecord, begin, end time.T
 	if n := len(d.Attempts); n > 0 {
 		a := &d.Attempts[n-1]
 		lane.Summary += " " + after(w, a.StartedAt.Add(a.Took), begin)
+		if a.Outcome.Status != 0 {
+			lane.Summary += w.T("lane.status", a.Outcome.Status)
+		}
 		if n > 1 {
 			lane.Summary += w.T("lane.attempts", n)
 		}

@@ -102,6 +102,7 @@ func (p *Pages) functions(words Words) template.FuncMap {
 		"short":  short,
 		"asking": asking,
 		"entry":  entry,
+		"table":  func(id string, rows any) any { return table{id, rows} },
 		"pick":   func(name string, choices []Choice) any { return pick{name, choices} },
 	}
 }
@@ -122,13 +123,13 @@ func clock(t time.Time) string {
 	return t.UTC().Format("15:04:05.000")
 }
 
-// short is the beginning of an ID, enough to tell two on one page apart.
+// short is the end of an ID, enough to tell two on one page apart.
 func short(id any) string {
 	s := fmt.Sprint(id)
 	if len(s) <= 13 {
 		return s
 	}
-	return s[:8] + "…" + s[len(s)-4:]
+	return "…" + s[len(s)-6:] // the beginning of our IDs is a time
 }
 
 // asking is a query with one parameter changed; empty removes it.
@@ -148,6 +149,12 @@ func asking(q url.Values, name, value string) string {
 type pick struct {
 	Name    string
 	Choices []Choice
+}
+
+// table is one of several of its kind on a page; ID tells them apart for those who hear it.
+type table struct {
+	ID   string
+	Rows any
 }
 
 // menuEntry is one entry of the menu.

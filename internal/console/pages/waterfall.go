@@ -39,7 +39,7 @@ func (s scale) ticks(w Words) []Tick {
 		10 * time.Millisecond, 100 * time.Millisecond, time.Second, 10 * time.Second, time.Minute,
 		10 * time.Minute, time.Hour, 10 * time.Hour,
 	} {
-		if at := s.at(d); d < s.span && at < 92 {
+		if at := s.at(d); d < s.span && at < 84 {
 			marks = append(marks, Tick{At: percent(at), Label: round(w, d)})
 		}
 	}

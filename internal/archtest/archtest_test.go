@@ -21,7 +21,7 @@ var layers = []struct {
 	{"domain", []string{"internal/bell"}},
 	{"capabilities", []string{
 		"internal/account", "internal/device", "internal/call", "internal/room", "internal/policy", "internal/delivery",
-		"internal/retention", "internal/webhook", "internal/cluster",
+		"internal/retention", "internal/webhook", "internal/cluster", "internal/verdict",
 	}},
 	{"adapters and edges", []string{"internal/push", "internal/store", "internal/bus", "internal/httpapi", "internal/console"}},
 	{"app", []string{"internal/app"}},

@@ -50,6 +50,9 @@ type Call struct {
 	CallerName string            // shown by devices; empty: they show the caller's user ID
 	AppFields  map[string]string // further keys for the devices, "app_..."; from the customer's policy hook
 	Suppressed Suppression       // why nothing rang, and nothing is to be told of it later; empty: it rang
+	// Circumstances are what was true when it came in; of a call whose Notify rang something,
+	// or would have.
+	Circumstances Circumstances
 
 	// MissedAt marks, with EndCall, a call of which the callee is to be told that it was missed.
 	// It is the time of the Call Event, and is gone when that is done; zero: nothing is to be told.
@@ -124,6 +127,9 @@ type Delivery struct {
 	LeaseUntil  time.Time // when another process may take it over
 	CreatedAt   time.Time
 	UpdatedAt   time.Time
+	// ContinuedAt is when a process last took it over from one that had it and stopped, or
+	// died; zero: the first one brought it to its end. The store sets it.
+	ContinuedAt time.Time
 }
 
 // Ring is one device to ring for one call: everything a sender needs.
@@ -139,6 +145,7 @@ type Attempt struct {
 	Number     int // from 1
 	StartedAt  time.Time
 	Took       time.Duration
+	Server     APNsServer // of APNs, which of its servers was asked; empty elsewhere
 	Outcome    Outcome
 }
 

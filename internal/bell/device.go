@@ -89,6 +89,10 @@ type Device struct {
 	SuspendedFor   string    // the provider's reason
 	ForgottenAt    time.Time // when the push token was removed on proof; PushToken is empty since
 	ForgottenFor   string    // the provider's reason
+
+	// AcknowledgesSince is when the first receipt came from it: from then on, a call without
+	// one did not arrive. Zero: it sent none, as LINE's own apps. Only receipts write it.
+	AcknowledgesSince time.Time
 }
 
 // Reachable reports whether a call can be delivered to the device at now.

@@ -18,4 +18,10 @@ type Receipt struct {
 	// lowers it for apps whose messages are not followed by a notification.
 	Priority         string
 	OriginalPriority string
+	// Problem is why the app could not use the call, in PlanetKit's or its own word, such as
+	// DECODE_CALL_PARAM; empty when it could, or does not say. At most MaxProblem bytes.
+	Problem string
 }
+
+// MaxProblem bounds a receipt's Problem, in bytes.
+const MaxProblem = 40

@@ -100,12 +100,14 @@ func refused(rings []bell.Ring) (n int) {
 	return n
 }
 
-// devices are those that are to ring: read, or, when they cannot be, remembered.
+// devices are those that are to ring: read, or, when they cannot be, remembered. What speaks
+// against the others is noted with the call.
 func (s *Service) devices(ctx context.Context, c *bell.Call) (chosen []bell.Device, skipped int, err error) {
 	state := s.memory.state()
 	devices, err := s.read(ctx, c.CalleeOwner())
 	if err == nil {
 		chosen, skipped = choose(devices, c.NotifiedAt)
+		c.Circumstances = noted(devices, chosen, c.NotifiedAt)
 		s.memory.keep(c.CalleeOwner(), chosen, state, c.NotifiedAt)
 		return chosen, skipped, nil
 	}
@@ -118,6 +120,7 @@ func (s *Service) devices(ctx context.Context, c *bell.Call) (chosen []bell.Devi
 		return nil, 0, err
 	}
 	chosen, skipped = choose(devices, c.NotifiedAt)
+	c.Circumstances = noted(devices, chosen, c.NotifiedAt)
 	return chosen, skipped, nil
 }
 
@@ -165,6 +168,7 @@ func (s *Service) record(ctx context.Context, c *bell.Call, rings []bell.Ring, r
 		return result, err
 	}
 	s.bells.Keep(rings)
+	c.Circumstances.FromMemory = true
 	if err := s.backlog.push(newBeginning(c, deliveriesOf(rings), raw)); err != nil {
 		return RingResult{}, err
 	}

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/planetbell/planetbell/internal/bell"
+	"github.com/planetbell/planetbell/internal/verdict"
 	"github.com/planetbell/planetbell/planet"
 )
 
@@ -127,6 +128,8 @@ type CallStory struct {
 	Journal    []JournalEntry `json:"journal"`         // the callbacks that came, oldest first
 	// Notices are what users' devices were told about it, newest first.
 	Notices []Notice `json:"notices,omitempty"`
+	// Verdict is why it rang, or did not.
+	Verdict *verdict.Verdict `json:"verdict,omitempty"`
 }
 
 // Agent is what LINE Planet said about the set-up of a call that was asked for through its
@@ -191,6 +194,7 @@ type Receipt struct {
 	Channel          bell.Channel `json:"channel,omitempty"`           // by which the call came, as the device says
 	Priority         string       `json:"priority,omitempty"`          // of an FCM message on arrival, high or normal
 	OriginalPriority string       `json:"original_priority,omitempty"` // with which it was sent
+	Problem          string       `json:"problem,omitempty"`           // why the app could not use the call, in its word
 }
 
 // Attempt is one try at a delivery.
@@ -198,6 +202,7 @@ type Attempt struct {
 	Number       int              `json:"number"` // from 1
 	StartedAt    time.Time        `json:"started_at,omitzero"`
 	TookMS       float64          `json:"took_ms"`
+	Server       bell.APNsServer  `json:"server,omitempty"` // of APNs, which of its servers was asked
 	Verdict      bell.Verdict     `json:"verdict"`
 	Reason       string           `json:"reason,omitempty"`
 	Status       int              `json:"status,omitempty"` // HTTP status; absent without an answer

@@ -53,6 +53,8 @@ func (c *console) showCall(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	story := storyView(&record, journal, c.Now())
+	judged := verdictOf(&record, journal, c.Now())
+	story.Verdict = &judged
 	if story.Notices, err = c.notices(r.Context(), &record.Call); err != nil {
 		return err
 	}
@@ -163,7 +165,7 @@ func deliveryView(d *call.DeliveryRecord, now time.Time) Delivery {
 	if r := d.Receipt; !r.At.IsZero() {
 		view.Receipt = &Receipt{
 			ReceivedAt: utc(r.At), DeviceReceivedAt: utc(r.ReceivedAt), Channel: r.Channel,
-			Priority: r.Priority, OriginalPriority: r.OriginalPriority,
+			Priority: r.Priority, OriginalPriority: r.OriginalPriority, Problem: r.Problem,
 		}
 	}
 	return view
@@ -172,7 +174,7 @@ func deliveryView(d *call.DeliveryRecord, now time.Time) Delivery {
 func attemptView(a *bell.Attempt) Attempt {
 	o := a.Outcome
 	return Attempt{
-		Number: a.Number, StartedAt: utc(a.StartedAt), TookMS: float64(a.Took.Microseconds()) / 1000,
+		Number: a.Number, StartedAt: utc(a.StartedAt), TookMS: float64(a.Took.Microseconds()) / 1000, Server: a.Server,
 		Verdict: o.Verdict, Reason: o.Reason, Status: o.Status, Detail: o.Detail,
 		TokenAction: o.Token, Alarm: o.Alarm, RetryAfterMS: o.RetryAfter.Milliseconds(),
 		DeadSince: utc(o.DeadSince), ProviderID: o.ProviderID,

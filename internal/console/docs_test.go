@@ -62,6 +62,7 @@ func TestEveryFieldIsDocumented(t *testing.T) {
 		console.NewDevice{},
 		console.CallList{},
 		console.CallStory{},
+		console.VerdictList{},
 		console.RoomRunList{},
 		console.RoomRunStory{},
 		console.AccessTokenRequest{},

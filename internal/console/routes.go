@@ -46,6 +46,8 @@ func (c *console) routes(gatherer prometheus.Gatherer) []route {
 	operator("DELETE /admin/v1/devices/{id}", c.removeDevice, does("device.remove"))
 	viewer("GET /admin/v1/calls", c.listCalls)
 	viewer("GET /admin/v1/calls/{sid}", c.showCall)
+	viewer("GET /admin/v1/calls/{sid}/verdict", c.showVerdict)
+	viewer("GET /admin/v1/verdicts", c.listVerdicts)
 	viewer("GET /admin/v1/rooms", c.listRooms)
 	viewer("GET /admin/v1/rooms/{service}/{room}", c.listRuns)
 	viewer("GET /admin/v1/rooms/{service}/{room}/runs/{sid}", c.showRun)

@@ -292,7 +292,7 @@ func (j *journey) attempt(ctx context.Context, w way, t Try) bell.Attempt {
 	outcome := j.send(ctx, w, t)
 	a := bell.Attempt{
 		DeliveryID: j.r.Delivery.ID, Number: t.Number,
-		StartedAt: t.Now, Took: j.Now().Sub(t.Now), Outcome: outcome,
+		StartedAt: t.Now, Took: j.Now().Sub(t.Now), Server: bell.APNsServer(w.route.key.Server), Outcome: outcome,
 	}
 	if outcome.Verdict == bell.Deposited {
 		return a

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"regexp"
+	"strconv"
 	"time"
 
 	"github.com/planetbell/planetbell/internal/bell"
@@ -73,9 +75,19 @@ func readReceipt(body object) (bell.Receipt, error) {
 	if r.Priority, err = body.priority("priority"); err != nil {
 		return bell.Receipt{}, err
 	}
-	r.OriginalPriority, err = body.priority("originalPriority")
+	if r.OriginalPriority, err = body.priority("originalPriority"); err != nil {
+		return bell.Receipt{}, err
+	}
+	r.Problem, err = body.text("problem")
+	if err == nil && r.Problem != "" && !problemWord.MatchString(r.Problem) {
+		return bell.Receipt{}, bell.E(bell.Invalid, "problem: must be one word of at most 40 letters, digits and underscores, such as DECODE_CALL_PARAM, or be left out.", nil)
+	}
 	return r, err
 }
+
+// problemWord is what an app may call its trouble with a call. It is shown to the operator, and
+// a cc_param in the wrong place must not be.
+var problemWord = regexp.MustCompile(`^[A-Za-z0-9_]{1,` + strconv.Itoa(bell.MaxProblem) + `}$`)
 
 // priority returns a field with one of FCM's priorities, or "".
 func (o object) priority(name string) (string, error) {

@@ -24,6 +24,7 @@ func TestReceiptReachesTheEngine(t *testing.T) {
 		{`{"sid":"` + sid + `","channel":"apnsvoip"}`, bell.Receipt{Channel: bell.APNsVoIP}},
 		{`{"sid":"` + sid + `","channel":"apns"}`, bell.Receipt{Channel: bell.APNsAlert}},
 		{`{"sid":"` + sid + `","channel":"lp"}`, bell.Receipt{Channel: bell.LongPoll}},
+		{`{"sid":"` + sid + `","problem":"DECODE_CALL_PARAM"}`, bell.Receipt{Problem: "DECODE_CALL_PARAM"}},
 		{
 			`{"sid":"` + sid + `","channel":"fcm","receivedAt":1700000002500,"priority":"normal","originalPriority":"high"}`,
 			bell.Receipt{Channel: bell.FCM, ReceivedAt: time.UnixMilli(1_700_000_002_500).UTC(), Priority: "normal", OriginalPriority: "high"},

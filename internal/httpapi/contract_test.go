@@ -300,6 +300,7 @@ func TestRefusals(t *testing.T) {
 		{"receipt without a token", "POST", "/v2/notification/ack", `{"sid":"` + sid + `"}`, nil, 401, "Authorization"},
 		{"broken receipt", "POST", "/v2/notification/ack", `{`, as(appToken), 400, "JSON"},
 		{"receipt of no call", "POST", "/v2/notification/ack", `{"channel":"fcm"}`, as(appToken), 400, "sid: is missing"},
+		{"receipt with a problem in prose", "POST", "/v2/notification/ack", `{"sid":"` + sid + `","problem":"it did not work"}`, as(appToken), 400, "problem: must be one word"},
 		{"receipt of a strange call", "POST", "/v2/notification/ack", `{"sid":"a/b"}`, as(appToken), 400, "sid: the session ID has a forbidden character"},
 		{"receipt of a long call", "POST", "/v2/notification/ack", `{"sid":"` + strings.Repeat("a", 65) + `"}`, as(appToken), 400, "sid: the session ID has 65 bytes"},
 		{"receipt by pigeon", "POST", "/v2/notification/ack", `{"sid":"` + sid + `","channel":"pigeon"}`, as(appToken), 400, "channel: must be"},

@@ -56,15 +56,15 @@ const (
 	beginCall = `WITH c AS (INSERT INTO calls (environment, session_id, at, project, label,
 			caller_service, caller_user, callee_service, callee_user, type, app_server_data, stid,
 			state, notified_at, deadline, raw, cc_param,
-			purpose, about, about_at, room_service, room_id, caller_name, app_fields, suppressed)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25)
+			purpose, about, about_at, room_service, room_id, caller_name, app_fields, suppressed, circumstances)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26)
 		ON CONFLICT (session_id, environment) DO NOTHING RETURNING id),
 	d AS (INSERT INTO deliveries (call_id, id, device_id, channel, state, reason, attempts, deadline,
 			lease_owner, lease_until, created_at, updated_at)
-		SELECT c.id, u.* FROM c, unnest($26::text[], $27::text[], $28::text[], $29::text[], $30::text[], $31::bigint[], $32::bigint[],
-			$33::text[], $34::bigint[], $35::bigint[], $36::bigint[]) AS u)`
+		SELECT c.id, u.* FROM c, unnest($27::text[], $28::text[], $29::text[], $30::text[], $31::text[], $32::bigint[], $33::bigint[],
+			$34::text[], $35::bigint[], $36::bigint[], $37::bigint[]) AS u)`
 	beginEvents = `, e AS (INSERT INTO events (id, type, project, subject, at, data)
-		SELECT u.* FROM c, unnest($37::text[], $38::text[], $39::text[], $40::text[], $41::bigint[], $42::text[]) AS u
+		SELECT u.* FROM c, unnest($38::text[], $39::text[], $40::text[], $41::text[], $42::bigint[], $43::text[]) AS u
 		ON CONFLICT (id) DO NOTHING)`
 	begun = ` SELECT c.id FROM c`
 )
@@ -132,7 +132,7 @@ func callArgs(c *bell.Call, params string) []any {
 		c.Caller.ServiceID, c.Caller.UserID, c.Callee.ServiceID, c.Callee.UserID, string(c.Type), c.AppServerData, c.STID,
 		string(state), sqldb.Micros(c.NotifiedAt), sqldb.Micros(c.Deadline), params, c.CCParam.Reveal(),
 		string(c.Purpose), string(c.About), sqldb.Micros(c.AboutAt), c.Room.ServiceID, c.Room.RoomID, c.CallerName,
-		sqldb.EncodeFields(c.AppFields), string(c.Suppressed),
+		sqldb.EncodeFields(c.AppFields), string(c.Suppressed), sqldb.EncodeCircumstances(&c.Circumstances),
 	}
 }
 

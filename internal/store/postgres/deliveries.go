@@ -28,9 +28,9 @@ const (
 		lease_owner = CASE WHEN ` + mayMove + ` THEN $5 ELSE lease_owner END, lease_until = CASE WHEN ` + mayMove + ` THEN $6 ELSE lease_until END
 		WHERE id = $7 RETURNING id)`
 	keepAttempt = `, kept AS (INSERT INTO attempts (delivery_id, number, started_at, took_us, verdict, reason, status,
-			token, alarm, retry_after_us, dead_since, provider_id, detail)
+			token, alarm, retry_after_us, dead_since, provider_id, detail, server)
 		SELECT moved.id, $8::bigint, $9::bigint, $10::bigint, $11::text, $12::text, $13::bigint,
-			$14::text, $15::text, $16::bigint, $17::bigint, $18::text, $19::text FROM moved ON CONFLICT DO NOTHING)`
+			$14::text, $15::text, $16::bigint, $17::bigint, $18::text, $19::text, $20::text FROM moved ON CONFLICT DO NOTHING)`
 	moved = ` SELECT 1 FROM moved`
 )
 
@@ -47,7 +47,7 @@ func (s *Store) RecordAttempt(ctx context.Context, d bell.Delivery, a bell.Attem
 		o := a.Outcome
 		q = query{moveDelivery + keepAttempt + moved, append(q.args,
 			a.Number, sqldb.Micros(a.StartedAt), a.Took.Microseconds(), string(o.Verdict), o.Reason, o.Status,
-			string(o.Token), string(o.Alarm), o.RetryAfter.Microseconds(), sqldb.Micros(o.DeadSince), o.ProviderID, o.Detail)}
+			string(o.Token), string(o.Alarm), o.RetryAfter.Microseconds(), sqldb.Micros(o.DeadSince), o.ProviderID, o.Detail, string(a.Server))}
 	}
 	q.args = bind(q.args)
 	found := 0
@@ -76,6 +76,7 @@ const (
 		WHERE d.state IN ('pending', 'sending') AND `
 	claimEnd = ` ORDER BY d.created_at, d.id LIMIT $4 FOR UPDATE OF d SKIP LOCKED),
 	d AS (UPDATE deliveries SET lease_owner = $2, lease_until = $3, updated_at = $1,
+		continued_at = CASE WHEN lease_owner IN ('', $2) THEN continued_at ELSE $1 END,
 		state = CASE channel WHEN '` + string(bell.LongPoll) + `' THEN state ELSE 'sending' END
 		FROM taken WHERE deliveries.id = taken.id RETURNING deliveries.*)
 	SELECT c.id, c.cc_param, ` + sqldb.CallColumns + `, ` + sqldb.DeviceColumns + `, ` + sqldb.DeliveryColumns + `

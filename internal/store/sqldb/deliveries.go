@@ -36,7 +36,7 @@ func (s *Store) RecordAttempt(ctx context.Context, d bell.Delivery, a bell.Attem
 		o := a.Outcome
 		insert = []any{
 			d.ID, a.Number, Micros(a.StartedAt), a.Took.Microseconds(), string(o.Verdict), o.Reason, o.Status,
-			string(o.Token), string(o.Alarm), o.RetryAfter.Microseconds(), Micros(o.DeadSince), o.ProviderID, o.Detail,
+			string(o.Token), string(o.Alarm), o.RetryAfter.Microseconds(), Micros(o.DeadSince), o.ProviderID, o.Detail, string(a.Server),
 		}
 	}
 	return s.Write(ctx, "record an attempt", func(l Tx) error {
@@ -57,8 +57,8 @@ func (s *Store) RecordAttempt(ctx context.Context, d bell.Delivery, a bell.Attem
 			return nil
 		}
 		_, err = l.Exec(`INSERT INTO attempts (delivery_id, number, started_at, took_us, verdict, reason, status,
-			token, alarm, retry_after_us, dead_since, provider_id, detail)
-			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`, insert...)
+			token, alarm, retry_after_us, dead_since, provider_id, detail, server)
+			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`, insert...)
 		if err != nil {
 			return fmt.Errorf("write an attempt of delivery %s: %w", d.ID, err)
 		}
@@ -77,12 +77,15 @@ func (s *Store) ClaimDeliveries(ctx context.Context, c delivery.Claim) ([]bell.R
 		}
 		for i := range rings {
 			d := &rings[i].Delivery
+			if d.LeaseOwner != "" && d.LeaseOwner != c.Owner { // else nobody had it
+				d.ContinuedAt = FromMicros(Micros(c.Now))
+			}
 			d.LeaseOwner, d.LeaseUntil, d.UpdatedAt = c.Owner, FromMicros(Micros(c.LeaseUntil)), FromMicros(Micros(c.Now))
 			if d.Channel != bell.LongPoll {
 				d.State = bell.DeliverySending
 			}
-			_, err := l.Exec(`UPDATE deliveries SET state = ?, lease_owner = ?, lease_until = ?, updated_at = ? WHERE id = ?`,
-				string(d.State), c.Owner, Micros(c.LeaseUntil), Micros(c.Now), d.ID)
+			_, err := l.Exec(`UPDATE deliveries SET state = ?, lease_owner = ?, lease_until = ?, updated_at = ?, continued_at = ? WHERE id = ?`,
+				string(d.State), c.Owner, Micros(c.LeaseUntil), Micros(c.Now), Micros(d.ContinuedAt), d.ID)
 			if err != nil {
 				return fmt.Errorf("claim delivery %s: %w", d.ID, err)
 			}
@@ -152,16 +155,24 @@ func (s *Store) RecordReceipt(ctx context.Context, r bell.Receipt) (delivery.Rec
 		if err := Must(found, err, "No call with this session ID was for this device."); err != nil {
 			return Refuse(err)
 		}
-		n, err := l.Exec(`INSERT INTO receipts (delivery_id, at, device_at, channel, priority, original_priority)
-			VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`,
-			got.DeliveryID, Micros(r.At), Micros(r.ReceivedAt), string(r.Channel), r.Priority, r.OriginalPriority)
+		n, err := l.Exec(`INSERT INTO receipts (delivery_id, at, device_at, channel, priority, original_priority, problem)
+			VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`,
+			got.DeliveryID, Micros(r.At), Micros(r.ReceivedAt), string(r.Channel), r.Priority, r.OriginalPriority, r.Problem)
 		if err != nil {
 			return fmt.Errorf("write a receipt: %w", err)
+		}
+		if n == 0 && r.Problem != "" { // what went wrong is known later than that the call is there
+			if _, err := l.Exec(`UPDATE receipts SET problem = ? WHERE delivery_id = ? AND problem = ''`, r.Problem, got.DeliveryID); err != nil {
+				return fmt.Errorf("add a problem to a receipt: %w", err)
+			}
 		}
 		if got.Repeated = n == 0; !got.Repeated {
 			if _, err := l.Exec(`UPDATE deliveries SET state = 'received', lease_owner = '', lease_until = 0,
 				updated_at = CASE WHEN updated_at < ?1 THEN ?1 ELSE updated_at END WHERE id = ?2`, Micros(r.At), got.DeliveryID); err != nil {
 				return fmt.Errorf("move a received delivery: %w", err)
+			}
+			if _, err := l.Exec(`UPDATE devices SET acknowledges_since = ? WHERE id = ? AND acknowledges_since = 0`, Micros(r.At), r.DeviceID); err != nil {
+				return fmt.Errorf("note that a device acknowledges: %w", err)
 			}
 		}
 		if got.NotifiedAt.IsZero() { // a notice: its times are not measured

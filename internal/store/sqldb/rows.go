@@ -86,6 +86,38 @@ func (f appFields) Scan(value any) error {
 	return nil
 }
 
+// EncodeCircumstances writes what was true when a call came in as JSON; "" when nothing was
+// special.
+func EncodeCircumstances(c *bell.Circumstances) string {
+	if !c.FromMemory && len(c.Devices) == 0 && c.More == 0 {
+		return ""
+	}
+	text, err := json.Marshal(c)
+	if err != nil { // a time beyond the year 9999
+		return ""
+	}
+	return string(text)
+}
+
+// circumstances scans what was true when a call came in.
+type circumstances struct{ to *bell.Circumstances }
+
+// Scan implements sql.Scanner.
+func (c circumstances) Scan(value any) error {
+	text, ok := value.(string)
+	if !ok {
+		return fmt.Errorf("a call's circumstances are kept as %T, want text", value)
+	}
+	*c.to = bell.Circumstances{}
+	if text == "" {
+		return nil
+	}
+	if err := json.Unmarshal([]byte(text), c.to); err != nil {
+		return errors.New("a call's circumstances are not kept as they should be")
+	}
+	return nil
+}
+
 // EncodeParams writes parameters in the form of a query string: every byte survives,
 // the order too, and people can read it.
 func EncodeParams(params []planet.RawParam) string {
@@ -161,7 +193,7 @@ func sessionFields(s *bell.Session) []any {
 const DeviceColumns = "v.id, v.environment, v.service_id, v.user_id, v.project, v.session_id, " +
 	"v.app_type, v.app_version, v.app_id, v.channel, v.push_token, v.apns_server, v.apns_server_guessed, " +
 	"v.registered_at, v.last_seen_at, v.expires_at, v.client_id, v.apns_server_confirmed, " +
-	"v.strikes, v.struck_at, v.suspended_until, v.suspended_for, v.forgotten_at, v.forgotten_for, v.alert_token, v.notices"
+	"v.strikes, v.struck_at, v.suspended_until, v.suspended_for, v.forgotten_at, v.forgotten_for, v.alert_token, v.notices, v.acknowledges_since"
 
 // DeviceFields are where DeviceColumns go to.
 func DeviceFields(d *bell.Device) []any {
@@ -177,6 +209,7 @@ func DeviceFields(d *bell.Device) []any {
 		&d.SuspendedFor,
 		At{&d.ForgottenAt},
 		&d.ForgottenFor, &d.AlertToken, &d.Notices,
+		At{&d.AcknowledgesSince},
 	}
 }
 
@@ -185,7 +218,7 @@ const CallColumns = "c.environment, c.session_id, c.project, c.label, c.caller_s
 	"c.callee_service, c.callee_user, c.type, c.app_server_data, c.stid, c.suppressed, c.state, c.outcome, " +
 	"c.notified_at, c.deadline, c.started_at, c.ended_at, c.duration_us, " +
 	"c.rel_terminate, c.rel_disconnect, c.rel_call_end, c.rel_releaser_type, c.rel_releaser, c.rel_code, " +
-	"c.rel_code_name, c.rel_user_code, c.purpose, c.about, c.about_at, c.room_service, c.room_id, c.caller_name, c.app_fields, c.missed_at"
+	"c.rel_code_name, c.rel_user_code, c.purpose, c.about, c.about_at, c.room_service, c.room_id, c.caller_name, c.app_fields, c.missed_at, c.circumstances"
 
 // CallFields are where CallColumns go to.
 func CallFields(c *bell.Call) []any {
@@ -204,12 +237,13 @@ func CallFields(c *bell.Call) []any {
 		&c.Room.ServiceID, &c.Room.RoomID, &c.CallerName,
 		appFields{&c.AppFields},
 		At{&c.MissedAt},
+		circumstances{&c.Circumstances},
 	}
 }
 
 // DeliveryColumns need the call too, which knows the session.
 const DeliveryColumns = "d.id, c.environment, c.session_id, d.device_id, d.channel, d.state, d.reason, d.attempts, " +
-	"d.deadline, d.lease_owner, d.lease_until, d.created_at, d.updated_at"
+	"d.deadline, d.lease_owner, d.lease_until, d.created_at, d.updated_at, d.continued_at"
 
 // DeliveryFields are where DeliveryColumns go to.
 func DeliveryFields(d *bell.Delivery) []any {
@@ -220,11 +254,12 @@ func DeliveryFields(d *bell.Delivery) []any {
 		At{&d.LeaseUntil},
 		At{&d.CreatedAt},
 		At{&d.UpdatedAt},
+		At{&d.ContinuedAt},
 	}
 }
 
 const attemptColumns = "a.delivery_id, a.number, a.started_at, a.took_us, a.verdict, a.reason, a.status, " +
-	"a.token, a.alarm, a.retry_after_us, a.dead_since, a.provider_id, a.detail"
+	"a.token, a.alarm, a.retry_after_us, a.dead_since, a.provider_id, a.detail, a.server"
 
 func attemptFields(a *bell.Attempt) []any {
 	o := &a.Outcome
@@ -236,18 +271,18 @@ func attemptFields(a *bell.Attempt) []any {
 		&o.Token, &o.Alarm,
 		Span{&o.RetryAfter},
 		At{&o.DeadSince},
-		&o.ProviderID, &o.Detail,
+		&o.ProviderID, &o.Detail, &a.Server,
 	}
 }
 
-const receiptColumns = "d.id, c.environment, c.session_id, d.device_id, r.channel, r.device_at, r.at, r.priority, r.original_priority"
+const receiptColumns = "d.id, c.environment, c.session_id, d.device_id, r.channel, r.device_at, r.at, r.priority, r.original_priority, r.problem"
 
 func receiptFields(deliveryID *string, r *bell.Receipt) []any {
 	return []any{
 		deliveryID, &r.Environment, &r.SessionID, &r.DeviceID, &r.Channel,
 		At{&r.ReceivedAt},
 		At{&r.At},
-		&r.Priority, &r.OriginalPriority,
+		&r.Priority, &r.OriginalPriority, &r.Problem,
 	}
 }
 

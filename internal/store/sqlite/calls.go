@@ -25,6 +25,7 @@ func (s *Store) BeginCall(ctx context.Context, c bell.Call, deliveries []bell.De
 		c.Caller.ServiceID, c.Caller.UserID, c.Callee.ServiceID, c.Callee.UserID, string(c.Type), c.AppServerData, c.STID,
 		string(state), sqldb.Micros(c.NotifiedAt), sqldb.Micros(c.Deadline), params, c.CCParam.Reveal(),
 		string(c.Purpose), string(c.About), sqldb.Micros(c.AboutAt), c.Room.ServiceID, c.Room.RoomID, c.CallerName, sqldb.EncodeFields(c.AppFields),
+		sqldb.EncodeCircumstances(&c.Circumstances),
 	}
 	batches := deliveryBatches(deliveries)
 	events := append(sqldb.NewEventRows(c.Events), sqldb.NewEventRows(s.FailedEvents(&c, deliveries))...)
@@ -33,8 +34,8 @@ func (s *Store) BeginCall(ctx context.Context, c bell.Call, deliveries []bell.De
 		result, err := l.result(`INSERT INTO calls (environment, session_id, at, project, label,
 			caller_service, caller_user, callee_service, callee_user, type, app_server_data, stid,
 			state, notified_at, deadline, raw, cc_param,
-			purpose, about, about_at, room_service, room_id, caller_name, app_fields)
-			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`, insert...)
+			purpose, about, about_at, room_service, room_id, caller_name, app_fields, circumstances)
+			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`, insert...)
 		if err != nil {
 			return fmt.Errorf("write a call: %w", err)
 		}

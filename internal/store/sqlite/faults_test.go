@@ -92,7 +92,7 @@ func TestMissingTable(t *testing.T) {
 	for table, needed := range map[string]string{
 		"users":      "History, OpenSession, RestoreSession",
 		"sessions":   "History, OpenSession, RestoreSession, Session",
-		"devices":    "AddDevice, AmendDevice, Call, ChangeDevice, ClaimDeliveries, Device, DeviceBySession, Devices, DevicesOf, OpenSession, PruneDevices, RemoveDevice",
+		"devices":    "AddDevice, AmendDevice, Call, ChangeDevice, ClaimDeliveries, Device, DeviceBySession, Devices, DevicesOf, OpenSession, PruneDevices, RecordReceipt, RemoveDevice",
 		"calls":      "BeginCall, BeginCall late, Call, Calls, ClaimDeliveries, EndCall, EndCall unseen, ExpireDeliveries, History, Journal, RecordReceipt, SweepCalls",
 		"deliveries": "BeginCall, Call, ClaimDeliveries, EndCall, ExpireDeliveries, RecordAttempt, RecordReceipt, SweepCalls",
 		"attempts":   "Call, RecordAttempt, RecordReceipt, SweepCalls",

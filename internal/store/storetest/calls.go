@@ -16,6 +16,7 @@ import (
 )
 
 var callTests = map[string]func(*testing.T, Store){
+	"circumstances":                           callCircumstances,
 	"begin":                                   callBegin,
 	"begin without devices":                   callBeginAlone,
 	"begin with many devices":                 callBeginMany,
@@ -430,4 +431,25 @@ func callNoSecret(t *testing.T, s Store) {
 		t.Fatalf("%d journal entries, want 1", len(entries))
 	}
 	same(t, "journaled parameters", entries[0].Params, raw[:1])
+}
+
+// What was true when a call came in is kept as it was, by the first Notify.
+func callCircumstances(t *testing.T, s Store) {
+	c := newCall()
+	c.Circumstances = bell.Circumstances{FromMemory: true, More: 2, Devices: []bell.DeviceNote{
+		{DeviceID: "old", AppType: hostile[0], Channel: bell.APNsVoIP, Why: bell.NoteForgotten, Reason: "Unregistered", Since: noon.Add(-time.Hour), Rung: true},
+	}}
+	begin := func(c bell.Call) {
+		t.Helper()
+		_, err := s.BeginCall(t.Context(), c, nil, nil)
+		ok(t, "BeginCall", err)
+	}
+	begin(c)
+	repeat := c
+	repeat.Circumstances = bell.Circumstances{}
+	begin(repeat)
+	same(t, "circumstances", record(t, s, c).Call.Circumstances, c.Circumstances)
+	plain := newCall()
+	begin(plain)
+	same(t, "circumstances of a call without any", record(t, s, plain).Call.Circumstances, bell.Circumstances{})
 }

@@ -31,7 +31,7 @@ var deliveryTests = map[string]func(*testing.T, Store){
 // attempt is the n-th attempt of d, with everything in it that an attempt can have.
 func attempt(d bell.Delivery, n int) bell.Attempt {
 	return bell.Attempt{
-		DeliveryID: d.ID, Number: n, StartedAt: noon.Add(time.Duration(n) * time.Second), Took: 12345 * time.Microsecond,
+		DeliveryID: d.ID, Number: n, StartedAt: noon.Add(time.Duration(n) * time.Second), Took: 12345 * time.Microsecond, Server: bell.APNsSandbox,
 		Outcome: bell.Outcome{
 			Verdict: bell.RetryBackoff, Reason: "InternalServerError", Status: 500, Token: bell.TokenCheck, Alarm: bell.AlarmCount,
 			RetryAfter: 1500 * time.Millisecond, DeadSince: noon.Add(-time.Hour), ProviderID: "of-" + d.ID, Detail: "It was unwell.",
@@ -315,7 +315,7 @@ func claimWhole(t *testing.T, s Store) {
 	if len(rings) != 1 {
 		t.Fatalf("%d rings, want 1", len(rings))
 	}
-	d.LeaseOwner, d.LeaseUntil = "node-b", now.Add(5*time.Second)
+	d.LeaseOwner, d.LeaseUntil, d.ContinuedAt = "node-b", now.Add(5*time.Second), now
 	d.UpdatedAt = rings[0].Delivery.UpdatedAt // free to follow
 	same(t, "ring", rings[0], bell.Ring{Call: &c, Device: device, Delivery: d})
 	if rings[0].Call.CCParam != c.CCParam {

@@ -79,6 +79,8 @@ var receiptTests = map[string]func(*testing.T, Store){
 	"at once":                     receiptsAtOnce,
 	"of a call for somebody else": receiptUnknown,
 	"of a device that is gone":    receiptDeviceGone,
+	"the device acknowledges":     receiptDeviceAcknowledges,
+	"a problem comes later":       receiptProblemLater,
 	"the first acceptance counts": receiptAcceptedAt,
 }
 
@@ -86,7 +88,7 @@ var receiptTests = map[string]func(*testing.T, Store){
 func receiptOf(d bell.Delivery) bell.Receipt {
 	return bell.Receipt{
 		Environment: d.Environment, SessionID: d.SessionID, DeviceID: d.DeviceID, Channel: bell.FCM,
-		ReceivedAt: noon.Add(-time.Hour), At: noon.Add(3 * time.Second), Priority: "normal", OriginalPriority: "high",
+		ReceivedAt: noon.Add(-time.Hour), At: noon.Add(3 * time.Second), Priority: "normal", OriginalPriority: "high", Problem: "DECODE_CALL_PARAM",
 	}
 }
 
@@ -117,6 +119,36 @@ func receiptRoundTrip(t *testing.T, s Store) {
 	same(t, "delivery", state(t, s, d), d)
 	same(t, "the other delivery", state(t, s, deliveries[1]), deliveries[1])
 	same(t, "the other receipt", receiptIn(t, s, deliveries[1]), bell.Receipt{})
+}
+
+// From its first receipt on, a device is known to send them; whatever else is written to it.
+func receiptDeviceAcknowledges(t *testing.T, s Store) {
+	device := newDevice("bob", 1)
+	add(t, s, device)
+	for i := range 2 {
+		r := receiptOf(begin(t, s, newCall(), device)[0])
+		r.At = r.At.Add(time.Duration(i) * time.Hour)
+		receive(t, s, r)
+		add(t, s, device) // as when the app registers again
+		got, err := s.Device(t.Context(), device.ID)
+		ok(t, "Device", err)
+		if want := receiptOf(bell.Delivery{}).At; !got.AcknowledgesSince.Equal(want) {
+			t.Errorf("after receipt %d the device acknowledges since %v, want %v", i+1, got.AcknowledgesSince, want)
+		}
+	}
+}
+
+// A repeat adds a problem to a receipt without one, and replaces none.
+func receiptProblemLater(t *testing.T, s Store) {
+	d := begin(t, s, newCall(), newDevice("bob", 1))[0]
+	r := receiptOf(d)
+	for _, step := range []struct{ says, want string }{{"", ""}, {"DECODE_CALL_PARAM", "DECODE_CALL_PARAM"}, {"OTHER", "DECODE_CALL_PARAM"}} {
+		r.Problem = step.says
+		receive(t, s, r)
+		if got := receiptIn(t, s, d).Problem; got != step.want {
+			t.Errorf("after a receipt with the problem %q it is %q, want %q", step.says, got, step.want)
+		}
+	}
 }
 
 func receiptBare(t *testing.T, s Store) {

@@ -88,6 +88,12 @@ func (s *server) Remove(_ context.Context, id string) error {
 	return s.fail
 }
 
+func (s *server) Show(_ context.Context, id string) (bell.Device, error) {
+	return bell.Device{ID: id}, s.fail
+}
+
+func (s *server) Of(context.Context, bell.Owner) ([]bell.Device, error) { return s.devices, s.fail }
+
 func (s *server) MintFor(_ context.Context, p *bell.Project, userID string) (planet.Secret, error) {
 	s.asked = append(s.asked, "mint "+p.Name+" "+userID)
 	return s.minted, s.fail
@@ -147,7 +153,7 @@ func newServer(t testing.TB) *server {
 func (s *server) start() string {
 	h := console.New(
 		console.Config{Token: adminToken, Now: func() time.Time { return noon }},
-		console.Services{Devices: s, Calls: serverCalls{s}, Rooms: serverRooms{s}, Tokens: s, Projects: s, Events: serverEvents{s}},
+		console.Services{Devices: s, Calls: serverCalls{s}, Rooms: serverRooms{s}, Tokens: s, Projects: s, Events: serverEvents{s}, Audit: &audited{}},
 		testlog.New(s.t), prometheus.NewRegistry(),
 	)
 	srv := httptest.NewServer(h)
@@ -174,7 +180,8 @@ func (c command) run(t testing.TB) result {
 	root.PersistentFlags().String("config", "", "the configuration file")
 	admin := &adminFlags{environ: c.environ, now: func() time.Time { return noon }}
 	root.AddCommand(newTokenCommand(admin), newDeviceCommand(admin), newCallCommand(admin),
-		newRoomCommand(admin), newAgentCommand(admin), newEventCommand(admin))
+		newRoomCommand(admin), newAgentCommand(admin), newEventCommand(admin),
+		newAuditCommand(admin), newAdminCommand())
 	var stdout, stderr bytes.Buffer
 	root.SetIn(strings.NewReader(c.stdin))
 	root.SetOut(&stdout)

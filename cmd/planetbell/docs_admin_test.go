@@ -20,6 +20,7 @@ func TestEveryAdminCommandAndFlagIsDocumented(t *testing.T) {
 	commands, flags := 0, 0
 	for _, group := range []*cobra.Command{
 		newTokenCommand(admin), newDeviceCommand(admin), newCallCommand(admin), newRoomCommand(admin), newAgentCommand(admin), newEventCommand(admin),
+		newAuditCommand(admin), newAdminCommand(),
 	} {
 		group.PersistentFlags().VisitAll(func(f *pflag.Flag) {
 			if !strings.Contains(document, "`--"+f.Name) {
@@ -41,7 +42,7 @@ func TestEveryAdminCommandAndFlagIsDocumented(t *testing.T) {
 			})
 		}
 	}
-	if commands != 17 || flags < 15 {
+	if commands != 20 || flags < 15 {
 		t.Errorf("looked at %d commands and %d flags", commands, flags)
 	}
 }

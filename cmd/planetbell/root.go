@@ -41,6 +41,8 @@ func commands() []*cobra.Command {
 		newRoomCommand(admin),
 		newAgentCommand(admin),
 		newEventCommand(admin),
+		newAuditCommand(admin),
+		newAdminCommand(),
 		newVersion(),
 	}
 }

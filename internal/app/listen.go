@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"net/url"
 	"os"
 	"syscall"
 	"time"
@@ -16,6 +15,7 @@ import (
 	"github.com/planetbell/planetbell/internal/bell"
 	"github.com/planetbell/planetbell/internal/config"
 	"github.com/planetbell/planetbell/internal/console"
+	"github.com/planetbell/planetbell/internal/console/signin"
 	"github.com/planetbell/planetbell/internal/httpapi"
 )
 
@@ -39,7 +39,11 @@ func (a *App) listen(ctx context.Context) error {
 	a.cleanups.push("close the admin listener", func(context.Context) error { return ignoreClosed(a.adminListener.Close()) })
 	a.public = httpapi.NewServer(a.publicHandler(), a.log)
 	a.public.TLSConfig = publicTLS
-	a.admin = a.adminServer(adminTLS)
+	signIn, err := a.buildSignIn()
+	if err != nil {
+		return err
+	}
+	a.admin = a.adminServer(adminTLS, signIn)
 	return nil
 }
 
@@ -77,14 +81,16 @@ func (a *App) publicHandler() http.Handler {
 	}, a.log, a.registry)
 }
 
-func (a *App) adminServer(t *tls.Config) *http.Server {
+func (a *App) adminServer(t *tls.Config, signIn signin.Config) *http.Server {
 	stopping, stop := context.WithCancel(context.Background()) // ended by Shutdown
 	handler := console.New(console.Config{
-		Token: a.cfg.Admin.Token,
-		// Without a token the configuration allows loopback only, and so does the console.
-		OpenOnLoopback: a.cfg.Admin.Token == "",
+		Token:  a.cfg.Admin.Token,
+		SignIn: signIn,
+		// Without credentials the configuration allows loopback only, and so does the console.
+		OpenOnLoopback: a.cfg.Admin.Open(),
+		ProtectMetrics: a.cfg.Admin.ProtectMetrics,
 		PublicURL:      a.cfg.Public.ExternalURL(),
-		Hosts:          hostsOf(a.cfg.Public),
+		Hosts:          hostsOf(&a.cfg),
 		Channels:       a.senders.Channels,
 		Ready:          a.readiness,
 		Node:           a.nodes.name(a.node),
@@ -94,6 +100,7 @@ func (a *App) adminServer(t *tls.Config) *http.Server {
 	}, console.Services{
 		Devices: a.devices, Calls: a.calls, Rooms: a.rooms, Tokens: a.accounts, Projects: a.projects, Events: a.webhooks, Rules: a.policy,
 		Figures: a.store, Window: a.window, Trials: a.engine, Route: func(d *bell.Device) string { _, reason := a.senders.Route(d); return reason },
+		Audit: a.store,
 	}, a.log, a.registry)
 	server := &http.Server{
 		Handler: handler, TLSConfig: t,
@@ -102,15 +109,6 @@ func (a *App) adminServer(t *tls.Config) *http.Server {
 	}
 	server.RegisterOnShutdown(stop)
 	return server
-}
-
-// hostsOf are the names under which the admin listener may be addressed: an operator may
-// have put it behind the public name.
-func hostsOf(p config.Public) []string {
-	if u, err := url.Parse(p.BaseURL); err == nil && u.Hostname() != "" {
-		return []string{u.Hostname()}
-	}
-	return nil
 }
 
 func (a *App) readiness(context.Context) string {

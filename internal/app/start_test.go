@@ -387,7 +387,7 @@ func TestURLs(t *testing.T) {
 		_ = l.Close()
 	}
 	for base, want := range map[string][]string{"": nil, "https://calls.example.com/x": {"calls.example.com"}, "::": nil} {
-		if got := hostsOf(config.Public{BaseURL: base}); !slices.Equal(got, want) {
+		if got := hostsOf(&config.Config{Public: config.Public{BaseURL: base}}); !slices.Equal(got, want) {
 			t.Errorf("the hosts of %q are %v, want %v", base, got, want)
 		}
 	}

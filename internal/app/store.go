@@ -7,8 +7,10 @@ import (
 	"path/filepath"
 
 	"github.com/planetbell/planetbell/internal/account"
+	"github.com/planetbell/planetbell/internal/audit"
 	"github.com/planetbell/planetbell/internal/call"
 	"github.com/planetbell/planetbell/internal/cluster"
+	"github.com/planetbell/planetbell/internal/console/signin"
 	"github.com/planetbell/planetbell/internal/delivery"
 	"github.com/planetbell/planetbell/internal/device"
 	"github.com/planetbell/planetbell/internal/policy"
@@ -30,6 +32,8 @@ type database interface {
 	retention.Store
 	room.Store
 	webhook.Store
+	audit.Store
+	signin.Store
 	Close() error
 }
 

@@ -20,6 +20,7 @@ var layers = []struct {
 	{"protocol", []string{"planet"}},
 	{"domain", []string{"internal/bell"}},
 	{"capabilities", []string{
+		"internal/audit",
 		"internal/account", "internal/device", "internal/call", "internal/room", "internal/policy", "internal/delivery",
 		"internal/retention", "internal/webhook", "internal/cluster", "internal/verdict",
 	}},

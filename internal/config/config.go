@@ -91,25 +91,6 @@ type ACME struct {
 	DirectoryURL string `koanf:"directory_url"`
 }
 
-// Admin is the operator's listener: console, admin API, metrics, health.
-type Admin struct {
-	// Address is host:port to listen on; loopback by default.
-	Address string `koanf:"address" default:"127.0.0.1:8081"`
-	// Token opens the admin API ("Authorization: Bearer"). At least 16 characters. Empty:
-	// everybody who reaches the address is let in, which is allowed on loopback only.
-	Token planet.Secret `koanf:"token"`
-	// TLS makes the listener speak HTTPS.
-	TLS AdminTLS `koanf:"tls"`
-}
-
-// AdminTLS is the admin listener's certificate.
-type AdminTLS struct {
-	// CertificateFile is the PEM certificate with its chain.
-	CertificateFile string `koanf:"certificate_file" path:"yes"`
-	// KeyFile is the PEM private key of CertificateFile.
-	KeyFile string `koanf:"key_file" path:"yes"`
-}
-
 // Database is where calls, users and devices are kept: a SQLite file for one node, or
 // PostgreSQL for several.
 type Database struct {
@@ -210,6 +191,9 @@ type Retention struct {
 	// parties' IP addresses, which are personal data. Notify's is kept with its call. 1 day to
 	// 10 years; 0: for ever.
 	Journal time.Duration `koanf:"journal" default:"720h" min:"0s" max:"87600h"`
+	// Audit is how long the audit log is kept: who did what on the admin listener. 1 day to 10
+	// years; 0: for ever.
+	Audit time.Duration `koanf:"audit" default:"8760h" min:"0s" max:"87600h"`
 }
 
 // Webhooks is how events are told to the endpoints in projects[].events (docs/events.md).

@@ -64,7 +64,7 @@ func TestWhatIsPrintedCanBeReadBack(t *testing.T) {
 	p := &c.Projects[0]
 	text := first.YAML()
 	for _, secret := range []planet.Secret{
-		c.Admin.Token, c.AppTokens.SigningKey, p.APISecret, p.ClientKey, p.CallbackSecret, p.Invitations.MembersToken, p.APNs[0].Key, p.APNs[2].P12Password, p.FCM.ServiceAccount,
+		c.Admin.Token, c.Admin.Users[0].PasswordHash, c.Admin.Tokens[0].TokenSHA256, c.AppTokens.SigningKey, p.APISecret, p.ClientKey, p.CallbackSecret, p.Invitations.MembersToken, p.APNs[0].Key, p.APNs[2].P12Password, p.FCM.ServiceAccount,
 		p.Events[0].URL, p.Events[0].Secret,
 	} {
 		quoted, err := json.Marshal(secret.Reveal())

@@ -60,6 +60,7 @@ func (c *checker) config(cfg *Config) {
 	}
 	c.retention("retention.calls", cfg.Retention.Calls)
 	c.retention("retention.journal", cfg.Retention.Journal)
+	c.retention("retention.audit", cfg.Retention.Audit)
 	if keep := cfg.Retention.Calls; keep > 0 && keep < cfg.Calls.LostAfter {
 		c.wrong("retention.calls", fmt.Sprintf("%s, want at least calls.lost_after, %s: a call must not be removed while its end is waited for.",
 			durationText(keep), durationText(cfg.Calls.LostAfter)))
@@ -155,22 +156,6 @@ func (c *checker) baseURL(p *Public) {
 	case u.Scheme == "http" && !loopback(u.Hostname()):
 		c.warn(path, "is not https: callbacks carry key material of calls (cc_param) and the callback secret in the clear.")
 	}
-}
-
-func (c *checker) admin(a *Admin) {
-	host, _, ok := c.address("admin.address", a.Address)
-	token := a.Token.Reveal()
-	switch {
-	case token == "" && ok && !loopback(host):
-		c.wrong("admin.token", "is missing, and admin.address "+a.Address+" can be reached from the network; set a token of at least 16 characters, or listen on 127.0.0.1.")
-	case token == "":
-		c.warn("admin.token", "is empty: every user and program on this machine can use the admin API.")
-	case len(token) < minAdminToken:
-		c.wrong("admin.token", fmt.Sprintf("%d characters, want at least %d.", len(token), minAdminToken))
-	case ok && !loopback(host) && !a.TLS.Enabled():
-		c.warn("admin.address", a.Address+" serves plain HTTP to the network, so the admin token travels in the clear; set admin.tls, or listen on 127.0.0.1.")
-	}
-	c.keyPair("admin.tls", a.TLS.CertificateFile, a.TLS.KeyFile)
 }
 
 // address checks host:port. Host names other than localhost are allowed: they resolve

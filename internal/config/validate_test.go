@@ -166,7 +166,7 @@ func TestListeners(t *testing.T) {
 		},
 		{
 			name: "admin on the network without token", replace: []string{"admin: {token: " + testlog.TextSecret("admin-token-0001"), `admin: {address: "0.0.0.0:8081"`},
-			errors: []string{"admin.token: is missing, and admin.address 0.0.0.0:8081 can be reached from the network; set a token of at least 16 characters, or listen on 127.0.0.1."},
+			errors: []string{"admin.token: is missing, and admin.address 0.0.0.0:8081 can be reached from the network; set a token of at least 16 characters, or admin.users, admin.tokens or admin.oidc, or listen on 127.0.0.1."},
 		},
 		{
 			name: "admin on loopback without token", replace: []string{"admin: {token: " + testlog.TextSecret("admin-token-0001"), `admin: {`},
@@ -175,7 +175,7 @@ func TestListeners(t *testing.T) {
 		{name: "short token", replace: []string{testlog.TextSecret("admin-token-0001"), testlog.TextSecret("a")}, errors: []string{"admin.token: 8 characters, want at least 16."}},
 		{
 			name: "admin on the network in the clear", replace: []string{"admin: {", `admin: {address: "0.0.0.0:8081", `},
-			warnings: []string{"admin.address: 0.0.0.0:8081 serves plain HTTP to the network, so the admin token travels in the clear; set admin.tls, or listen on 127.0.0.1."},
+			warnings: []string{"admin.address: 0.0.0.0:8081 serves plain HTTP to the network, so tokens and passwords travel in the clear; set admin.tls, or admin.behind_proxy when a proxy in front ends TLS, or listen on 127.0.0.1."},
 		},
 		{name: "admin on the network with TLS", replace: []string{"admin: {", `admin: {address: "0.0.0.0:8081", tls: {certificate_file: keys/voip.pem, key_file: keys/voip-key.pem}, `}},
 	})

@@ -4,14 +4,17 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/time/rate"
 
+	"github.com/planetbell/planetbell/internal/audit"
 	"github.com/planetbell/planetbell/internal/bell"
 	"github.com/planetbell/planetbell/internal/call"
 	"github.com/planetbell/planetbell/internal/console/pages"
+	"github.com/planetbell/planetbell/internal/console/signin"
 	"github.com/planetbell/planetbell/internal/device"
 	"github.com/planetbell/planetbell/internal/policy"
 	"github.com/planetbell/planetbell/planet"
@@ -19,7 +22,7 @@ import (
 
 // MinToken is the shortest admin token that is accepted, in characters. A shorter one
 // could be guessed, and is treated as none: then the API refuses everybody.
-const MinToken = 16
+const MinToken = signin.MinToken
 
 // Devices is what the console needs of the device registry.
 type Devices interface {
@@ -65,7 +68,7 @@ type Projects interface {
 	All() []*bell.Project
 }
 
-// Services is what the console asks. All are needed.
+// Services is what the console asks. All are needed but Audit, without which nothing is recorded.
 type Services struct {
 	Devices  Devices
 	Calls    Calls
@@ -79,15 +82,20 @@ type Services struct {
 	Trials   Trials
 	// Route says why nothing leads to a device: a bounded word, empty if something does.
 	Route func(*bell.Device) string
+	Audit audit.Store
 }
 
 // Config is what a console is made of. Its zero value works, and lets nobody in.
 type Config struct {
-	// Token opens /admin/v1 and /debug. One shorter than MinToken opens nothing.
+	// Token opens everything. One shorter than MinToken opens nothing.
 	Token planet.Secret
+	// SignIn has all other credentials. Its Token, Now and Log are those of here.
+	SignIn signin.Config
 	// OpenOnLoopback lets everybody in who connects from this machine, by a loopback name
-	// or address, while Token is empty.
+	// or address, while there are no credentials.
 	OpenOnLoopback bool
+	// ProtectMetrics makes /metrics want the role viewer.
+	ProtectMetrics bool
 	// Hosts are the names, without port, under which the listener is reached, besides
 	// localhost and IP addresses. Requests for another name are refused.
 	Hosts []string
@@ -119,6 +127,7 @@ type Config struct {
 type console struct {
 	Config
 	services Services
+	signin   *signin.Service
 	hosts    map[string]bool
 	pages    *pages.Pages
 	watches  *watches
@@ -126,6 +135,9 @@ type console struct {
 	refusals *rate.Limiter // one token for each refusal that is answered at leisure and logged
 	started  time.Time
 	log      *slog.Logger
+
+	auditRefusals *rate.Limiter // one token for each refusal that is recorded
+	unaudited     atomic.Int64  // refusals since the last one that was
 }
 
 // New makes the admin listener's handler. It is safe for concurrent use and starts no
@@ -144,12 +156,31 @@ func New(config Config, services Services, log *slog.Logger, gatherer prometheus
 	if config.Channels == nil {
 		config.Channels = func(*bell.Project) []bell.Channel { return nil }
 	}
+	if services.Audit == nil {
+		services.Audit = unrecorded{}
+	}
 	c := &console{
 		Config: config, services: services, started: config.Now(), pages: drawn, watches: new(watches),
 		hosts:    hostSet(config.Hosts),
 		trials:   rate.NewLimiter(trialRate, trialBurst),
 		refusals: rate.NewLimiter(refusalRate, refusalBurst),
 		log:      log.With("component", "console"),
+
+		auditRefusals: rate.NewLimiter(auditedRefusalRate, auditedRefusalBurst),
 	}
+	access := config.SignIn
+	access.Token, access.Now, access.Log = config.Token, config.Now, c.log
+	c.signin = signin.New(access)
 	return c.guard(c.mux(c.routes(gatherer)))
+}
+
+// unrecorded is an audit log that keeps nothing.
+type unrecorded struct{}
+
+// Audit implements audit.Store.
+func (unrecorded) Audit(context.Context, audit.Entry) error { return nil }
+
+// AuditLog implements audit.Store.
+func (unrecorded) AuditLog(context.Context, audit.Filter, audit.Cursor, int) ([]audit.Entry, error) {
+	return nil, nil
 }

@@ -70,6 +70,8 @@ func TestEveryFieldIsDocumented(t *testing.T) {
 		console.ProjectList{},
 		console.UserRules{},
 		console.Problem{},
+		console.AuditList{},
+		console.Me{},
 		console.EventList{},
 		console.EventEndpointList{},
 		console.EndpointRequest{},

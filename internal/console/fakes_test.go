@@ -9,13 +9,16 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/planetbell/planetbell/internal/audit"
 	"github.com/planetbell/planetbell/internal/bell"
 	"github.com/planetbell/planetbell/internal/call"
 	"github.com/planetbell/planetbell/internal/console"
@@ -60,8 +63,42 @@ type fake struct {
 	events   console.Events
 	rules    *policy.Rules // of everybody
 	rulesErr error
+	audit    fakeAudit
 
 	fakeFigures
+}
+
+// fakeAudit keeps what was done, oldest first.
+type fakeAudit struct {
+	mu      sync.Mutex
+	entries []audit.Entry
+	fail    error
+}
+
+func (f *fakeAudit) Audit(_ context.Context, e audit.Entry) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.fail != nil {
+		return f.fail
+	}
+	f.entries = append(f.entries, e)
+	return nil
+}
+
+func (f *fakeAudit) AuditLog(_ context.Context, filter audit.Filter, before audit.Cursor, limit int) ([]audit.Entry, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.fail != nil {
+		return nil, f.fail
+	}
+	var found []audit.Entry
+	for _, e := range slices.Backward(f.entries) {
+		past := !before.At.IsZero() && (e.At.After(before.At) || e.At.Equal(before.At) && e.ID >= before.ID)
+		if len(found) < limit && !past && (filter.Who == "" || filter.Who == e.Who) && (filter.Outcome == "" || filter.Outcome == e.Outcome) {
+			found = append(found, e)
+		}
+	}
+	return found, nil
 }
 
 func (f *fake) RulesOf(context.Context, *bell.Project, string) (policy.Rules, error) {
@@ -152,6 +189,7 @@ func (f *fake) services() console.Services {
 	return console.Services{
 		Devices: f, Calls: fakeCalls{f}, Rooms: fakeRooms{f}, Tokens: f, Projects: f, Events: f.events, Rules: f,
 		Figures: f, Window: f, Trials: f, Route: func(d *bell.Device) string { return f.routes[d.ID] },
+		Audit: &f.audit,
 	}
 }
 

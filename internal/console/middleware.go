@@ -2,8 +2,6 @@ package console
 
 import (
 	"context"
-	"crypto/sha256"
-	"crypto/subtle"
 	"fmt"
 	"log/slog"
 	"net"
@@ -42,15 +40,23 @@ type event struct {
 	attrs []slog.Attr
 	err   error
 	quiet bool
+	who   signin.Principal // nobody, if it is not known
 }
 
 type eventKey struct{}
 
-// note adds to the log line of the request. Never note a secret.
-func note(ctx context.Context, attrs ...slog.Attr) {
+// eventOf returns the request's event; what a test leaves out is thrown away.
+func eventOf(ctx context.Context) *event {
 	if e, ok := ctx.Value(eventKey{}).(*event); ok {
-		e.attrs = append(e.attrs, attrs...)
+		return e
 	}
+	return &event{}
+}
+
+// note adds to the log line, and to the audit log of the request. Never note a secret.
+func note(ctx context.Context, attrs ...slog.Attr) {
+	e := eventOf(ctx)
+	e.attrs = append(e.attrs, attrs...)
 }
 
 // guard is what every request passes: headers, the question whether a browser was
@@ -136,9 +142,7 @@ func (c *console) panicked(w http.ResponseWriter, r *http.Request, value any) {
 
 // fail answers an error and leaves it for the log line.
 func (c *console) fail(w http.ResponseWriter, r *http.Request, err error) {
-	if e, ok := r.Context().Value(eventKey{}).(*event); ok {
-		e.err = err
-	}
+	eventOf(r.Context()).err = err
 	if rec, ok := w.(*recorder); ok && rec.status != 0 {
 		return // too late: the answer has begun
 	}
@@ -154,44 +158,10 @@ func (c *console) bounded(h handler) handler {
 	}
 }
 
-// authorized lets requests through of whoever has the route's role.
-func (c *console) authorized(route route, h handler) handler {
-	return func(w http.ResponseWriter, r *http.Request) error {
-		who := signin.Principal{}
-		switch {
-		case c.tokenFits(r.Header.Get("Authorization")):
-			who = signin.Principal{Name: "admin.token", Role: bell.Admin, Via: signin.ViaToken}
-		case c.openTo(r):
-			who = signin.Principal{Name: "local", Role: bell.Admin, Via: signin.ViaLoopback}
-		}
-		if who.Role.Covers(route.least) {
-			return h(w, r.WithContext(withPrincipal(r.Context(), who)))
-		}
-		if !c.refusals.AllowN(c.Now(), 1) {
-			if e, ok := r.Context().Value(eventKey{}).(*event); ok {
-				e.quiet = true
-			}
-			w.Header().Set("Retry-After", "10")
-			return bell.E(bell.TooMany, "Too many requests with a wrong admin token; wait a few seconds.", nil)
-		}
-		w.Header().Set("WWW-Authenticate", `Bearer realm="planetbell admin"`)
-		return bell.E(bell.Unauthorized, c.refusalOf(r.Header.Get("Authorization")), nil)
-	}
-}
-
-// tokenFits compares by hash, so that the time it takes says nothing about the token.
-func (c *console) tokenFits(header string) bool {
-	scheme, text, _ := strings.Cut(header, " ")
-	given := sha256.Sum256([]byte(text))
-	want := sha256.Sum256([]byte(c.Token.Reveal()))
-	same := subtle.ConstantTimeCompare(given[:], want[:]) == 1
-	return same && strings.EqualFold(scheme, "Bearer") && len(c.Token) >= MinToken
-}
-
 // openTo reports whether the request needs no token. The name it asks for is looked at
 // too, so that a proxy on this machine does not open the API to its clients.
 func (c *console) openTo(r *http.Request) bool {
-	if !c.OpenOnLoopback || c.Token != "" {
+	if !c.OpenOnLoopback || !c.signin.Empty() || c.Token != "" {
 		return false
 	}
 	peer, err := netip.ParseAddrPort(r.RemoteAddr)
@@ -201,16 +171,6 @@ func (c *console) openTo(r *http.Request) bool {
 	name := hostName(r.Host)
 	addr, err := netip.ParseAddr(name)
 	return isLocalhost(name) || (err == nil && addr.Unmap().IsLoopback())
-}
-
-func (c *console) refusalOf(header string) string {
-	switch {
-	case len(c.Token) < MinToken:
-		return fmt.Sprintf("The admin API is closed: admin.token is not set or has less than %d characters.", MinToken)
-	case header == "":
-		return "The admin token is missing; send it as \"Authorization: Bearer <token>\"."
-	}
-	return "The admin token is wrong; it is admin.token in the server's configuration."
 }
 
 func hostSet(names []string) map[string]bool {
@@ -252,7 +212,7 @@ func (c *console) logRequest(r *http.Request, rec *recorder, e *event, pattern s
 	attrs := append([]slog.Attr{
 		slog.String("route", pattern), slog.Int("status", rec.code()),
 		slog.Duration("took", took), slog.Int64("bytes", rec.bytes), slog.String("remote", r.RemoteAddr),
-	}, e.attrs...)
+	}, append(whoAttrs(e.who), e.attrs...)...)
 	level := slog.LevelInfo
 	switch {
 	case e.err != nil && rec.code() >= http.StatusInternalServerError:

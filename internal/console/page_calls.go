@@ -10,6 +10,7 @@ import (
 	"github.com/planetbell/planetbell/internal/bell"
 	"github.com/planetbell/planetbell/internal/call"
 	"github.com/planetbell/planetbell/internal/console/pages"
+	"github.com/planetbell/planetbell/internal/verdict"
 	"github.com/planetbell/planetbell/planet"
 )
 
@@ -152,11 +153,17 @@ func (c *console) pageCall(w http.ResponseWriter, r *http.Request) error {
 	}
 	told, err := c.told(r.Context(), key)
 	if err != nil {
-		return missing(err, words(r).T("calls.none"))
+		return missing(err, noSuchCallIn(words(r), key.id))
 	}
 	story := c.story(words(r), told)
 	f := c.frame(r, "calls", story.Call.Caller.UserID+" → "+story.Call.Callee.UserID)
 	return c.show(w, r, http.StatusOK, "call", f, story)
+}
+
+// noSuchCallIn is noSuchCall in one language.
+func noSuchCallIn(w pages.Words, id planet.SessionID) string {
+	v := verdict.Missing(id)
+	return v.Sentence.In(w.Language) + w.T("space") + v.Fix.In(w.Language)
 }
 
 // told is all that is known of a call, in no language.
@@ -197,6 +204,6 @@ func (c *console) told(ctx context.Context, key callKey) (*pages.StoryOf, error)
 func (c *console) story(w pages.Words, told *pages.StoryOf) pages.Story {
 	of := *told
 	of.Now = c.Now()
-	of.Saying = pages.SayingOf(w, &of.Record.Call, len(of.Record.Deliveries))
+	of.Verdict = verdictOf(&of.Record, of.Journal, of.Now)
 	return pages.NewStory(w, of)
 }

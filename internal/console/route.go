@@ -11,6 +11,7 @@ type routeKind string
 
 const (
 	openRoute    routeKind = "open"    // anybody
+	signInRoute  routeKind = "signin"  // anybody, who becomes somebody
 	apiRoute     routeKind = "api"     // JSON; refused with a problem
 	pageRoute    routeKind = "page"    // HTML; sent to sign in
 	streamRoute  routeKind = "stream"  // a page's news; refused with a problem, and as long as it goes on
@@ -21,7 +22,7 @@ const (
 type route struct {
 	pattern string
 	kind    routeKind
-	least   bell.Role // who may use it; empty on an open route
+	least   bell.Role // who may use it; empty: anybody
 	handler handler
 	// action is what the audit log calls it; empty: it is not in there.
 	action string
@@ -54,10 +55,13 @@ func (c *console) mux(routes []route) *http.ServeMux {
 		if r.kind == pageRoute {
 			h = c.drawn(h)
 		}
-		if r.kind != openRoute {
+		if r.least != "" {
 			h = c.authorized(r, h)
 		}
-		if r.kind == apiRoute || r.kind == pageRoute {
+		if r.least != "" || r.action != "" {
+			h = c.audited(r, h)
+		}
+		if r.kind != openRoute && r.kind != profileRoute && r.kind != streamRoute {
 			h = c.bounded(h)
 		}
 		mux.Handle(r.pattern, c.serve(h))

@@ -22,7 +22,7 @@ func (c *console) routes(gatherer prometheus.Gatherer) []route {
 			all = append(all, newRoute(kind, least, pattern, h, options))
 		}
 	}
-	open, profile := add(openRoute, ""), add(profileRoute, bell.Admin)
+	open, session, profile := add(openRoute, ""), add(signInRoute, ""), add(profileRoute, bell.Admin)
 	viewer, operator, admin := add(apiRoute, bell.Viewer), add(apiRoute, bell.Operator), add(apiRoute, bell.Admin)
 	// page adds an HTML page. Who has no session is sent to sign in and comes back.
 	page := func(least bell.Role, pattern string, h handler, options ...routeOption) {
@@ -34,8 +34,19 @@ func (c *console) routes(gatherer prometheus.Gatherer) []route {
 
 	open("GET /livez", c.livez)
 	open("GET /readyz", c.readyz)
-	open("GET /metrics", plain(promhttp.HandlerFor(gatherer, promhttp.HandlerOpts{}).ServeHTTP))
+	metrics := open
+	if c.ProtectMetrics {
+		metrics = add(profileRoute, bell.Viewer)
+	}
+	metrics("GET /metrics", plain(promhttp.HandlerFor(gatherer, promhttp.HandlerOpts{}).ServeHTTP))
 
+	session("GET /signin", c.askSignIn)
+	session("POST /signin", c.signIn, does("session.begin"))
+	session("POST /signout", c.signOut, does("session.end"))
+	session("GET /signin/oidc", c.visitOIDC)
+	session("GET /signin/oidc/callback", c.signInOIDC, does("session.begin"))
+
+	viewer("GET /admin/v1/me", c.whoAmI)
 	viewer("GET /admin/v1/projects", c.listProjects)
 	viewer("GET /admin/v1/devices", c.listDevices)
 	viewer("GET /admin/v1/overview", c.showOverview)
@@ -60,6 +71,7 @@ func (c *console) routes(gatherer prometheus.Gatherer) []route {
 	operator("POST /admin/v1/events/replay", c.replayEvents, does("event.replay_dead"))
 	operator("POST /admin/v1/events/enable", c.enableEndpoint, does("event.enable"))
 	operator("POST /admin/v1/events/test", c.testEvent, does("event.test"))
+	admin("GET /admin/v1/audit", c.listAudit)
 
 	admin("GET /debug/info", c.info)
 	profile("GET /debug/pprof/", plain(pprof.Index))

@@ -183,4 +183,7 @@ func (s *stream) send(event string, data []byte) error {
 }
 
 // stillSignedIn reports whether who began to follow a call may still.
-func (c *console) stillSignedIn(*http.Request) bool { return true }
+func (c *console) stillSignedIn(r *http.Request) bool {
+	p, err := c.identify(r)
+	return err == nil && p.Role.Covers(bell.Viewer)
+}

@@ -23,6 +23,8 @@ const (
 	// pause is between two batches, so that the writer is others' for most of the time. A
 	// thousand removals a second are more than there can be new calls for long.
 	pause = 100 * time.Millisecond
+	// signIns is how long a session is kept that has ended: not at all, but for clocks that differ.
+	signIns = time.Minute
 	// batchTimeout bounds one batch. A store that is slower is left alone for an hour.
 	batchTimeout = 10 * time.Second
 )
@@ -46,6 +48,12 @@ type Store interface {
 	// ForgetAgentCalls removes the oldest Agent Call Statuses that came before a time, at most
 	// limit, and says how many.
 	ForgetAgentCalls(ctx context.Context, before time.Time, limit int) (int, error)
+	// ForgetAudit removes the oldest entries of the audit log that are from before a time, at
+	// most limit, and says how many.
+	ForgetAudit(ctx context.Context, before time.Time, limit int) (int, error)
+	// ForgetSignIns removes sessions of the console that ended before a time, at most limit, and
+	// says how many.
+	ForgetSignIns(ctx context.Context, before time.Time, limit int) (int, error)
 }
 
 // Config is what a Service is made of. Store is needed.
@@ -53,6 +61,7 @@ type Config struct {
 	Store   Store
 	Calls   time.Duration    // how long calls are kept; 0: for ever
 	Journal time.Duration    // how long callbacks are kept as they came; 0: for ever
+	Audit   time.Duration    // how long the audit log is kept; 0: for ever
 	Now     func() time.Time // time.Now if nil
 	Log     *slog.Logger     // none if nil
 	Metrics *Metrics         // not registered if nil
@@ -101,6 +110,8 @@ func (s *Service) sweep(ctx context.Context) {
 		{"room", s.Calls, s.Store.ForgetRooms},
 		{"agent_call", s.Calls, s.Store.ForgetAgentCalls},
 		{"callback", s.Journal, s.Store.ForgetJournal},
+		{"audit", s.Audit, s.Store.ForgetAudit},
+		{"sign_in", signIns, s.Store.ForgetSignIns},
 	} {
 		done = s.forget(ctx, kind.name, kind.keep, kind.remove) && done
 	}
@@ -165,7 +176,7 @@ type Metrics struct {
 func NewMetrics(r prometheus.Registerer) *Metrics {
 	m := &Metrics{
 		removed: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "planetbell_retention_removed_total", Help: "Records that were removed because they were old; kind is call, room, agent_call or callback.",
+			Name: "planetbell_retention_removed_total", Help: "Records that were removed because they were old; kind is call, room, agent_call, callback, audit or sign_in.",
 		}, []string{"kind"}),
 		swept: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "planetbell_retention_swept_timestamp_seconds", Help: "When nothing too old was left for the last time; 0 since the start: not yet.",

@@ -24,6 +24,7 @@ type fakeStore struct {
 	mu             sync.Mutex
 	calls, journal []time.Time
 	rooms, agents  []time.Time
+	audit, signIns []time.Time
 	batches        []time.Time // when each batch was asked for
 	largest        int
 	fail           error
@@ -44,6 +45,14 @@ func (s *fakeStore) ForgetRooms(ctx context.Context, before time.Time, limit int
 
 func (s *fakeStore) ForgetAgentCalls(ctx context.Context, before time.Time, limit int) (int, error) {
 	return s.forget(ctx, &s.agents, before, limit)
+}
+
+func (s *fakeStore) ForgetAudit(ctx context.Context, before time.Time, limit int) (int, error) {
+	return s.forget(ctx, &s.audit, before, limit)
+}
+
+func (s *fakeStore) ForgetSignIns(ctx context.Context, before time.Time, limit int) (int, error) {
+	return s.forget(ctx, &s.signIns, before, limit)
 }
 
 func (s *fakeStore) forget(ctx context.Context, kept *[]time.Time, before time.Time, limit int) (int, error) {
@@ -105,8 +114,10 @@ func TestOldRecordsGo(t *testing.T) {
 			journal: append(ages(3, 31*day), ages(4, 29*day)...),
 			rooms:   append(ages(2, 91*day), ages(1, 89*day)...),
 			agents:  append(ages(1, 91*day), ages(1, 89*day)...),
+			audit:   append(ages(1, 366*day), ages(2, 364*day)...),
+			signIns: append(ages(1, 2*time.Minute), ages(3, -time.Hour)...),
 		}
-		metrics, log := running(t, Config{Store: s, Calls: 90 * day, Journal: 30 * day})
+		metrics, log := running(t, Config{Store: s, Calls: 90 * day, Journal: 30 * day, Audit: 365 * day})
 
 		<-time.After(firstSweep - 1)
 		synctest.Wait()
@@ -122,11 +133,14 @@ func TestOldRecordsGo(t *testing.T) {
 		if len(s.rooms) != 1 || len(s.agents) != 1 {
 			t.Errorf("after the first sweep: %d rooms, %d agent calls", len(s.rooms), len(s.agents))
 		}
+		if len(s.audit) != 2 || len(s.signIns) != 3 {
+			t.Errorf("after the first sweep: %d entries of the audit log, %d sign-ins", len(s.audit), len(s.signIns))
+		}
 		if s.largest > batch {
 			t.Errorf("a batch of %d", s.largest)
 		}
 		for i := range s.batches[1:] {
-			if apart := s.batches[i+1].Sub(s.batches[i]); apart < pause && i != 3 && i != 5 && i != 7 { // from one kind to the next
+			if apart := s.batches[i+1].Sub(s.batches[i]); apart < pause && i != 3 && i != 5 && i != 7 && i != 9 && i != 11 { // from one kind to the next
 				t.Errorf("batch %d came %v after the one before", i+1, apart)
 			}
 		}
@@ -177,10 +191,10 @@ func TestTroubleIsLeftAlone(t *testing.T) {
 		metrics, log := running(t, Config{Store: s, Calls: day, Journal: day})
 		<-time.After(firstSweep + sweepEvery/2)
 		synctest.Wait()
-		if _, _, batches := s.left(); batches != 4 {
+		if _, _, batches := s.left(); batches != 5 {
 			t.Errorf("%d batches, want one of each kind", batches)
 		}
-		if got := strings.Count(log.String(), "the disk is full"); got != 4 || testutil.ToFloat64(metrics.swept) != 0 {
+		if got := strings.Count(log.String(), "the disk is full"); got != 5 || testutil.ToFloat64(metrics.swept) != 0 {
 			t.Errorf("%d log lines, swept %v", got, testutil.ToFloat64(metrics.swept))
 		}
 		s.mu.Lock()

@@ -5,6 +5,7 @@ import (
 
 	"github.com/planetbell/planetbell/internal/bell"
 	"github.com/planetbell/planetbell/internal/call"
+	"github.com/planetbell/planetbell/internal/verdict"
 	"github.com/planetbell/planetbell/planet"
 )
 
@@ -82,23 +83,31 @@ func Choices[T ~string](w Words, kind string, values []T, chosen string) []Choic
 	return list
 }
 
-// SayingOf tells of a call by what LINE Planet says of its end.
-func SayingOf(w Words, c *bell.Call, deliveries int) Saying {
-	s := Saying{Tone: callTone(c)}
+// NewSaying is a verdict for people.
+func NewSaying(w Words, c *bell.Call, v *verdict.Verdict) Saying {
+	return Saying{Tone: verdictTone(c, v), Sentence: v.Sentence.In(w.Language), Why: why(w, c), Fix: v.Fix.In(w.Language)}
+}
+
+// why is what LINE Planet says of a call's end.
+func why(w Words, c *bell.Call) string {
+	if c.State != bell.CallEnded {
+		return ""
+	}
+	e := c.Release.Explain(planet.OneToOneCalls)
+	return e.What(w.Language) + w.T("space") + e.Who(w.Language)
+}
+
+// verdictTone is that of a call whose verdict is known: what people did themselves is no fault.
+func verdictTone(c *bell.Call, v *verdict.Verdict) Tone {
 	switch {
-	case c.State == bell.CallRinging:
-		s.Sentence = w.T("say.ringing", c.Callee.UserID)
-	case c.State == bell.CallLost:
-		s.Sentence, s.Fix = w.T("say.lost"), w.T("say.lost_fix")
-	case c.State == bell.CallEnded:
-		why := c.Release.Explain(planet.OneToOneCalls)
-		s.Sentence, s.Why, s.Fix = why.What(w.Language), why.Who(w.Language), why.Advice(w.Language)
-	default:
-		s.Sentence = w.Word("state", c.State)
+	case c.State == bell.CallRinging && (v.Rang || len(v.Devices) > 0):
+		return Live
+	case v.Rang && c.Outcome == planet.OutcomeCompleted:
+		return Good
+	case v.Rang:
+		return callTone(c)
+	case v.Hop == verdict.HopCallee || v.Hop == verdict.HopCaller:
+		return Quiet
 	}
-	if deliveries == 0 && !c.NotifiedAt.IsZero() && c.Suppressed == bell.RingsAll && c.State != bell.CallNotice {
-		s.Tone, s.Fix = Bad, w.T("say.no_device_fix")
-		s.Sentence = w.T("say.no_device", c.Callee.UserID)
-	}
-	return s
+	return Bad
 }

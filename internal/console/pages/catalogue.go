@@ -29,6 +29,7 @@ var frameTexts = map[Key]text{
 	"nav.sign_out":   {"Sign out", "サインアウト"},
 	"foot.node":      {"node %s", "ノード %s"},
 	"foot.utc":       {"All times are UTC.", "時刻はすべてUTCです。"},
+	"space":          {" ", ""},
 	"any":            {"any", "すべて"},
 	"older":          {"Older", "以前のもの"},
 	"next":           {"Next page", "次のページ"},
@@ -82,6 +83,7 @@ var callTexts = map[Key]text{
 	"call.scale":        {"Time since Notify, on a logarithmic scale.", "Notifyからの経過時間 (対数目盛)。"},
 	"call.tried":        {"Devices", "端末"},
 	"call.attempts":     {"Attempts", "試行"},
+	"call.left_out":     {"Not rung", "呼び出さなかった端末"},
 	"call.none_tried":   {"No device was rung.", "呼び出した端末はありません。"},
 	"call.reasons":      {"LINE Planet's numbers", "LINE Planetの理由コード"},
 	"call.journal":      {"Callbacks, as they came", "受信したコールバック"},
@@ -113,12 +115,7 @@ var callTexts = map[Key]text{
 	"tried.answer": {"Answer", "応答"},
 	"tried.none":   {"no attempt", "試行なし"},
 
-	"say.fix":           {"What to do:", "対応:"},
-	"say.ringing":       {"The devices of %s are ringing.", "%sの端末を呼び出しています。"},
-	"say.lost":          {"Nobody knows how it ended: its Call Event never came.", "Call Eventが届かず、どのように終了したか分かりません。"},
-	"say.lost_fix":      {"Check on_call_evt_cb in the LINE Planet Console.", "LINE Planet Consoleのon_call_evt_cbを確認してください。"},
-	"say.no_device":     {"Nothing rang: %s had no device that could ring.", "%sには呼び出せる端末がなく、着信しませんでした。"},
-	"say.no_device_fix": {"Look at the user's devices to see why.", "ユーザーの端末の状態を確認してください。"},
+	"say.fix": {"What to do:", "対応:"},
 }
 
 // valueTexts are what people call values that come from elsewhere. Those of values that are not

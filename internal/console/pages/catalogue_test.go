@@ -18,7 +18,7 @@ var verb = regexp.MustCompile(`%[sdvqf%]`)
 func TestEveryTextIsInBothLanguages(t *testing.T) {
 	parts := 0
 	for key, text := range catalogue {
-		if text.en == "" || text.ja == "" {
+		if text.en == "" || text.ja == "" && key != "space" {
 			t.Errorf("%s is missing in a language: %+v", key, text)
 		}
 		if !slices.Equal(verb.FindAllString(text.en, -1), verb.FindAllString(text.ja, -1)) {

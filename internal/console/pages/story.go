@@ -8,6 +8,7 @@ import (
 
 	"github.com/planetbell/planetbell/internal/bell"
 	"github.com/planetbell/planetbell/internal/call"
+	"github.com/planetbell/planetbell/internal/verdict"
 	"github.com/planetbell/planetbell/planet"
 )
 
@@ -27,6 +28,7 @@ type Story struct {
 	Ticks   []Tick
 	Lanes   []Lane
 	Tried   []TriedDevice
+	LeftOut []LeftOut
 	Notices []NoticeStory
 	Reasons []bell.ReleaseReason
 	Journal []JournalRow
@@ -55,6 +57,14 @@ type TriedDevice struct {
 	Reason   string
 	Attempts []AttemptRow
 	Receipt  string // empty when the device sent none
+	Says     string // why it rang, or did not
+	Fix      string
+}
+
+// LeftOut is a device of the callee's that was not rung.
+type LeftOut struct {
+	ID, Name, Channel string
+	Says, Fix         string
 }
 
 // AttemptRow is one attempt, in words.
@@ -92,7 +102,7 @@ type StoryOf struct {
 	Record  call.Record
 	Journal []bell.JournalEntry // of the call's environment, oldest first, without cc_param
 	Notices []call.Record
-	Saying  Saying
+	Verdict verdict.Verdict
 	Now     time.Time
 }
 
@@ -104,13 +114,24 @@ const settles = 20 * time.Second
 func NewStory(w Words, s StoryOf) Story {
 	c := &s.Record.Call
 	view := Story{
-		Call: NewCallRow(w, c, s.Now), Saying: s.Saying, Reasons: bell.ReleaseReasons(&c.Release), Shown: s.Now,
+		Call: NewCallRow(w, c, s.Now), Saying: NewSaying(w, c, &s.Verdict), Reasons: bell.ReleaseReasons(&c.Release), Shown: s.Now,
 		Going: going(&s), Updates: "/calls/" + string(c.SessionID) + "/live?environment=" + string(c.Environment),
 	}
 	view.Facts = facts(w, &s)
 	begin := c.NotifiedAt
 	for i := range s.Record.Deliveries {
-		view.Tried = append(view.Tried, tried(w, i+1, &s.Record.Deliveries[i], begin))
+		t := tried(w, i+1, &s.Record.Deliveries[i], begin)
+		for _, v := range s.Verdict.Devices {
+			if v.DeviceID == t.Device.ID {
+				t.Says, t.Fix = v.Sentence.In(w.Language), v.Fix.In(w.Language)
+			}
+		}
+		view.Tried = append(view.Tried, t)
+	}
+	for _, v := range s.Verdict.Devices {
+		if !slices.ContainsFunc(view.Tried, func(t TriedDevice) bool { return t.Device.ID == v.DeviceID }) {
+			view.LeftOut = append(view.LeftOut, LeftOut{v.DeviceID, v.Name, w.Word("channel", v.Channel), v.Sentence.In(w.Language), v.Fix.In(w.Language)})
+		}
 	}
 	for i := range s.Notices {
 		view.Notices = append(view.Notices, noticeStory(w, &s.Notices[i], begin))

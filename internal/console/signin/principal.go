@@ -19,7 +19,7 @@ const (
 
 // Principal is who asks. The zero value is nobody, who may do nothing.
 type Principal struct {
-	Name string // as the configuration or the identity provider has it, at most 64 characters
+	Name string // as the configuration or the identity provider has it, at most 128 characters
 	Role bell.Role
 	Via  Via
 }

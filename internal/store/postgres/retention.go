@@ -81,3 +81,19 @@ func (s *Store) forget(ctx context.Context, what, text string, before time.Time,
 	r, err := s.statementAt(ctx, s.writes, what, text, sqldb.Micros(before), max(limit, 0))
 	return int(r.affected), err
 }
+
+const forgetAudit = `WITH old AS MATERIALIZED (SELECT id FROM audit WHERE at < $1 ORDER BY at, id LIMIT $2 FOR UPDATE SKIP LOCKED)
+	DELETE FROM audit WHERE id = ANY(ARRAY(SELECT id FROM old))`
+
+// ForgetAudit implements retention.Store.
+func (s *Store) ForgetAudit(ctx context.Context, before time.Time, limit int) (int, error) {
+	return s.forget(ctx, "forget the audit log", forgetAudit, before, limit)
+}
+
+const forgetSignIns = `WITH old AS MATERIALIZED (SELECT id FROM admin_sessions WHERE expires_at < $1 ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED)
+	DELETE FROM admin_sessions WHERE id = ANY(ARRAY(SELECT id FROM old))`
+
+// ForgetSignIns implements retention.Store.
+func (s *Store) ForgetSignIns(ctx context.Context, before time.Time, limit int) (int, error) {
+	return s.forget(ctx, "forget sign-ins", forgetSignIns, before, limit)
+}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/planetbell/planetbell/internal/audit"
 	"github.com/planetbell/planetbell/internal/bell"
 	"github.com/planetbell/planetbell/internal/room"
 	"github.com/planetbell/planetbell/internal/testlog"
@@ -25,6 +26,8 @@ var keptOf = []struct {
 	{"journal", func(s *Store) func(context.Context, time.Time, int) (int, error) { return s.ForgetJournal }},
 	{"agent_calls", func(s *Store) func(context.Context, time.Time, int) (int, error) { return s.ForgetAgentCalls }},
 	{"room_runs", func(s *Store) func(context.Context, time.Time, int) (int, error) { return s.ForgetRooms }},
+	{"audit", func(s *Store) func(context.Context, time.Time, int) (int, error) { return s.ForgetAudit }},
+	{"admin_sessions", func(s *Store) func(context.Context, time.Time, int) (int, error) { return s.ForgetSignIns }},
 }
 
 // oldRecords keeps n records of each kind, a second apart, with three deliveries a call.
@@ -49,6 +52,12 @@ func oldRecords(t *testing.T, s *Store, n int) {
 		}
 		entry := bell.JournalEntry{ReceivedAt: c.NotifiedAt, SessionID: c.SessionID, Kind: "agent-call-status", DedupKey: "x", Agent: &bell.AgentStatus{ReceivedAt: c.NotifiedAt}}
 		if err := s.AppendJournal(t.Context(), entry); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Audit(t.Context(), audit.New(audit.Entry{At: c.NotifiedAt})); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.SaveSignIn(t.Context(), uuid.NewString(), "", c.NotifiedAt, c.NotifiedAt); err != nil {
 			t.Fatal(err)
 		}
 		e := roomEvent(int64(i), c.NotifiedAt)
@@ -115,7 +124,7 @@ func TestForgetLeavesWhatOthersHold(t *testing.T) {
 	}
 	defer giveBack(conn)
 	for _, kind := range keptOf {
-		order := map[string]string{"calls": "at", "room_runs": "heard_at"}[kind.table]
+		order := map[string]string{"calls": "at", "room_runs": "heard_at", "audit": "at", "admin_sessions": "expires_at"}[kind.table]
 		if order == "" {
 			order = "received_at"
 		}

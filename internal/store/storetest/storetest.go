@@ -1,6 +1,6 @@
 // Package storetest is the suite that every database must pass: it goes through the
 // contracts account.Store, device.Store, call.Store, delivery.Store, policy.Store,
-// retention.Store, room.Store and webhook.Store, sentence by sentence. A store's own tests
+// retention.Store, room.Store, webhook.Store and audit.Store, sentence by sentence. A store's own tests
 // call [Run] and add only what is peculiar to it.
 package storetest
 
@@ -16,6 +16,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/planetbell/planetbell/internal/account"
+	"github.com/planetbell/planetbell/internal/audit"
 	"github.com/planetbell/planetbell/internal/bell"
 	"github.com/planetbell/planetbell/internal/call"
 	"github.com/planetbell/planetbell/internal/delivery"
@@ -39,6 +40,8 @@ type Store interface {
 	room.Store
 	webhook.Store
 	call.Figures
+	audit.Store
+	SignIns
 }
 
 // Run holds a store to the contracts. open makes an empty one and sees to its closing;
@@ -58,6 +61,8 @@ func Run(t *testing.T, open func(t *testing.T) Store) {
 		{"CallFilters", filterTests},
 		{"History", historyTests},
 		{"Notices", noticeTests},
+		{"Audit", auditTests},
+		{"SignIns", signInTests},
 		{"Journal", journalTests},
 		{"Agents", agentTests},
 		{"Deliveries", deliveryTests},

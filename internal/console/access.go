@@ -1,0 +1,104 @@
+package console
+
+import (
+	"net/http"
+
+	"github.com/planetbell/planetbell/internal/bell"
+	"github.com/planetbell/planetbell/internal/console/signin"
+)
+
+// Me is who asks.
+type Me struct {
+	Name string     `json:"name"`
+	Role bell.Role  `json:"role"`
+	Via  signin.Via `json:"via"`
+}
+
+func (c *console) whoAmI(w http.ResponseWriter, r *http.Request) error {
+	p := principalOf(r.Context())
+	return writeJSON(w, http.StatusOK, Me{Name: p.Name, Role: p.Role, Via: p.Via})
+}
+
+// authorized lets requests through of whoever has the route's role.
+func (c *console) authorized(rt route, h handler) handler {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		p, err := c.identify(r)
+		noteWho(r.Context(), p)
+		switch {
+		case err != nil:
+			return err
+		case p.Role.Covers(rt.least):
+			return h(w, r.WithContext(withPrincipal(r.Context(), p)))
+		case p != (signin.Principal{}):
+			return bell.E(bell.Forbidden, "This needs the role "+string(rt.least)+"; "+p.Name+" has the role "+string(p.Role)+".", nil)
+		case rt.kind == pageRoute && r.Header.Get("Authorization") == "":
+			http.Redirect(w, r, signin.AskURL(r), http.StatusSeeOther)
+			return bell.E(bell.Unauthorized, "Nobody is signed in.", nil) // answered already
+		}
+		return c.refuse(w, r)
+	}
+}
+
+func (c *console) identify(r *http.Request) (signin.Principal, error) {
+	if c.openTo(r) {
+		return signin.Principal{Name: "local", Role: bell.Admin, Via: signin.ViaLoopback}, nil
+	}
+	return c.signin.Identify(r)
+}
+
+// refuse answers somebody who has shown nothing that is any good.
+func (c *console) refuse(w http.ResponseWriter, r *http.Request) error {
+	if !c.refusals.AllowN(c.Now(), 1) {
+		eventOf(r.Context()).quiet = true
+		w.Header().Set("Retry-After", "10")
+		return bell.E(bell.TooMany, "Too many requests with a wrong admin token; wait a few seconds.", nil)
+	}
+	w.Header().Set("WWW-Authenticate", `Bearer realm="planetbell admin"`)
+	return bell.E(bell.Unauthorized, c.refusalOf(r.Header.Get("Authorization")), nil)
+}
+
+func (c *console) refusalOf(header string) string {
+	switch {
+	case c.signin.Empty():
+		return "The admin API is closed: there are no credentials, or admin.token has less than 16 characters."
+	case header == "":
+		return "The admin token is missing; send it as \"Authorization: Bearer <token>\"."
+	}
+	return "The admin token is wrong; it is admin.token, or one of admin.tokens, in the server's configuration."
+}
+
+// askSignIn shows the sign-in page, unless nobody has to sign in here.
+func (c *console) askSignIn(w http.ResponseWriter, r *http.Request) error {
+	if c.openTo(r) {
+		http.Redirect(w, r, signin.LocalPath(r.URL.Query().Get("next")), http.StatusSeeOther)
+		return nil
+	}
+	return c.signin.Ask(w, r)
+}
+
+func (c *console) signIn(w http.ResponseWriter, r *http.Request) error {
+	return c.arrived(r)(c.signin.SignIn(w, r))
+}
+
+func (c *console) visitOIDC(w http.ResponseWriter, r *http.Request) error {
+	return c.arrived(r)(signin.Principal{}, c.signin.Visit(w, r))
+}
+
+func (c *console) signInOIDC(w http.ResponseWriter, r *http.Request) error {
+	return c.arrived(r)(c.signin.Return(w, r))
+}
+
+func (c *console) signOut(w http.ResponseWriter, r *http.Request) error {
+	return c.arrived(r)(c.signin.SignOut(w, r))
+}
+
+// arrived notes who signs in or out, or tries to. Who tries too often is not in the log.
+func (c *console) arrived(r *http.Request) func(signin.Principal, error) error {
+	return func(p signin.Principal, err error) error {
+		noteWho(r.Context(), p)
+		if bell.KindOf(err) == bell.TooMany {
+			eventOf(r.Context()).quiet = true
+		}
+		return err
+	}
+}

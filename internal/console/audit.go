@@ -1,0 +1,194 @@
+package console
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/time/rate"
+
+	"github.com/planetbell/planetbell/internal/audit"
+	"github.com/planetbell/planetbell/internal/bell"
+	"github.com/planetbell/planetbell/internal/console/signin"
+)
+
+const (
+	// auditTime bounds the writing of an entry, which the answer waits for.
+	auditTime = 5 * time.Second
+
+	// Refusals beyond this are not recorded, but counted in the next that is: anybody can cause
+	// them, and nobody shall fill the database.
+	auditedRefusalRate  = rate.Limit(1.0 / 60) // per second
+	auditedRefusalBurst = 20
+
+	// refusedAccess is the action of somebody who may not ask, where the route has none.
+	refusedAccess = "access.refuse"
+)
+
+// audited records what a route does, whatever becomes of it. It is put around every route that
+// has an action or wants a role, so that no handler has to think of it; what was acted on is
+// what the handler noted for the log.
+func (c *console) audited(rt route, h handler) handler {
+	return func(w http.ResponseWriter, r *http.Request) (err error) {
+		finished := false
+		defer func() {
+			outcome := outcomeOf(w, err)
+			if !finished { // it panics
+				outcome = audit.Failed
+			}
+			c.audit(r, rt, outcome)
+		}()
+		err = h(w, r)
+		finished = true
+		return err
+	}
+}
+
+func outcomeOf(w http.ResponseWriter, err error) audit.Outcome {
+	rec, ok := w.(*recorder)
+	switch {
+	case err == nil && (!ok || rec.code() < http.StatusBadRequest):
+		return audit.Done
+	case err == nil:
+		return audit.Failed
+	}
+	switch bell.KindOf(err) {
+	case bell.Unauthorized, bell.Forbidden, bell.TooMany:
+		return audit.Refused
+	}
+	return audit.Failed
+}
+
+func (c *console) audit(r *http.Request, rt route, outcome audit.Outcome) {
+	e := eventOf(r.Context())
+	action, object := rt.action, objectOf(e)
+	if action == "" {
+		if outcome != audit.Refused || rt.kind == pageRoute && e.who == (signin.Principal{}) {
+			return // it only reads; who has no session yet is on the way to signing in
+		}
+		action = refusedAccess
+	}
+	if outcome == audit.Refused {
+		if e.quiet || !c.auditRefusals.AllowN(c.Now(), 1) {
+			c.unaudited.Add(1)
+			return
+		}
+		object = "route=" + rt.pattern
+		if n := c.unaudited.Swap(0); n > 0 {
+			object += " and_unrecorded=" + strconv.FormatInt(n, 10)
+		}
+	}
+	remote, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		remote = ""
+	}
+	entry := audit.New(audit.Entry{
+		At: c.Now(), Who: e.who.Name, Role: e.who.Role, Via: string(e.who.Via), Remote: remote,
+		Action: action, Object: object, Outcome: outcome,
+	})
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), auditTime)
+	defer cancel()
+	if err := c.services.Audit.Audit(ctx, entry); err != nil {
+		c.log.Error("what somebody did could not be written to the audit log; this line stands for it", "who", entry.Who, "role", entry.Role,
+			"via", entry.Via, "remote", entry.Remote, "action", entry.Action, "object", entry.Object, "outcome", entry.Outcome, "error", err)
+	}
+}
+
+// objectOf writes what a handler noted.
+func objectOf(e *event) string {
+	parts := make([]string, 0, len(e.attrs))
+	for _, a := range e.attrs {
+		parts = append(parts, a.Key+"="+a.Value.String())
+	}
+	return strings.Join(parts, " ")
+}
+
+// AuditEntry is one line of the record of who did what.
+type AuditEntry struct {
+	ID      string        `json:"id"`
+	At      time.Time     `json:"at"`
+	Who     string        `json:"who,omitempty"`
+	Role    bell.Role     `json:"role,omitempty"`
+	Via     string        `json:"via,omitempty"`
+	Remote  string        `json:"remote,omitempty"`
+	Action  string        `json:"action"`
+	Object  string        `json:"object,omitempty"`
+	Outcome audit.Outcome `json:"outcome"`
+}
+
+// AuditList is a page of the audit log, newest first.
+type AuditList struct {
+	Entries []AuditEntry `json:"entries"`
+	Next    string       `json:"next,omitempty"`
+}
+
+func (c *console) listAudit(w http.ResponseWriter, r *http.Request) error {
+	q, err := parseQuery(r.URL.RawQuery, "who", "action", "outcome", "since", "until", "before", "limit")
+	if err != nil {
+		return err
+	}
+	limit, err := q.limit()
+	if err != nil {
+		return err
+	}
+	filter := audit.Filter{Who: q.text("who"), Action: q.text("action"), Outcome: audit.Outcome(q.text("outcome"))}
+	if filter.Outcome != "" && !slices.Contains(audit.Outcomes(), filter.Outcome) {
+		return invalid("outcome: want done, refused or failed.")
+	}
+	if filter.Since, err = q.time("since"); err != nil {
+		return err
+	}
+	if filter.Until, err = q.time("until"); err != nil {
+		return err
+	}
+	before, err := parseAuditCursor(q.text("before"))
+	if err != nil {
+		return err
+	}
+	entries, err := c.services.Audit.AuditLog(r.Context(), filter, before, limit+1)
+	if err != nil {
+		return err
+	}
+	list := AuditList{Entries: make([]AuditEntry, 0, limit)}
+	if len(entries) > limit {
+		entries = entries[:limit]
+		last := entries[limit-1]
+		list.Next = strconv.FormatInt(last.At.UnixMicro(), 10) + "-" + last.ID
+	}
+	for _, e := range entries {
+		list.Entries = append(list.Entries, AuditEntry{
+			ID: e.ID, At: utc(e.At), Who: e.Who, Role: e.Role, Via: e.Via, Remote: e.Remote, Action: e.Action, Object: e.Object, Outcome: e.Outcome,
+		})
+	}
+	return writeJSON(w, http.StatusOK, list)
+}
+
+// A place in the audit log is written as Unix microseconds, a hyphen and the entry's ID. Clients
+// take it as it is.
+func parseAuditCursor(text string) (audit.Cursor, error) {
+	if text == "" {
+		return audit.Cursor{}, nil
+	}
+	at, id, found := strings.Cut(text, "-")
+	micros, err := strconv.ParseInt(at, 10, 64)
+	if !found || err != nil || micros < 1 || !deviceID(id) {
+		return audit.Cursor{}, invalid(`before: want the "next" of an earlier answer.`)
+	}
+	return audit.Cursor{At: time.UnixMicro(micros).UTC(), ID: id}, nil
+}
+
+// noteWho notes who asks, for the log and the audit log.
+func noteWho(ctx context.Context, p signin.Principal) { eventOf(ctx).who = p }
+
+// whoAttrs say who asked in the log line of a request.
+func whoAttrs(p signin.Principal) []slog.Attr {
+	if p.Name == "" {
+		return nil
+	}
+	return []slog.Attr{slog.String("who", p.Name), slog.String("role", string(p.Role))}
+}

@@ -169,7 +169,7 @@ func New(config Config, services Services, log *slog.Logger, gatherer prometheus
 		auditRefusals: rate.NewLimiter(auditedRefusalRate, auditedRefusalBurst),
 	}
 	access := config.SignIn
-	access.Token, access.Now, access.Log = config.Token, config.Now, c.log
+	access.Token, access.Now, access.Log, access.Page = config.Token, config.Now, c.log, c.signInPage
 	c.signin = signin.New(access)
 	return c.guard(c.mux(c.routes(gatherer)))
 }

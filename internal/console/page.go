@@ -8,6 +8,7 @@ import (
 
 	"github.com/planetbell/planetbell/internal/bell"
 	"github.com/planetbell/planetbell/internal/console/pages"
+	"github.com/planetbell/planetbell/internal/console/signin"
 )
 
 // languageCookie remembers which language somebody reads. It is no secret.
@@ -27,10 +28,14 @@ func (c *console) frame(r *http.Request, section, title string) pages.Frame {
 	who := principalOf(r.Context())
 	query := r.URL.Query()
 	query.Del("lang")
+	signOut := "/signout"
+	if r.Header.Get("Authorization") != "" || who.Via == signin.ViaLoopback || who.Name == "" {
+		signOut = "" // there is no session
+	}
 	return pages.Frame{
 		Words: words(r), Now: c.Now(), Title: title, Section: section, Path: r.URL.Path, Query: query,
 		Name: who.Name, Role: string(who.Role), Acts: who.Role.Covers(bell.Operator), Admin: who.Role.Covers(bell.Admin),
-		Node: c.Node, Version: c.Version,
+		Node: c.Node, Version: c.Version, SignOut: signOut,
 	}
 }
 
@@ -55,6 +60,11 @@ func pageHeaders(w http.ResponseWriter, r *http.Request, f pages.Frame) {
 			HttpOnly: true, SameSite: http.SameSiteStrictMode, Secure: r.TLS != nil,
 		})
 	}
+}
+
+// signInPage asks who is there.
+func (c *console) signInPage(w http.ResponseWriter, r *http.Request, status int, p signin.Page) error {
+	return c.show(w, r, status, "signin", c.frame(r, "", words(r).T("signin.title")), p)
 }
 
 // wrong is the page that tells of an error.

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/planetbell/planetbell/internal/audit"
 	"github.com/planetbell/planetbell/internal/bell"
 	"github.com/planetbell/planetbell/internal/console/pages"
 	"github.com/planetbell/planetbell/internal/webhook"
@@ -125,4 +126,38 @@ func (c *console) pageSettings(w http.ResponseWriter, r *http.Request) error {
 		body.Projects = append(body.Projects, row)
 	}
 	return c.show(w, r, http.StatusOK, "settings", f, body)
+}
+
+const auditPerPage = 100
+
+// pageAudit shows who did what.
+func (c *console) pageAudit(w http.ResponseWriter, r *http.Request) error {
+	q, err := pageQuery(r, "who", "action", "outcome", "before")
+	if err != nil {
+		return err
+	}
+	filter, before, err := auditQuery(q)
+	if err != nil {
+		return err
+	}
+	f := c.frame(r, "audit", words(r).T("nav.audit"))
+	body := pages.Audit{
+		Who: filter.Who, Action: filter.Action, Filter: filter != (audit.Filter{}),
+		Outcomes: pages.Choices(f.Words, "audited", audit.Outcomes(), string(filter.Outcome)),
+	}
+	entries, err := c.services.Audit.AuditLog(r.Context(), filter, before, auditPerPage+1)
+	if err != nil {
+		return err
+	}
+	if len(entries) > auditPerPage {
+		entries = entries[:auditPerPage]
+		last := &entries[auditPerPage-1]
+		next := f.Query
+		next.Set("before", strconv.FormatInt(last.At.UnixMicro(), 10)+"-"+last.ID)
+		body.Next = "/audit?" + next.Encode()
+	}
+	for i := range entries {
+		body.Rows = append(body.Rows, pages.NewAuditRow(f.Words, &entries[i]))
+	}
+	return c.show(w, r, http.StatusOK, "audit", f, body)
 }

@@ -98,6 +98,7 @@ func (c *console) pageRoutes(page func(bell.Role, string, handler, ...routeOptio
 	page(bell.Viewer, "GET /events", c.pageEvents)
 	page(bell.Operator, "POST /events/replay", c.pageReplay, does("event.replay"))
 	page(bell.Admin, "GET /settings", c.pageSettings)
+	page(bell.Admin, "GET /audit", c.pageAudit)
 }
 
 // plain makes a handler of one that answers errors itself.

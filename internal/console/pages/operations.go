@@ -1,10 +1,12 @@
 package pages
 
 import (
+	"cmp"
 	"net/url"
 	"strings"
 	"time"
 
+	"github.com/planetbell/planetbell/internal/audit"
 	"github.com/planetbell/planetbell/internal/bell"
 	"github.com/planetbell/planetbell/internal/call"
 	"github.com/planetbell/planetbell/internal/webhook"
@@ -278,4 +280,38 @@ type Settings struct {
 type ProjectRow struct {
 	Name, Environment, Service, Callback string
 	Channels                             string
+}
+
+// Audit is the page of who did what.
+type Audit struct {
+	Who, Action string
+	Outcomes    []Choice
+	Rows        []AuditRow
+	Next        string
+	Filter      bool
+}
+
+// AuditRow is one entry of the audit log.
+type AuditRow struct {
+	At             time.Time
+	Who, Role, Via string
+	Remote         string
+	Action, Object string
+	Outcome        string
+	Tone           Tone
+}
+
+// NewAuditRow makes the row of an entry.
+func NewAuditRow(w Words, e *audit.Entry) AuditRow {
+	row := AuditRow{
+		At: e.At, Who: cmp.Or(e.Who, w.T("audit.nobody")), Role: w.Word("role", e.Role), Via: w.Word("via", e.Via), Remote: e.Remote,
+		Action: e.Action, Object: e.Object, Outcome: w.Word("audited", e.Outcome), Tone: Quiet,
+	}
+	switch e.Outcome {
+	case audit.Refused:
+		row.Tone = Bad
+	case audit.Failed:
+		row.Tone = Warn
+	}
+	return row
 }

@@ -29,15 +29,15 @@ var overviewTexts = map[Key]text{
 	"chart.calls":            {"calls", "通話"},
 	"chart.bad":              {"failed", "失敗"},
 
-	"trouble.backlog":     {"The database is in trouble: %d records wait in memory.", "データベースに問題があり、%d件がメモリで待機中です。"},
-	"trouble.push_failed": {"%d calls rang nothing in the last 10 minutes, because no push arrived.", "直近10分間に%d件の通話がプッシュ失敗で着信しませんでした。"},
+	"trouble.backlog":     {"The database is in trouble; records that wait in memory: %d.", "データベースに問題があり、%d件がメモリで待機中です。"},
+	"trouble.push_failed": {"Calls that rang nothing in the last 10 minutes, because no push arrived: %d.", "直近10分間に%d件の通話がプッシュ失敗で着信しませんでした。"},
 	"trouble.open":        {"%s: retries are stopped, %d of %d attempts failed (%s).", "%s: 再試行を停止中。%d/%d回が失敗しました (%s)。"},
 	"trouble.route":       {"%s: %d of %d attempts failed (%s).", "%s: %d/%d回が失敗しました (%s)。"},
 	"trouble.expired":     {"The push certificate of %s has expired.", "%sのプッシュ証明書の有効期限が切れています。"},
 	"trouble.expires":     {"The push certificate of %s expires in %s.", "%sのプッシュ証明書は%sで期限切れになります。"},
-	"trouble.failing":     {"%d deliveries were refused in the last 15 minutes.", "直近15分間に%d件の配信が拒否されました。"},
+	"trouble.failing":     {"Deliveries refused in the last 15 minutes: %d.", "直近15分間に%d件の配信が拒否されました。"},
 	"trouble.endpoint":    {"The endpoint %s is %s.", "エンドポイント%sは%sです。"},
-	"trouble.dead":        {"%d events were given up and can be replayed.", "%d件のイベントが未達です。再送できます。"},
+	"trouble.dead":        {"Events that were given up, and can be replayed: %d.", "%d件のイベントが未達です。再送できます。"},
 
 	"route.well":     {"well", "正常"},
 	"route.open":     {"retries stopped", "再試行停止"},
@@ -128,7 +128,7 @@ var deviceTexts = map[Key]text{
 // operationTexts are those of the other pages.
 var operationTexts = map[Key]text{
 	"failing.span":    {"In the last", "対象期間"},
-	"failing.title":   {"%d deliveries failed", "失敗した配信 %d件"},
+	"failing.title":   {"Failed deliveries: %d", "失敗した配信 %d件"},
 	"failing.count":   {"Deliveries", "配信"},
 	"failing.last":    {"Last", "最終"},
 	"failing.example": {"For example", "例"},
@@ -152,7 +152,7 @@ var operationTexts = map[Key]text{
 	"events.none":        {"There is no such event.", "該当するイベントはありません。"},
 	"events.replay":      {"Replay", "再送"},
 	"events.replay_all":  {"Replay dead letters", "未達を再送"},
-	"events.replayed":    {"%d events are told anew.", "%d件を再送します。"},
+	"events.replayed":    {"Events that are told anew: %d.", "%d件を再送します。"},
 	"health.up":          {"up", "正常"},
 	"health.down":        {"down", "停止"},
 	"health.paused":      {"paused", "一時停止"},

@@ -20,7 +20,7 @@
 			width: element.clientWidth || 400, height: 180,
 			tzDate: seconds => uPlot.tzDate(new Date(seconds * 1000), "Etc/UTC"),
 			scales: { y: { range: (_, __, most) => [0, Math.max(1, most * 1.1)] } },
-			axes: [axis, { ...axis, size: 44, incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000, 50000, 100000] }],
+			axes: [{ ...axis, values: (_, times) => times.map(t => new Date(t * 1000).toISOString().slice(11, 16)) }, { ...axis, size: 44, incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000, 50000, 100000] }],
 			series: [
 				{ label: data.Names[0], value: "{HH}:{mm}" },
 				{ label: data.Names[1], fill: color("--live-bar"), stroke: color("--live-bar"), width: 0, paths: bars, points: { show: false } },

@@ -138,6 +138,7 @@ func (r row) play(t *testing.T, store *sqlite.Store, with func(*matrix, circumst
 	seen, counted := m.seen(), m.attempted()
 	record := m.ring("bob", r.setup.ring)
 	r.compare(m, record)
+	r.why(t, record)
 	if n := m.seen() - seen; n != r.requests {
 		t.Errorf("the provider saw %d requests, want %d", n, r.requests)
 	}

@@ -180,7 +180,7 @@ func (c command) run(t testing.TB) result {
 	root.PersistentFlags().String("config", "", "the configuration file")
 	admin := &adminFlags{environ: c.environ, now: func() time.Time { return noon }}
 	root.AddCommand(newTokenCommand(admin), newDeviceCommand(admin), newCallCommand(admin),
-		newRoomCommand(admin), newAgentCommand(admin), newEventCommand(admin),
+		newWhyCommand(admin), newRoomCommand(admin), newAgentCommand(admin), newEventCommand(admin),
 		newAuditCommand(admin), newAdminCommand())
 	var stdout, stderr bytes.Buffer
 	root.SetIn(strings.NewReader(c.stdin))

@@ -99,6 +99,20 @@ func (c *adminClient) Call(ctx context.Context, sid string, query url.Values) (c
 	return story, err
 }
 
+// Verdict returns why a call rang, or did not.
+func (c *adminClient) Verdict(ctx context.Context, sid string, query url.Values) (console.CallVerdict, error) {
+	var v console.CallVerdict
+	err := c.do(ctx, http.MethodGet, "/admin/v1/calls/"+url.PathEscape(sid)+"/verdict?"+query.Encode(), nil, &v)
+	return v, err
+}
+
+// Verdicts returns the page of verdicts that query asks for.
+func (c *adminClient) Verdicts(ctx context.Context, query url.Values) (console.VerdictList, error) {
+	list := console.VerdictList{Verdicts: []console.CallVerdict{}}
+	err := c.do(ctx, http.MethodGet, "/admin/v1/verdicts?"+query.Encode(), nil, &list)
+	return list, err
+}
+
 // Rooms returns the page of runs of rooms that query asks for.
 func (c *adminClient) Rooms(ctx context.Context, query url.Values) (console.RoomRunList, error) {
 	list := console.RoomRunList{Runs: []console.RoomRun{}}

@@ -38,6 +38,7 @@ func commands() []*cobra.Command {
 		newTokenCommand(admin),
 		newDeviceCommand(admin),
 		newCallCommand(admin),
+		newWhyCommand(admin),
 		newRoomCommand(admin),
 		newAgentCommand(admin),
 		newEventCommand(admin),

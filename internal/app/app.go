@@ -16,7 +16,6 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/collectors"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/planetbell/planetbell/internal/account"
@@ -74,7 +73,7 @@ func New(ctx context.Context, cfg config.Config, log *slog.Logger, version Versi
 	if cfg.Database.URL != "" {
 		a.log = log.With("node", a.node)
 	}
-	a.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	a.registerOwn()
 	for _, step := range []func(context.Context) error{a.openStore, a.openSenders, a.buildServices, a.buildWebhooks, a.listen} {
 		if err := step(ctx); err != nil {
 			stop, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), cfg.ShutdownTimeout, errShutdown)

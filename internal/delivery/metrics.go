@@ -30,6 +30,7 @@ type Metrics struct {
 	breakers *prometheus.GaugeVec
 	holds    *prometheus.CounterVec
 	hedges   *prometheus.CounterVec
+	alarms   *prometheus.CounterVec
 	receipts receiptMetrics
 
 	mu      sync.Mutex
@@ -69,11 +70,14 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 		hedges: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "planetbell_push_hedges_total", Help: "Second requests beside a slow one: won, lost, or denied by their budget.",
 		}, []string{"result"}),
+		alarms: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "planetbell_push_alarms_total", Help: "Attempts whose answer an operator should know of: page (nothing on the route works until somebody acts), config (credentials, topics or projects do not fit together), bug (we sent something wrong).",
+		}, []string{"credential", "channel", "server", "alarm"}),
 		receipts: newReceiptMetrics(),
 		reasons:  map[string]struct{}{},
 	}
 	if r != nil {
-		r.MustRegister(m.attempts, m.latency, m.accept, m.flight, m.drops, m.lost, m.routes, m.breakers, m.holds, m.hedges)
+		r.MustRegister(m.attempts, m.latency, m.accept, m.flight, m.drops, m.lost, m.routes, m.breakers, m.holds, m.hedges, m.alarms)
 		r.MustRegister(m.receipts.accepted, m.receipts.call, m.receipts.lowered)
 	}
 	return m
@@ -116,6 +120,9 @@ func (m *routeMetrics) attempted(a bell.Attempt, notified time.Time) {
 		}
 		m.attempts.WithLabelValues(m.key.Credential, string(m.key.Channel), m.key.Server,
 			string(a.Outcome.Verdict), m.reason(a.Outcome.Reason), number).Inc()
+	}
+	if alarm := a.Outcome.Alarm; alarm != bell.AlarmNone && alarm != bell.AlarmCount {
+		m.alarms.WithLabelValues(m.key.Credential, string(m.key.Channel), m.key.Server, string(alarm)).Inc()
 	}
 	if m.latency != nil {
 		m.latency.Observe(a.Took.Seconds())

@@ -1,6 +1,7 @@
 package verdict
 
 import (
+	"cmp"
 	"slices"
 	"strconv"
 
@@ -56,7 +57,7 @@ func (dev *device) evidence() []Evidence {
 	var all []Evidence
 	id := dev.verdict.DeviceID
 	if n := dev.note; n != nil {
-		all = append(all, Evidence{At: dev.notified, DeviceID: id, What: dev.words.fill(noteTexts[n.Why])})
+		all = append(all, Evidence{At: dev.notified, DeviceID: id, What: dev.words.fill(cmp.Or(noteTexts[n.Why], otherNote))})
 	}
 	if dev.d == nil {
 		return all
@@ -98,6 +99,9 @@ var noteTexts = map[bell.NoteWhy]Text{
 	bell.NoteSuspended: {"{device} had been suspended since {since} ({held_for}).", "{device}は{since}から一時停止中でした（{held_for}）。"},
 	bell.NoteTooMany:   {"{device} was left out: others had been seen later.", "より最近使われた端末を優先したため、{device}は対象外でした。"},
 }
+
+// otherNote is of what a later version notes.
+var otherNote = Text{"Something that this version does not know spoke against {device}.", "{device}には、このバージョンでは説明できない制限がありました。"}
 
 func (dev *device) attemptText(a *bell.Attempt) Text {
 	w := words{}

@@ -114,6 +114,7 @@ func (f *facts) delivered(d *Delivery, note *bell.DeviceNote) device {
 	for _, a := range slices.SortedStableFunc(slices.Values(d.Attempts), func(a, b bell.Attempt) int { return a.Number - b.Number }) {
 		dev.last = a
 		switch {
+		case a.Outcome.Verdict == bell.Deposited:
 		case a.Outcome.Verdict != bell.Accepted:
 			dev.refused = a
 		case dev.taken.IsZero():

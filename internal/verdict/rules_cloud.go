@@ -46,7 +46,7 @@ var cloudRules = []callRule{
 			"refused_no_device", HopDevice, false,
 			Text{"{callee} had no device that could ring, and this server answered Notify with an error, so the call ended at once.", "{callee}に鳴動可能な端末がなく、Notifyにエラーを返したため、通話は直ちに終了しました。"},
 			"disconnect_reason 1302, a Notify, and no delivery",
-			Text{"Have {callee} sign in on a device. If calls to nobody should ring out instead, turn unknown_callee_404 off.", "{callee}に端末でサインインしてもらってください。相手がいない場合も呼び出し続けたいときは、unknown_callee_404を無効にしてください。"},
+			Text{"Have {callee} sign in on a device. If calls to nobody should ring out instead, set unknown_callee to ring_out.", "{callee}に端末でサインインしてもらってください。相手がいない場合も呼び出し続けたいときは、unknown_calleeをring_outに設定してください。"},
 		},
 		func(f *facts) bool {
 			return f.is(1302) && !f.notified.IsZero() && len(f.Deliveries) == 0 && f.Call.Suppressed == bell.RingsAll

@@ -23,15 +23,22 @@ func (r deviceRule) only(needs string, when func(*device) bool) deviceRule {
 	return r
 }
 
+// orWeb lets a rule also match bare statuses of web push services, most of which say no reason.
+func (r deviceRule) orWeb(statuses ...int) deviceRule {
+	before := r.when
+	r.Needs += ", or an answer of a web push service with the status " + numbers(statuses)
+	r.when = func(d *device) bool {
+		bare := d.d != nil && d.channel == webPush && strings.HasPrefix(d.reason, "http_")
+		return before(d) || bare && slices.Contains(statuses, d.refused.Outcome.Status)
+	}
+	return r
+}
+
 // status makes a rule of answers whose reason says nothing more.
 func status(code Code, hop Hop, sentence, fix Text, needs string, when func(status int) bool) deviceRule {
 	return deviceRule{Rule{code, hop, false, sentence, needs, fix}, func(d *device) bool {
 		return d.d != nil && when(d.refused.Outcome.Status)
 	}}
-}
-
-func (dev *device) apple() bool {
-	return dev.channel == bell.APNsVoIP || dev.channel == bell.APNsAlert
 }
 
 // ownRules are about this server: its settings and its load. The channel of a new sender is
@@ -44,20 +51,21 @@ var ownRules = []deviceRule{
 		Rule{
 			"no_credential", HopServer, false,
 			Text{"The project has no credential of {provider} that fits {device} ({reason}), so nothing was sent.", "{device}に対応する{provider}の認証情報がプロジェクトにないため（{reason}）、送信していません。"},
-			"a delivery whose reason begins with no_ and names a credential",
+			"a delivery whose reason begins with no_ and names a credential or a key",
 			Text{"Add the credential to the project (apns, fcm or web_push in the configuration), and run planetbell config check.", "プロジェクトの設定（apns、fcm、web_push）に認証情報を追加し、planetbell config checkを実行してください。"},
 		},
 		func(d *device) bool {
-			return d.d != nil && strings.HasPrefix(d.reason, "no_") && strings.Contains(d.reason, "_credential")
+			return d.d != nil && strings.HasPrefix(d.reason, "no_") && (strings.Contains(d.reason, "_credential") || d.reason == "no_vapid_key")
 		},
 	},
 	byReason("vapid_key_changed", HopProvider,
 		Text{"{provider} refused our key for {device} ({reason}): the browser subscribed with another VAPID key.", "{device}は別のVAPID鍵で購読しているため、{provider}に拒否されました（{reason}）。"},
-		Text{"Put the VAPID key back that the page subscribes with, or let the page subscribe anew.", "購読時に使用したVAPID鍵に戻すか、ページで再購読してください。"}, "VapidPkHashMismatch", "vapid_key_mismatch"),
+		Text{"Put the VAPID key back that the page subscribes with, or let the page subscribe anew.", "購読時に使用したVAPID鍵に戻すか、ページで再購読してください。"}, "VapidPkHashMismatch", "errno_109"),
 	byReason("vapid_refused", HopProvider,
 		Text{"{provider} refused our VAPID signature for {device} ({reason}).", "{provider}が{device}宛てのVAPID署名を拒否しました（{reason}）。"},
 		Text{"Check the VAPID key, its contact (sub), and this machine's clock.", "VAPID鍵、連絡先（sub）、サーバーの時計をご確認ください。"},
-		"InvalidVapid", "BadJwtToken", "BadAuthorizationHeader", "BadVapidPublicKey", "vapid_refused"),
+		"InvalidVapid", "BadJwtToken", "BadAuthorizationHeader", "BadVapidPublicKey", "vapid_signature").
+		orWeb(401, 403),
 	byReason("apns_key_refused", HopProvider,
 		Text{"APNs refused our credential ({reason}), so {device} could not be rung.", "APNsが認証情報を拒否したため（{reason}）、{device}を鳴動できませんでした。"},
 		Text{"Check team ID, key ID and the .p8 key of the project; this concerns every iPhone.", "プロジェクトのチームID、キーID、.p8キーをご確認ください。すべてのiPhoneに影響します。"},
@@ -110,11 +118,14 @@ var ownRules = []deviceRule{
 var refusalRules = []deviceRule{
 	byReason("payload_too_large", HopServer,
 		Text{"The push for {device} was too large ({reason}).", "{device}宛てのプッシュが大きすぎました（{reason}）。"},
-		Text{"Make app server data and the fields that the policy hook adds shorter.", "アプリサーバーデータと、ポリシーフックが追加する項目を短くしてください。"}, "PayloadTooLarge", "PAYLOAD_TOO_LARGE", "payload_too_large"),
+		Text{"Make app server data and the fields that the policy hook adds shorter.", "アプリサーバーデータと、ポリシーフックが追加する項目を短くしてください。"}, "PayloadTooLarge", "PAYLOAD_TOO_LARGE", "payload_too_large", "too_large", "errno_104", "http_413"),
 	byReason("bad_token_format", HopDevice,
 		Text{"{provider} says that what {device} registered is no push token ({reason}).", "{device}が登録したのはプッシュトークンではないと{provider}が応答しました（{reason}）。"},
-		Text{"Look at what the app sends to register_device: it must be the token as the system gives it.", "アプリがregister_deviceに送る値（OSから取得したトークンそのもの）をご確認ください。"}, "INVALID_ARGUMENT", "MissingDeviceToken").
-		only(", and speaks against the token", func(d *device) bool { return d.refused.Outcome.Token != bell.TokenKeep }),
+		Text{"Look at what the app sends to register_device: it must be the token as the system gives it.", "アプリがregister_deviceに送る値（OSから取得したトークンそのもの）をご確認ください。"}, "INVALID_ARGUMENT", "MissingDeviceToken", "bad_subscription").
+		only(", and speaks against the token", func(d *device) bool { return d.refused.Outcome.Token != bell.TokenKeep || d.channel == webPush }),
+	byReason("push_service_not_allowed", HopServer,
+		Text{"The subscription of {device} names a push service that this server may not send to ({reason}).", "{device}の購読先のプッシュサービスには送信が許可されていません（{reason}）。"},
+		Text{"If it is a real push service, add it to web_push in the configuration.", "正規のプッシュサービスであれば、設定のweb_pushに追加してください。"}, "push_service_not_allowed", "address"),
 	byReason("bad_request", HopServer,
 		Text{"{provider} did not take the push for {device} as it was made ({reason}): this is a defect of planetbell.", "{provider}が{device}宛てのプッシュの形式を受け付けませんでした（{reason}）。planetbellの不具合です。"},
 		Text{"Report it with planetbell call show --json.", "planetbell call show --jsonの結果を添えてご報告ください。"},
@@ -141,10 +152,11 @@ var refusalRules = []deviceRule{
 		Text{"Use a key that is good for both APNs environments, and let the app say which one it was built for.", "両方のAPNs環境で使えるキーを使用し、アプリの登録時に環境を指定してください。"}, "BadDeviceToken"),
 	byReason("unregistered", HopDevice,
 		Text{"{provider} says that the app is no longer on {device} ({reason}); its push token is forgotten.", "{device}からアプリが削除されていると{provider}が応答しました（{reason}）。プッシュトークンは削除されます。"},
-		Text{"Have {callee} install the app again and open it.", "アプリを再インストールして開くよう、{callee}にご案内ください。"}, "Unregistered", "ExpiredToken", "UNREGISTERED", "http_410"),
+		Text{"Have {callee} install the app again and open it.", "アプリを再インストールして開くよう、{callee}にご案内ください。"}, "Unregistered", "ExpiredToken", "UNREGISTERED"),
 	byReason("subscription_gone", HopDevice,
 		Text{"{provider} says that the subscription of {device} is gone ({reason}).", "{device}の購読は無効になっていると{provider}が応答しました（{reason}）。"},
-		Text{"Have {callee} open the page, so that it subscribes again.", "ページを開いて再購読するよう、{callee}にご案内ください。"}, "subscription_gone", "gone", "expired_subscription"),
+		Text{"Have {callee} open the page, so that it subscribes again.", "ページを開いて再購読するよう、{callee}にご案内ください。"}, "errno_102", "errno_103", "errno_105", "errno_106", "subscription_gone").
+		orWeb(404, 410),
 	byReason("throttled_device", HopProvider,
 		Text{"{provider} takes no more pushes for {device} at the moment ({reason}).", "{provider}が{device}宛てのプッシュを一時的に制限しています（{reason}）。"},
 		Text{"Look for somebody who rings this device again and again.", "この端末への着信が繰り返されていないかをご確認ください。"}, "TooManyRequests"),
@@ -163,7 +175,7 @@ var refusalRules = []deviceRule{
 	byReason("provider_down", HopProvider,
 		Text{"{provider} was unwell and did not take the push for {device} in {attempts} attempts ({reason}).", "{provider}の障害により、{device}宛てのプッシュは{attempts}回の送信でも受け付けられませんでした（{reason}）。"},
 		Text{"See the provider's status page; nothing here is to be repaired.", "事業者の稼働状況ページをご確認ください。"},
-		"InternalServerError", "ServiceUnavailable", "Shutdown", "INTERNAL", "UNAVAILABLE", "IdleTimeout"),
+		"InternalServerError", "ServiceUnavailable", "Shutdown", "INTERNAL", "UNAVAILABLE", "IdleTimeout", "errno_201", "errno_202"),
 	status("provider_down_status", HopProvider,
 		Text{"{provider}, or something before it, answered {status} and did not take the push for {device} in {attempts} attempts.", "{provider}またはその手前の機器が{status}を返し、{device}宛てのプッシュは{attempts}回の送信でも受け付けられませんでした。"},
 		Text{"See the provider's status page, and look for a proxy on the way out.", "事業者の稼働状況ページと、外向きのプロキシをご確認ください。"},
@@ -195,7 +207,7 @@ var refusalRules = []deviceRule{
 	{
 		Rule{
 			"middlebox", HopNetwork, false,
-			Text{"Something answered {status} for {device}, and not in {provider}'s format: a proxy on the way, or a wrong URL.", "{device}宛ての送信に{provider}の形式ではない応答（{status}）がありました。経路上のプロキシ、またはURLの誤りが考えられます。"},
+			Text{"Something answered {status} for {device}, and not in the format of {provider}: a proxy on the way, or a wrong URL.", "{device}宛ての送信に{provider}の形式ではない応答（{status}）がありました。経路上のプロキシ、またはURLの誤りが考えられます。"},
 			"a delivery whose last reason is http_ and a number",
 			Text{"Look at proxies on the way out, and at the provider's URL in the configuration.", "外向きのプロキシと設定のURLをご確認ください。"},
 		},

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/planetbell/planetbell/internal/push/transport"
 )
 
 // Metrics are the state of all clients of this package, read when Prometheus asks.
@@ -16,6 +18,7 @@ type Metrics struct {
 	age         *prometheus.Desc
 	expiry      *prometheus.Desc
 	goAway      *prometheus.CounterVec
+	clock       *transport.Clock
 
 	mu      sync.Mutex // guards clients
 	clients map[*Client]struct{}
@@ -37,6 +40,7 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 			Name: "planetbell_provider_goaway_total", Help: "Requests that ended because the provider ended the connection, by the reason it gave.",
 			ConstLabels: provider,
 		}, names("reason")),
+		clock:   transport.NewClock("apns"),
 		clients: make(map[*Client]struct{}),
 	}
 	if r != nil {
@@ -51,6 +55,7 @@ func (m *Metrics) Describe(ch chan<- *prometheus.Desc) {
 	ch <- m.age
 	ch <- m.expiry
 	m.goAway.Describe(ch)
+	m.clock.Describe(ch)
 }
 
 // Collect implements prometheus.Collector.
@@ -72,6 +77,7 @@ func (m *Metrics) Collect(ch chan<- prometheus.Metric) {
 		}
 	}
 	m.goAway.Collect(ch)
+	m.clock.Collect(ch)
 }
 
 // labels name a credential at a server.

@@ -156,6 +156,7 @@ func (c *Client) send(ctx context.Context, request *http.Request, body []byte, s
 	if err != nil {
 		return c.broken(ctx, l, sent, err)
 	}
+	c.metrics.clock.Answered(response, c.now().Add(-time.Since(sent)), c.now())
 	answer, err := read(response)
 	if err != nil && ctx.Err() != nil {
 		return c.broken(ctx, l, sent, ctx.Err())

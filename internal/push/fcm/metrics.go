@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/planetbell/planetbell/internal/push/transport"
 )
 
 // Metrics are the state of all clients of this package, read when Prometheus asks.
@@ -15,6 +17,7 @@ type Metrics struct {
 	connections *prometheus.Desc
 	age         *prometheus.Desc
 	goAway      *prometheus.CounterVec
+	clock       *transport.Clock
 
 	mu      sync.Mutex // guards clients
 	clients map[*Client]struct{}
@@ -34,6 +37,7 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 			Name: "planetbell_provider_goaway_total", Help: "Requests that ended because the provider ended the connection, by the reason it gave.",
 			ConstLabels: provider,
 		}, labels("reason")),
+		clock:   transport.NewClock("fcm"),
 		clients: make(map[*Client]struct{}),
 	}
 	if r != nil {
@@ -47,6 +51,7 @@ func (m *Metrics) Describe(ch chan<- *prometheus.Desc) {
 	ch <- m.connections
 	ch <- m.age
 	m.goAway.Describe(ch)
+	m.clock.Describe(ch)
 }
 
 // Collect implements prometheus.Collector.
@@ -64,6 +69,7 @@ func (m *Metrics) Collect(ch chan<- prometheus.Metric) {
 		ch <- prometheus.MustNewConstMetric(m.age, prometheus.GaugeValue, age[name].Seconds(), name, "")
 	}
 	m.goAway.Collect(ch)
+	m.clock.Collect(ch)
 }
 
 func (m *Metrics) add(c *Client) {

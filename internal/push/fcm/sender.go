@@ -129,6 +129,7 @@ func (c *Client) exchange(ctx context.Context, way http.RoundTripper, token stri
 		ContentLength: int64(len(body)),
 	}).WithContext(ctx)
 
+	sent := c.now()
 	response, err := way.RoundTrip(request)
 	if err != nil {
 		reason := exchangeReason(err)
@@ -139,6 +140,7 @@ func (c *Client) exchange(ctx context.Context, way http.RoundTripper, token stri
 		o.Unsent = o.Unsent && !transport.IsAlert(err)
 		return o
 	}
+	c.metrics.clock.Answered(response, sent, c.now())
 	text, err := readAnswer(response)
 	if err != nil && ctx.Err() != nil && response.StatusCode != http.StatusOK {
 		return c.interrupted(ctx, reasonTimeout)

@@ -97,7 +97,7 @@ func (s *Store) BeginCall(ctx context.Context, c bell.Call, deliveries []bell.De
 // connection broke, the row may be its own.
 func (s *Store) knownCall(ctx context.Context, c *bell.Call, deliveries []bell.Delivery, params string, twice bool) (found call.BeginResult, err error) {
 	begin := "BEGIN"
-	if c.Suppressed == bell.RingsAll && !twice {
+	if c.Suppressed == bell.RingsAll && !c.Circumstances.FromMemory && !twice {
 		begin = "" // one statement, then
 	}
 	err = s.write(ctx, "begin a call that is known", begin, func(l *link) error {

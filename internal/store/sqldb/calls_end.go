@@ -31,7 +31,21 @@ func KnownCall(l Tx, c *bell.Call, params string) (call.BeginResult, error) {
 	case n > 0:
 		return call.AlreadyEnded, nil
 	}
-	return call.Repeated, nil
+	return call.Repeated, noteFromMemory(l, c)
+}
+
+// noteFromMemory adds to a known call that it rang from memory: its own write was given up,
+// and committed after all.
+func noteFromMemory(l Tx, c *bell.Call) error {
+	if !c.Circumstances.FromMemory {
+		return nil
+	}
+	_, err := l.Exec(`UPDATE calls SET circumstances = ? WHERE session_id = ? AND environment = ? AND notified_at = ?`,
+		EncodeCircumstances(&c.Circumstances), string(c.SessionID), string(c.Environment), Micros(c.NotifiedAt))
+	if err != nil {
+		return fmt.Errorf("note that a call rang from memory: %w", err)
+	}
+	return nil
 }
 
 // EndCall implements call.Store.

@@ -448,8 +448,13 @@ func callCircumstances(t *testing.T, s Store) {
 	repeat := c
 	repeat.Circumstances = bell.Circumstances{}
 	begin(repeat)
+	repeat.NotifiedAt, repeat.Circumstances.FromMemory = noon.Add(time.Second), true // another Notify
+	begin(repeat)
 	same(t, "circumstances", record(t, s, c).Call.Circumstances, c.Circumstances)
 	plain := newCall()
 	begin(plain)
 	same(t, "circumstances of a call without any", record(t, s, plain).Call.Circumstances, bell.Circumstances{})
+	plain.Circumstances.FromMemory = true // its first write was given up, and committed after all
+	begin(plain)
+	same(t, "circumstances that are known later", record(t, s, plain).Call.Circumstances, plain.Circumstances)
 }

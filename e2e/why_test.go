@@ -1,0 +1,345 @@
+package e2e
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"os/exec"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/planetbell/planetbell/internal/bell"
+	"github.com/planetbell/planetbell/internal/config"
+	"github.com/planetbell/planetbell/internal/console"
+	"github.com/planetbell/planetbell/internal/sim"
+	"github.com/planetbell/planetbell/internal/verdict"
+	"github.com/planetbell/planetbell/planet"
+)
+
+// why is what the admin API says of a call.
+func (s *scene) why(sid planet.SessionID) verdict.Verdict {
+	s.t.Helper()
+	var v console.CallVerdict
+	if status := s.admin(http.MethodGet, "/admin/v1/calls/"+string(sid)+"/verdict", "", &v); status != http.StatusOK {
+		s.t.Fatalf("the verdict on call %s was answered %d", sid, status)
+	}
+	s.watch.keep("a verdict", fmt.Sprintf("%+v", v))
+	return v.Verdict
+}
+
+// because waits until a call has a verdict with one of the codes: records are written in groups.
+func (s *scene) because(sid planet.SessionID, codes ...verdict.Code) verdict.Verdict {
+	s.t.Helper()
+	var v verdict.Verdict
+	deadline := time.Now().Add(patience / 2)
+	s.await(fmt.Sprintf("the verdict on the call is one of %q", codes), func() bool {
+		v = s.why(sid)
+		if time.Now().After(deadline) {
+			s.t.Fatalf("the verdict is %s: %s; want one of %q\n%+v", v.Code, v.Sentence.English, codes, v.Devices)
+		}
+		return slices.Contains(codes, v.Code)
+	})
+	return v
+}
+
+// ended calls, lets the caller hang up when the deliveries are at rest, and waits for the verdict.
+func (s *scene) hungUp(to string, codes ...verdict.Code) verdict.Verdict {
+	s.t.Helper()
+	c := s.call("alice", to, sim.Plan{})
+	s.settled(c.SessionID())
+	c.Hangup()
+	s.over(c)
+	return s.because(c.SessionID(), codes...)
+}
+
+// What the simulator does to a call, the verdict names.
+func TestWhyOfPeopleAndDevices(t *testing.T) {
+	t.Parallel()
+	s := play(t, configured(func(c *config.Config) { c.Projects[0].CallRules = true }))
+	iphone := s.phone("bob", sim.IOS, "iPhone")
+
+	s.hungUp("nobody", "no_device")
+	v := s.hungUp("bob", "canceled_quickly")
+	if !v.Rang || len(v.Devices) != 1 || v.Devices[0].Code != "told" || v.Devices[0].ToAccept <= 0 {
+		t.Errorf("the verdict on a ring is %+v", v)
+	}
+	for _, plan := range []struct {
+		kind sim.PlanKind
+		code verdict.Code
+	}{{sim.PlanAnswered, "answered"}, {sim.PlanDeclined, "declined"}, {sim.PlanBusy, "busy"}} {
+		c := s.call("alice", "bob", sim.Plan{Kind: plan.kind})
+		s.over(c)
+		s.because(c.SessionID(), plan.code)
+	}
+
+	s.as(iphone, http.MethodPost, "/v2/block_user", `{"userId":"alice"}`)
+	s.hungUp("bob", "blocked")
+	s.as(iphone, http.MethodPost, "/v2/unblock_user", `{"userId":"alice"}`)
+	s.as(iphone, http.MethodPost, "/v2/do_not_disturb", `{"on":true}`)
+	s.hungUp("bob", "do_not_disturb")
+	s.as(iphone, http.MethodPost, "/v2/do_not_disturb", `{"on":false}`)
+
+	iphone.Uninstall()
+	s.hungUp("bob", "unregistered")
+	s.await("the push token is forgotten", func() bool { return s.reachable("bob") == 0 })
+	if v := s.hungUp("bob", "forgotten"); !strings.Contains(v.Sentence.English, "Unregistered") || v.Hop != verdict.HopDevice {
+		t.Errorf("the verdict on a forgotten device: %+v", v)
+	}
+
+	pc := s.phone("carol", sim.Windows, "PC")
+	s.leave(pc)
+	c := s.call("alice", "carol", sim.Plan{})
+	s.because(c.SessionID(), "waits_for_poll")
+	c.Hangup()
+	s.over(c)
+	s.because(c.SessionID(), "not_polled_before_end")
+
+	android := s.phone("dave", sim.Android, "Android")
+	c = s.call("alice", "dave", sim.Plan{})
+	s.rang(android, 1)
+	r := s.request(http.MethodPost, s.App.PublicURL()+"/v2/notification/ack", `{"sid":"`+string(c.SessionID())+`","problem":"DECODE_CALL_PARAM"}`)
+	r.Header.Set("Authorization", "Bearer "+android.AppToken().Reveal())
+	if a := s.do(r); a.status != http.StatusOK {
+		t.Fatalf("the receipt was answered %d %s", a.status, a.body)
+	}
+	s.because(c.SessionID(), "app_failed")
+	c.Hangup()
+	s.over(c)
+	if a := s.receipt(android, c.SessionID()); a.status != http.StatusOK { // changes nothing
+		t.Errorf("a repeat was answered %d", a.status)
+	}
+	s.because(c.SessionID(), "app_failed")
+	c = s.call("alice", "dave", sim.Plan{})
+	s.rang(android, 2)
+	s.settled(c.SessionID())
+	c.Hangup()
+	s.over(c)
+	s.receipt(android, c.SessionID())
+	s.because(c.SessionID(), "received_late")
+}
+
+// A token of the other APNs server rings, and the verdict says what was wrong.
+func TestWhyOfAnAppleServer(t *testing.T) {
+	t.Parallel()
+	s := play(t)
+	token := sim.APNsTokenPrefix + strings.Repeat("0c", 26)
+	s.World.Sandbox.Register(token, s.World.Settings().BundleID+".voip", nil)
+	body := fmt.Sprintf(`{"project":"demo","user_id":"bob","channel":"apns_voip","push_token":%q,"apns_server":"production"}`, token)
+	if status := s.admin(http.MethodPost, "/admin/v1/devices", body, nil); status != http.StatusCreated {
+		t.Fatalf("add a device: %d", status)
+	}
+	v := s.hungUp("bob", "canceled_quickly")
+	want := "APNs production refused the token of bob's iOS device as BadDeviceToken; sandbox accepts it"
+	if d := v.Devices[0]; d.Code != "wrong_apns_server_repaired" || !strings.HasPrefix(d.Sentence.English, want) {
+		t.Errorf("the device: %+v", d)
+	}
+	if v = s.hungUp("bob", "canceled_quickly"); v.Devices[0].Code != "told" {
+		t.Errorf("the next call: %+v", v.Devices[0])
+	}
+}
+
+// What Planet Cloud says, and does not say.
+func TestWhyOfPlanetCloud(t *testing.T) {
+	t.Parallel()
+	s := play(t)
+	p := s.project()
+	send := func(name string, values url.Values) {
+		t.Helper()
+		if a := s.callback(p, name, values); a.status != http.StatusOK {
+			t.Fatalf("%s was answered %d %s", name, a.status, a.body)
+		}
+	}
+	// A Call Event that ends now: LINE Planet's times are in seconds.
+	event := func(sid, reason, code string) url.Values {
+		v := callEvent(sid, p.ServiceID, "bob")
+		v.Set("end_time", strconv.FormatInt(time.Now().Unix(), 10))
+		v.Set("disconnect_reason", reason)
+		v.Set("rel_code", code)
+		v.Set("terminate", "127")
+		v.Del("rel_code_str")
+		return v
+	}
+	for _, e := range []struct {
+		reason, code string
+		want         verdict.Code
+	}{
+		{"1203", "5", "never_asked"},
+		{"1201", "2", "canceled_before_notify"},
+		{"1202", "4", "busy"},
+		{"1204", "215", "busy"},
+		{"1205", "6", "busy"},
+		{"1302", "203", "callback_unreachable"},
+		{"1302", "205", "callback_failed"},
+		{"1302", "207", "callback_user_not_found"},
+		{"1302", "231", "callback_misunderstood"},
+		{"1313", "200", "app_server_data_error"},
+		{"1501", "206", "access_token_refused"},
+		{"1303", "202", "auth_error"},
+		{"1502", "120", "invalid_id"},
+		{"1503", "200", "cloud_maintenance"},
+		{"1504", "216", "cloud_busy"},
+		{"1305", "200", "cloud_internal"},
+		{"1505", "200", "cloud_internal"},
+		{"1511", "102", "incompatible_version"},
+		{"1512", "232", "too_many_requests"},
+		{"1208", "122", "max_call_time"},
+		{"1304", "210", "released_call"},
+		{"1301", "501", "client_network"},
+		{"1309", "506", "client_gone"},
+		{"1003", "505", "cellular_call"},
+		{"1112", "502", "client_error"},
+		{"1206", "7", "answered_elsewhere"},
+		{"1207", "8", "declined_elsewhere"},
+	} {
+		sid := uuid.NewString()
+		send("call-event", event(sid, e.reason, e.code))
+		s.because(planet.SessionID(sid), e.want)
+	}
+
+	sid := uuid.NewString()
+	send("call-event", event(sid, "1201", "2"))
+	send("notify", notify(sid, p.ServiceID, "bob"))
+	s.because(planet.SessionID(sid), "notify_after_end")
+
+	sid = uuid.NewString()
+	send("notify", notify(sid, p.ServiceID, "bob"))
+	old := event(sid, "1201", "2")
+	old.Set("end_time", strconv.FormatInt(time.Now().Add(-time.Minute).Unix(), 10))
+	send("call-event", old)
+	s.because(planet.SessionID(sid), "notify_late")
+
+	sid = uuid.NewString()
+	send("notify", notify(sid, p.ServiceID, "bob"))
+	send("call-event", event(sid, "1302", "207"))
+	s.because(planet.SessionID(sid), "refused_no_device")
+
+	s.phone("bob", sim.IOS, "iPhone")
+	sid = uuid.NewString()
+	send("notify", notify(sid, p.ServiceID, "bob"))
+	send("call-event", event(sid, "1302", "203"))
+	s.because(planet.SessionID(sid), "callback_answer_lost")
+
+	sid = uuid.NewString()
+	send("agent-call-status", url.Values{"sid": {sid}, "result": {"Fail"}, "fail_reason": {"NO_SOURCE"}, "agent_type": {"AUDIO_CALLER"}})
+	s.because(planet.SessionID(sid), "agent_failed")
+	sid = uuid.NewString()
+	send("agent-call-status", url.Values{"sid": {sid}, "result": {"Success"}, "fail_reason": {"None"}, "agent_type": {"AUDIO_CALLER"}})
+	s.because(planet.SessionID(sid), "agent_without_notify")
+}
+
+// A refusal of the customer's own endpoint, a database that is sick, a server that is started
+// again, and what is not configured.
+func TestWhyOfThisServer(t *testing.T) {
+	t.Parallel()
+	t.Run("the policy hook", func(t *testing.T) {
+		t.Parallel()
+		endpoint, hook := decides(t, 5*time.Second)
+		s := play(t, hook)
+		s.phone("bob", sim.IOS, "iPhone")
+		endpoint.says(`{"ring":false}`)
+		s.hungUp("bob", "refused_by_policy")
+	})
+	t.Run("no credential", func(t *testing.T) {
+		t.Parallel()
+		s := play(t)
+		s.phone("bob", sim.Android, "Android")
+		s.stop()
+		s.Config.Projects[0].FCM = config.FCM{}
+		s.start()
+		v := s.hungUp("bob", "no_credential")
+		if !strings.Contains(v.Sentence.English, "no credential of FCM") {
+			t.Errorf("it says %q", v.Sentence.English)
+		}
+	})
+	t.Run("a sick database", func(t *testing.T) {
+		t.Parallel()
+		s := play(t)
+		iphone := s.phone("bob", sim.IOS, "iPhone")
+		s.hungUp("bob", "canceled_quickly") // its devices are known now
+		unlock := s.lockDatabase()
+		c := s.call("alice", "bob", sim.Plan{})
+		s.rang(iphone, 2)
+		c.Hangup()
+		s.over(c)
+		unlock()
+		s.await("the call is recorded", func() bool {
+			return s.admin(http.MethodGet, "/admin/v1/calls/"+string(c.SessionID()), "", nil) == http.StatusOK
+		})
+		s.because(c.SessionID(), "rang_from_memory")
+	})
+	t.Run("a restart", func(t *testing.T) {
+		t.Parallel()
+		s := play(t)
+		s.phone("bob", sim.Android, "Android")
+		if err := s.World.SetFault("fcm", sim.Answer{Hang: true}, 0); err != nil {
+			t.Fatal(err)
+		}
+		c := s.call("alice", "bob", sim.Plan{})
+		s.stop()
+		s.start()
+		s.await("the next process has taken it over", func() bool {
+			for _, e := range s.why(c.SessionID()).Evidence {
+				if strings.Contains(e.What.English, "another one continued") {
+					return true
+				}
+			}
+			return false
+		})
+		c.Hangup()
+		s.over(c)
+		s.because(c.SessionID(), "stopped_in_between", "provider_silent")
+	})
+}
+
+// The command: its exit code, a user's newest call, and one of nobody.
+func TestWhyFromTheCommandLine(t *testing.T) {
+	t.Parallel()
+	s := play(t)
+	o := s.operator()
+	iphone := s.phone("bob", sim.IOS, "iPhone")
+	asks := func(code int, args ...string) string {
+		t.Helper()
+		cmd := exec.CommandContext(s.ctx, program(t), slices.Concat([]string{"why"}, args, o.flags)...)
+		var out, problems bytes.Buffer
+		cmd.Env, cmd.Stdout, cmd.Stderr = environ(), &out, &problems
+		err := cmd.Run()
+		var exit *exec.ExitError
+		if err != nil && !errors.As(err, &exit) {
+			t.Fatal(err)
+		}
+		if got := cmd.ProcessState.ExitCode(); got != code {
+			t.Errorf("planetbell why %q ends with %d, want %d: %s%s", args, got, code, out.String(), problems.String())
+		}
+		s.watch.keep("planetbell why", out.String()+problems.String())
+		return out.String() + problems.String()
+	}
+	v := s.hungUp("bob", "canceled_quickly")
+	if said := asks(0, "--user", "bob"); !strings.HasPrefix(said, v.Sentence.English) {
+		t.Errorf("of the newest call it says\n%s", said)
+	}
+	iphone.Uninstall()
+	v = s.hungUp("bob", "unregistered")
+	if said := asks(3, "--user", "bob", "--lang", "ja"); !strings.HasPrefix(said, v.Sentence.Japanese+"\n対応: ") {
+		t.Errorf("of the newest call it says\n%s", said)
+	}
+	if said := asks(3, "--user", "bob", "--since", "1h"); strings.Count(said, "demo-service/bob") != 2 || !strings.Contains(said, "canceled_quickly") {
+		t.Errorf("of the last hour it says\n%s", said)
+	}
+	if said := asks(1, uuid.NewString()); !strings.Contains(said, "There is no such call") {
+		t.Errorf("of no call it says\n%s", said)
+	}
+	var list console.VerdictList
+	if status := s.admin(http.MethodGet, "/admin/v1/verdicts?user_id=bob&limit=1", "", &list); status != http.StatusOK || len(list.Verdicts) != 1 || list.Next == "" {
+		t.Errorf("a page of verdicts, %d: %+v", status, list)
+	}
+	if status := s.admin(http.MethodGet, "/admin/v1/verdicts?user_id=bob&before="+list.Next, "", &list); status != http.StatusOK || len(list.Verdicts) != 1 || list.Verdicts[0].Verdict.Devices[0].Channel != bell.APNsVoIP {
+		t.Errorf("the next page, %d: %+v", status, list)
+	}
+}

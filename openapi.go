@@ -10,3 +10,9 @@ import _ "embed" // the contract is part of the binary
 //
 //go:embed openapi.yaml
 var OpenAPI []byte
+
+// AdminOpenAPI is admin-openapi.yaml: every route of the admin API. The server sends it to
+// whoever may ask for /admin/v1/openapi.yaml, and tests hold the handlers to it.
+//
+//go:embed admin-openapi.yaml
+var AdminOpenAPI []byte

@@ -16,6 +16,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/planetbell/planetbell/internal/bell"
 	"github.com/planetbell/planetbell/internal/config"
 	"github.com/planetbell/planetbell/internal/console"
 	"github.com/planetbell/planetbell/planet"
@@ -87,11 +88,24 @@ func (a *adminFlags) server(cmd *cobra.Command) (base string, token planet.Secre
 	case err != nil:
 		return "", "", "", fmt.Errorf("the configuration that says where the server is cannot be used:\n%w", err)
 	}
-	source = "admin.token"
+	token, source = ownToken(&loaded.Config.Admin)
 	if loaded.File != "" {
 		source += " in " + loaded.File
 	}
-	return loaded.Config.Admin.URL(), loaded.Config.Admin.Token, source, nil
+	return loaded.Config.Admin.URL(), token, source, nil
+}
+
+// ownToken is the token of the configuration that may do most: admin.token, or one of
+// admin.tokens that stands there itself.
+func ownToken(a *config.Admin) (token planet.Secret, source string) {
+	token, source = a.Token, "admin.token"
+	var role bell.Role
+	for i := range a.Tokens {
+		if t := &a.Tokens[i]; a.Token == "" && t.Token != "" && !role.Covers(t.Role) {
+			token, source, role = t.Token, fmt.Sprintf("admin.tokens[%d]", i), t.Role
+		}
+	}
+	return token, source
 }
 
 func concernsAdmin(e *config.Error) bool {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/planetbell/planetbell/internal/audit"
 	"github.com/planetbell/planetbell/internal/bell"
+	"github.com/planetbell/planetbell/internal/config"
 	"github.com/planetbell/planetbell/internal/console"
 	"github.com/planetbell/planetbell/internal/testlog"
 	"github.com/planetbell/planetbell/planet"
@@ -86,4 +87,24 @@ func TestAuditList(t *testing.T) {
 	}
 	ask(t, base, "audit", "list", "--outcome", "good").fails(t, "want done, refused or failed")
 	ask(t, base, "audit", "list", "--limit", "0").fails(t, "want at least 1")
+}
+
+// On the server's machine the commands find a token by themselves: the one that may do most.
+func TestOwnToken(t *testing.T) {
+	tokens := []config.AdminToken{
+		{Token: "viewer", Role: bell.Viewer}, {TokenSHA256: "hash", Role: bell.Admin}, {Token: "operator", Role: bell.Operator}, {Token: "other", Role: bell.Operator},
+	}
+	for _, c := range []struct {
+		admin         config.Admin
+		token, source string
+	}{
+		{config.Admin{}, "", "admin.token"},
+		{config.Admin{Token: "main", Tokens: tokens}, "main", "admin.token"},
+		{config.Admin{Tokens: tokens}, "operator", "admin.tokens[2]"},
+		{config.Admin{Tokens: tokens[1:2]}, "", "admin.token"},
+	} {
+		if token, source := ownToken(&c.admin); token.Reveal() != c.token || source != c.source {
+			t.Errorf("%q from %s, want %q from %s", token.Reveal(), source, c.token, c.source)
+		}
+	}
 }

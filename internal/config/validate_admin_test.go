@@ -111,3 +111,19 @@ func TestAdminTokenSum(t *testing.T) {
 		t.Error("no token has a sum")
 	}
 }
+
+// Every credential can come from the environment or a file.
+func TestAdminFromTheEnvironment(t *testing.T) {
+	dir := at(t, valid())
+	write(t, "hash", phc+"\n")
+	loaded := mustLoad(t, Options{Environ: []string{
+		"PLANETBELL_ADMIN_USERS_0_NAME=ann", "PLANETBELL_ADMIN_USERS_0_PASSWORD_HASH_FILE=" + dir + "/hash", "PLANETBELL_ADMIN_USERS_0_ROLE=admin",
+		"PLANETBELL_ADMIN_TOKENS_0_NAME=ci", "PLANETBELL_ADMIN_TOKENS_0_TOKEN=" + testlog.TextSecret("token-of-the-ci"),
+		"PLANETBELL_ADMIN_OIDC_ISSUER=https://login.example.com", "PLANETBELL_ADMIN_OIDC_CLIENT_ID=bell", "PLANETBELL_ADMIN_OIDC_ROLE_CLAIM=groups",
+		"PLANETBELL_ADMIN_OIDC_REDIRECT_URL=https://admin.example.com/signin/oidc/callback", "PLANETBELL_ADMIN_OIDC_ROLES_ADMIN=ops,root",
+	}})
+	a := loaded.Config.Admin
+	if a.Users[0].PasswordHash != phc || a.Users[0].Role != bell.Admin || a.Tokens[0].Sum() == [sha256.Size]byte{} || len(a.OIDC.Roles.Admin) != 2 {
+		t.Errorf("%+v", a.OIDC)
+	}
+}

@@ -227,6 +227,7 @@ func ask(t testing.TB, h http.Handler, method, target, body string, change ...fu
 	w := httptest.NewRecorder()
 	h.ServeHTTP(w, r)
 	noSecrets(t, method+" "+r.Pattern, w.Body.String())
+	checkContract(t, r, w)
 	return w
 }
 

@@ -179,7 +179,7 @@ func TestAssets(t *testing.T) {
 }
 
 // form sends a form as a page does.
-func form() func(*http.Request) {
+func asForm() func(*http.Request) {
 	return func(r *http.Request) {
 		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 		r.Header.Set("Sec-Fetch-Site", "same-origin")
@@ -189,7 +189,7 @@ func form() func(*http.Request) {
 func TestATestOfADevice(t *testing.T) {
 	f := told(t)
 	h := newHandler(t, f, testConfig())
-	w := ask(t, h, "POST", "/devices/"+phone+"/test", "call=yes", form())
+	w := ask(t, h, "POST", "/devices/"+phone+"/test", "call=yes", asForm())
 	if w.Code != http.StatusOK || len(f.trials) != 1 || !f.trials[0].Call || f.trials[0].Device.ID != phone || f.trials[0].Label != "evaluation" {
 		t.Fatalf("%d, trials %d", w.Code, len(f.trials))
 	}
@@ -212,7 +212,7 @@ func TestATestOfADevice(t *testing.T) {
 	w = ask(t, h, "POST", "/admin/v1/devices/"+phone+"/test", `{}`)
 	wantProblem(t, w, http.StatusTooManyRequests, "too_many", "Too many tests")
 	f.refused = bell.E(bell.Invalid, "This device polls.", nil)
-	w = ask(t, newHandler(t, f, testConfig()), "POST", "/devices/"+phone+"/test", "call=no", form())
+	w = ask(t, newHandler(t, f, testConfig()), "POST", "/devices/"+phone+"/test", "call=no", asForm())
 	if w.Code != http.StatusBadRequest || !strings.Contains(w.Body.String(), "This device polls.") {
 		t.Errorf("a device that cannot be tested: %d", w.Code)
 	}
@@ -221,12 +221,12 @@ func TestATestOfADevice(t *testing.T) {
 func TestAReplay(t *testing.T) {
 	f := told(t)
 	h := newHandler(t, f, testConfig())
-	w := ask(t, h, "POST", "/events/replay", "id=evt-1&endpoint=main/crm", form())
+	w := ask(t, h, "POST", "/events/replay", "id=evt-1&endpoint=main/crm", asForm())
 	if w.Code != http.StatusSeeOther || w.Header().Get("Location") != "/events?endpoint=main%2Fcrm&replayed=1" {
 		t.Errorf("%d to %s", w.Code, w.Header().Get("Location"))
 	}
-	ask(t, h, "POST", "/events/replay", "endpoint=main/crm", form())
-	ask(t, h, "POST", "/events/replay", "endpoint=main/crm&endpoint=twice", form())
+	ask(t, h, "POST", "/events/replay", "endpoint=main/crm", asForm())
+	ask(t, h, "POST", "/events/replay", "endpoint=main/crm&endpoint=twice", asForm())
 	if got := strings.Join(f.events.(*toldEvents).replayed, ", "); got != "evt-1 main/crm, all main/crm" {
 		t.Errorf("replayed %s", got)
 	}

@@ -72,6 +72,7 @@ func (c *console) routes(gatherer prometheus.Gatherer) []route {
 	operator("POST /admin/v1/events/enable", c.enableEndpoint, does("event.enable"))
 	operator("POST /admin/v1/events/test", c.testEvent, does("event.test"))
 	admin("GET /admin/v1/audit", c.listAudit)
+	viewer("GET /admin/v1/openapi.yaml", c.contract)
 
 	admin("GET /debug/info", c.info)
 	profile("GET /debug/pprof/", plain(pprof.Index))

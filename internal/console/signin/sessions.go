@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/alexedwards/scs/v2"
-	"github.com/alexedwards/scs/v2/memstore"
 
 	"github.com/planetbell/planetbell/internal/bell"
 )
@@ -44,11 +43,9 @@ type sessions struct {
 }
 
 func newSessions(s *Service) *sessions {
-	m := scs.New()
-	if cleaner, ok := m.Store.(*memstore.MemStore); ok {
-		cleaner.StopCleanup() // the store that scs begins with has a goroutine
-	}
-	m.Store, m.Codec, m.Lifetime, m.HashTokenInStore = rows{s}, codec{}, s.Lifetime, true
+	// scs.New would start a goroutine, of a store that is then not used, and cannot be stopped
+	// safely. What it sets beside these is for its middleware and cookies, which are not used.
+	m := &scs.SessionManager{Store: rows{s}, Codec: codec{}, Lifetime: s.Lifetime, HashTokenInStore: true}
 	cookie := plainCookie
 	if s.Secure {
 		cookie = secureCookie

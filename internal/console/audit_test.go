@@ -1,0 +1,229 @@
+package console_test
+
+import (
+	"errors"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/planetbell/planetbell/internal/audit"
+	"github.com/planetbell/planetbell/internal/bell"
+	"github.com/planetbell/planetbell/internal/console"
+	"github.com/planetbell/planetbell/internal/testlog"
+	"github.com/planetbell/planetbell/planet"
+)
+
+// recorded compares the audit log, oldest first, without IDs.
+func recorded(t *testing.T, f *fake, want ...audit.Entry) {
+	t.Helper()
+	for i := range want {
+		if want[i].At.IsZero() {
+			want[i].At = noon
+		}
+		if want[i].Remote == "" {
+			want[i].Remote = "127.0.0.1"
+		}
+	}
+	f.audit.mu.Lock()
+	defer f.audit.mu.Unlock()
+	if diff := cmp.Diff(want, f.audit.entries, cmpopts.IgnoreFields(audit.Entry{}, "ID"), cmpopts.EquateEmpty()); diff != "" {
+		t.Errorf("the audit log, -want +got:\n%s", diff)
+	}
+	for _, e := range f.audit.entries {
+		noSecrets(t, "the audit log", e.Who+e.Object+e.Remote+e.Action)
+	}
+}
+
+func TestWhatIsRecorded(t *testing.T) {
+	f := willing(t)
+	f.mint = func(*bell.Project, string) (planet.Secret, error) { return "not a secret", nil }
+	h := newHandler(t, f, rolesConfig())
+	ask(t, h, "GET", "/admin/v1/devices", "", asRole(bell.Viewer))
+	ask(t, h, "POST", "/admin/v1/devices", `{"project":"main","user_id":"bob","channel":"fcm","push_token":"`+testlog.TextSecret("push")+`"}`, asRole(bell.Operator))
+	ask(t, h, "DELETE", "/admin/v1/devices/"+testlog.TextSecret("pasted-push-token"), "", asRole(bell.Operator))
+	f.remove = func(string) error { return bell.NotFound }
+	ask(t, h, "DELETE", "/admin/v1/devices/"+phone, "", asRole(bell.Admin))
+	f.remove = func(string) error { panic("impossible") }
+	ask(t, h, "DELETE", "/admin/v1/devices/"+phone, "", asRole(bell.Admin))
+	ask(t, h, "POST", "/admin/v1/access_tokens", `{"project":"main","user_id":"bob"}`, asRole(bell.Operator))
+	ask(t, h, "POST", "/admin/v1/access_tokens", `{"project":"main","user_id":"bob"}`) // admin.token
+	ask(t, h, "GET", "/admin/v1/audit", "", asRole(bell.Viewer))
+	ask(t, h, "GET", "/admin/v1/calls", "", header("Authorization", "Bearer "+testlog.TextSecret("wrong")))
+	operator := audit.Entry{Who: "operator", Role: bell.Operator, Via: "token"}
+	admin := audit.Entry{Who: "admin", Role: bell.Admin, Via: "token"}
+	with := func(e audit.Entry, action, object string, outcome audit.Outcome) audit.Entry {
+		e.Action, e.Object, e.Outcome = action, object, outcome
+		return e
+	}
+	recorded(
+		t, f,
+		with(operator, "device.add", "added_device="+phone+" project=main", audit.Done),
+		with(operator, "device.remove", "", audit.Failed),
+		with(admin, "device.remove", "", audit.Failed),
+		with(admin, "device.remove", "", audit.Failed),
+		with(operator, "access_token.mint", "route=POST /admin/v1/access_tokens", audit.Refused),
+		with(audit.Entry{Who: "admin.token", Role: bell.Admin, Via: "token"}, "access_token.mint", "minted_for=bob project=main", audit.Done),
+		with(audit.Entry{Who: "viewer", Role: bell.Viewer, Via: "token"}, "access.refuse", "route=GET /admin/v1/audit", audit.Refused),
+		with(audit.Entry{}, "access.refuse", "route=GET /admin/v1/calls", audit.Refused),
+	)
+}
+
+func TestSignInsAreRecorded(t *testing.T) {
+	f := willing(t)
+	h := newHandler(t, f, rolesConfig())
+	cookie := signInAs(t, h, bell.Operator)
+	if w := form(t, h, "/signin", url.Values{"name": {"operator"}, "password": {testlog.TextSecret("wrong")}}); w.Code != http.StatusUnauthorized {
+		t.Errorf("a wrong password: %d", w.Code)
+	}
+	form(t, h, "/signin", url.Values{"name": {testlog.TextSecret("password in the wrong field")}, "password": {"x"}})
+	form(t, h, "/signin", url.Values{"token": {roleToken(bell.Admin).Reveal()}})
+	remove := func(site string) int {
+		return ask(t, h, "DELETE", "/admin/v1/devices/"+phone, "", func(r *http.Request) {
+			r.Header.Del("Authorization")
+			r.Header.Set("Sec-Fetch-Site", site)
+			r.AddCookie(cookie)
+		}).Code
+	}
+	if good, bad := remove("same-origin"), remove("none"); good != http.StatusNoContent || bad != http.StatusForbidden {
+		t.Errorf("with the session: %d; forged: %d", good, bad)
+	}
+	if w := form(t, h, "/signout", url.Values{}, func(r *http.Request) { r.AddCookie(cookie) }); w.Code != http.StatusSeeOther {
+		t.Errorf("signing out: %d", w.Code)
+	}
+	if code := remove("same-origin"); code != http.StatusUnauthorized {
+		t.Errorf("after signing out: %d", code)
+	}
+	operator := audit.Entry{Who: "operator", Role: bell.Operator, Via: "password"}
+	with := func(e audit.Entry, action, object string, outcome audit.Outcome) audit.Entry {
+		e.Action, e.Object, e.Outcome = action, object, outcome
+		return e
+	}
+	recorded(
+		t, f,
+		with(operator, "session.begin", "", audit.Done),
+		with(operator, "session.begin", "route=POST /signin", audit.Refused),
+		with(audit.Entry{Via: "password"}, "session.begin", "route=POST /signin", audit.Refused),
+		with(audit.Entry{Who: "admin", Role: bell.Admin, Via: "token"}, "session.begin", "", audit.Done),
+		with(operator, "device.remove", "removed_device="+phone, audit.Done),
+		with(operator, "device.remove", "route=DELETE /admin/v1/devices/{id}", audit.Refused),
+		with(operator, "session.end", "", audit.Done),
+		with(audit.Entry{}, "device.remove", "route=DELETE /admin/v1/devices/{id}", audit.Refused),
+	)
+}
+
+// Somebody who is refused again and again fills neither the log nor the database; how often it
+// was is recorded later.
+func TestRefusalsThatAreRecordedAreBounded(t *testing.T) {
+	f := willing(t)
+	now := noon
+	config := rolesConfig()
+	config.Now = func() time.Time { return now }
+	h := newHandler(t, f, config)
+	for range 300 {
+		ask(t, h, "POST", "/admin/v1/access_tokens", `{}`, asRole(bell.Viewer)) // not bounded otherwise: the viewer's token is right
+		ask(t, h, "GET", "/admin/v1/calls", "", header("Authorization", "Bearer wrong"))
+	}
+	if n := len(f.audit.entries); n != 20 {
+		t.Errorf("%d entries for 600 refusals, want 20", n)
+	}
+	now = now.Add(time.Minute)
+	ask(t, h, "POST", "/admin/v1/access_tokens", `{}`, asRole(bell.Viewer))
+	if last := f.audit.entries[len(f.audit.entries)-1]; !strings.Contains(last.Object, "and_unrecorded=580") {
+		t.Errorf("the next entry is %+v", last)
+	}
+	ask(t, h, "DELETE", "/admin/v1/devices/"+phone, "", asRole(bell.Admin))
+	if last := f.audit.entries[len(f.audit.entries)-1]; last.Action != "device.remove" || last.Outcome != audit.Done {
+		t.Errorf("what is done must be recorded, however many were refused: %+v", last)
+	}
+}
+
+// What could not be recorded is in the server's log.
+func TestAnAuditLogThatIsAway(t *testing.T) {
+	f := willing(t)
+	f.audit.fail = bell.E(bell.Unavailable, "The database is away.", errors.New("connection refused"))
+	var log strings.Builder
+	h := console.New(rolesConfig(), f.services(), slog.New(slog.NewTextHandler(&log, nil)), prometheus.NewRegistry())
+	if w := ask(t, h, "DELETE", "/admin/v1/devices/"+phone, "", asRole(bell.Operator)); w.Code != http.StatusNoContent {
+		t.Errorf("status %d", w.Code)
+	}
+	for _, part := range []string{"level=ERROR", "audit log", "who=operator", "action=device.remove", "removed_device=" + phone} {
+		if !strings.Contains(log.String(), part) {
+			t.Errorf("%s is not in %s", part, log.String())
+		}
+	}
+	testlog.Keep(t, "log", log.String())
+	wantProblem(t, ask(t, h, "GET", "/admin/v1/audit", ""), http.StatusServiceUnavailable, "unavailable", "away")
+}
+
+func TestAuditPages(t *testing.T) {
+	f := willing(t)
+	h := newHandler(t, f, rolesConfig())
+	for range 5 {
+		ask(t, h, "DELETE", "/admin/v1/devices/"+phone, "", asRole(bell.Operator))
+	}
+	seen, target := 0, "/admin/v1/audit?limit=2"
+	for target != "" {
+		list := decode[console.AuditList](t, ask(t, h, "GET", target, ""))
+		seen += len(list.Entries)
+		target = ""
+		if list.Next != "" {
+			target = "/admin/v1/audit?limit=2&before=" + url.QueryEscape(list.Next)
+		}
+		for _, e := range list.Entries {
+			if e.Who != "operator" || e.Role != bell.Operator || e.Via != "token" || !e.At.Equal(noon) || e.ID == "" || e.Outcome != audit.Done {
+				t.Errorf("%+v", e)
+			}
+		}
+	}
+	if seen != 5 {
+		t.Errorf("%d entries on all pages, want 5", seen)
+	}
+	for query, part := range map[string]string{
+		"outcome=good": "outcome: want", "since=yesterday": "since: want", "until=x": "until: want", "limit=0": "limit: want",
+		"before=1": "before: want", "before=1-x": "before: want", "before=x-" + phone: "before: want", "whom=x": "There is no parameter",
+	} {
+		wantProblem(t, ask(t, h, "GET", "/admin/v1/audit?"+query, ""), http.StatusBadRequest, "invalid", part)
+	}
+}
+
+func TestMe(t *testing.T) {
+	h := newHandler(t, willing(t), rolesConfig())
+	if me := decode[console.Me](t, ask(t, h, "GET", "/admin/v1/me", "", asRole(bell.Viewer))); me != (console.Me{Name: "viewer", Role: bell.Viewer, Via: "token"}) {
+		t.Errorf("%+v", me)
+	}
+	config := testConfig()
+	config.Token, config.OpenOnLoopback = "", true
+	open := newHandler(t, willing(t), config)
+	bare := func(r *http.Request) { r.Header.Del("Authorization") }
+	if me := decode[console.Me](t, ask(t, open, "GET", "/admin/v1/me", "", bare)); me != (console.Me{Name: "local", Role: bell.Admin, Via: "loopback"}) {
+		t.Errorf("%+v", me)
+	}
+	if w := ask(t, open, "GET", "/signin?next=/calls", "", bare); w.Code != http.StatusSeeOther || w.Header().Get("Location") != "/calls" {
+		t.Errorf("where nobody signs in: %d to %s", w.Code, w.Header().Get("Location"))
+	}
+	// Any credential closes it.
+	config.SignIn = rolesConfig().SignIn
+	wantProblem(t, ask(t, newHandler(t, newFake(t), config), "GET", "/admin/v1/me", "", bare), http.StatusUnauthorized, "unauthorized", "missing")
+}
+
+// Whoever tries passwords is soon answered without a line in the log, and by a page.
+func TestTooManySignIns(t *testing.T) {
+	f := willing(t)
+	var log strings.Builder
+	h := console.New(rolesConfig(), f.services(), slog.New(slog.NewTextHandler(&log, nil)), prometheus.NewRegistry())
+	codes := map[int]int{}
+	for range 14 {
+		codes[form(t, h, "/signin", url.Values{"token": {"wrong"}}).Code]++
+	}
+	if codes[401] != 10 || codes[429] != 4 || strings.Count(log.String(), "\n") != 10 || len(f.audit.entries) != 10 {
+		t.Errorf("%v, %d log lines, %d entries", codes, strings.Count(log.String(), "\n"), len(f.audit.entries))
+	}
+	testlog.Keep(t, "log", log.String())
+}

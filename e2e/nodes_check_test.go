@@ -371,17 +371,17 @@ func (n *nodes) checkOne(wrong *problems, t *tally, c *placed, d *reached) {
 
 func (n *nodes) reportDevices(l *load, ways map[string]*tally) {
 	n.t.Helper()
-	for _, way := range []string{byAPNs, byFCM, plainPoll, ackPoll} {
+	for _, way := range []string{byAPNs, byFCM, plainPoll, ackPoll, byStream} {
 		t := ways[way]
 		if t == nil {
 			continue
 		}
 		again, most := t.times-t.got, n.mostRepeats(l, t)
-		if way == ackPoll { // such a phone recognises what it had
-			repeats, refused := l.fleet.repeats(t.got)
+		if way == ackPoll || way == byStream { // such a phone recognises what it had
+			repeats, refused := l.fleet.repeats(way, t.got)
 			again, most = repeats, most+refused
 			t.times += repeats
-			n.t.Logf("acknowledged poll: %d receipts were refused or lost with their connection", refused)
+			n.t.Logf("%s: %d receipts were refused or lost with their connection", way, refused)
 		}
 		n.t.Logf("%s: %s", way, t)
 		if again > most {

@@ -21,6 +21,7 @@ const (
 	byFCM     = "fcm"
 	plainPoll = "plain poll"        // as LINE's clients do
 	ackPoll   = "acknowledged poll" // as an app of one's own
+	byStream  = "stream"            // likewise
 )
 
 // callee is a user with devices.
@@ -81,10 +82,10 @@ func (n *nodes) addFleet(users int) *fleet {
 		switch i % 4 {
 		case 0:
 			f.addIPhone(c, i)
-			f.addPoller(c, false)
+			f.addPoller(c, plainPoll)
 		case 1:
 			f.addAndroid(c, i)
-			f.addPoller(c, true)
+			f.addPoller(c, []string{ackPoll, byStream}[i/4%2])
 		case 2:
 			f.addIPhone(c, i)
 		case 3:
@@ -148,17 +149,14 @@ func (f *fleet) register(c *callee, d *reached, fields map[string]string) {
 	c.devices = append(c.devices, d)
 }
 
-// addPoller adds a device that polls, and registers as LINE's Android app does.
-func (f *fleet) addPoller(c *callee, acknowledges bool) {
+// addPoller adds a device that polls or holds a stream, and registers as LINE's Android app does.
+func (f *fleet) addPoller(c *callee, way string) {
 	f.n.t.Helper()
-	d := &reached{way: plainPoll, got: map[string]*got{}}
-	if acknowledges {
-		d.way = ackPoll
-	}
+	d := &reached{way: way, got: map[string]*got{}}
 	var err error
 	d.phone, err = sim.NewPhone(sim.AndroidLP, sim.PhoneOptions{
 		Name: c.user + "'s " + d.way, BaseURL: front, User: planet.UserRef{ServiceID: c.project.service(), UserID: c.user},
-		APIKey: secret(c.project.Name+"-client-key", 32), Client: f.n.client, Acknowledges: acknowledges, Recent: 1 << 20,
+		APIKey: secret(c.project.Name+"-client-key", 32), Client: f.n.client, Acknowledges: way == ackPoll, Streams: way == byStream, Recent: 1 << 20,
 	})
 	if err != nil {
 		f.n.t.Fatal(err)
@@ -214,13 +212,13 @@ func (f *fleet) collect() {
 	}
 }
 
-// repeats is how often pollers that acknowledge were handed a call that they had, and how many of
+// repeats is how often those of a way that acknowledges were handed a call that they had, and how many of
 // their receipts were not answered 200.
-func (f *fleet) repeats(got int) (repeats, refused int) {
+func (f *fleet) repeats(way string, got int) (repeats, refused int) {
 	taken := 0
 	for _, c := range f.callees {
 		for _, d := range c.devices {
-			if d.way == ackPoll {
+			if d.way == way {
 				stats := d.phone.Stats()
 				repeats += stats.Repeats
 				taken += stats.Acknowledged

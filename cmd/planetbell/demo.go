@@ -180,6 +180,8 @@ func reachedBy(r sim.PhoneRequest) string {
 		return "rings through APNs VoIP, production"
 	case r.Kind == sim.Android:
 		return "rings through FCM"
+	case r.Kind == sim.Browser:
+		return "rings through Web Push"
 	}
 	return "rings through long polling"
 }

@@ -97,7 +97,7 @@ func (a *adminFlags) showDevices(cmd *cobra.Command, list console.DeviceList) er
 }
 
 // pushChannels are the channels of devices that can be added.
-var pushChannels = []string{string(bell.APNsVoIP), string(bell.APNsAlert), string(bell.FCM)}
+var pushChannels = []string{string(bell.APNsVoIP), string(bell.APNsAlert), string(bell.FCM), string(bell.WebPush)}
 
 // newDeviceFlags are the flags of "device add".
 type newDeviceFlags struct {
@@ -149,7 +149,7 @@ func (in *newDeviceFlags) add(admin *adminFlags, cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.StringVar(&in.Project, "project", "", "the project, by its name in the configuration (required)")
 	flags.StringVar(&in.UserID, "user", "", "the user that the device belongs to (required)")
-	flags.StringVar(&in.channel, "channel", "", "how the device is reached: apns_voip, apns_alert or fcm (required)")
+	flags.StringVar(&in.channel, "channel", "", "how the device is reached: apns_voip, apns_alert, fcm or web_push (required)")
 	flags.StringVar(&in.tokenFile, "push-token-file", "", "file with the push token, or - for standard input")
 	flags.StringVar(&in.token, "push-token", "", "the push token itself; other users of this machine can see it, so better use --push-token-file")
 	flags.StringVar(&in.APNsServer, "apns-server", "", "APNs environment of the token: production or sandbox; without it, production is taken")
@@ -174,7 +174,7 @@ func (in *newDeviceFlags) request(cmd *cobra.Command) (console.NewDevice, error)
 	case request.Project == "" || request.UserID == "" || in.channel == "":
 		return request, usageError(cmd, errors.New("say whose device it is and how it is reached: --project NAME --user ID --channel CHANNEL"))
 	case !slices.Contains(pushChannels, in.channel):
-		return request, usageError(cmd, fmt.Errorf("--channel %s: want apns_voip, apns_alert or fcm; a polling device registers itself", in.channel))
+		return request, usageError(cmd, fmt.Errorf("--channel %s: want apns_voip, apns_alert, fcm or web_push; a polling device registers itself", in.channel))
 	case in.token != "":
 		request.PushToken.Secret = planet.Secret(strings.TrimSpace(in.token))
 		fmt.Fprintln(cmd.ErrOrStderr(), "Note: --push-token leaves the token in the shell's history; --push-token-file does not.")

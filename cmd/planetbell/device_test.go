@@ -75,7 +75,7 @@ func TestDeviceListSelects(t *testing.T) {
 	ask(t, base, "device", "list", "--project", "moon").fails(t, `there is no project "moon"; there is: main, live`)
 	ask(t, base, "device", "list", "--project", "main", "--environment", "real").fails(t, "project", "environment")
 	ask(t, base, "device", "list", "--limit", "0").fails(t, "--limit: want at least 1")
-	ask(t, base, "device", "list", "--channel", "pigeon").fails(t, "channel: want apns_voip, apns_alert, fcm or longpoll.")
+	ask(t, base, "device", "list", "--channel", "pigeon").fails(t, "channel: want apns_voip, apns_alert, fcm, web_push or longpoll.")
 }
 
 func TestDeviceListSaysThatThereIsMore(t *testing.T) {
@@ -172,7 +172,7 @@ func TestDeviceAddRefused(t *testing.T) {
 	add("--project", "main", "--user", "bob", "--channel", "fcm", "--push-token-file", "/nowhere").fails(t, "--push-token-file", "no such file")
 	add("--project", "main", "--user", "bob", "--channel", "fcm", "--push-token-file", "-", "--push-token", "x").fails(t, "push-token")
 	add("--project", "moon", "--user", "bob", "--channel", "fcm", "--push-token-file", "-").fails(t, `there is no project "moon"; there is: main, live`)
-	add("--project", "main", "--user", "bob", "--channel", "longpoll", "--push-token-file", "-").fails(t, "--channel longpoll: want apns_voip, apns_alert or fcm; a polling device registers itself")
+	add("--project", "main", "--user", "bob", "--channel", "longpoll", "--push-token-file", "-").fails(t, "--channel longpoll: want apns_voip, apns_alert, fcm or web_push; a polling device registers itself")
 	add("--project", "main", "--user", "not valid", "--channel", "fcm", "--push-token-file", "-").fails(t, "user ID: only letters.")
 }
 

@@ -17,6 +17,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/planetbell/planetbell/internal/bell"
 	"github.com/planetbell/planetbell/internal/config"
 	"github.com/planetbell/planetbell/planet"
 )
@@ -120,6 +121,7 @@ func (o initOptions) refused(cmd *cobra.Command, err error) error {
 type initValues struct {
 	Name, Environment, ServiceID, APIKey, APISecret, APISecretFile, BaseURL string
 	AdminToken, SigningKey, ClientKey, CallbackSecret                       string
+	VAPIDKey, VAPIDSubject                                                  string
 	Placeholders                                                            bool
 }
 
@@ -143,6 +145,7 @@ func (o initOptions) content(stdin io.Reader) ([]byte, error) {
 		Name: strconv.Quote(o.name), Environment: strconv.Quote(o.environment), ServiceID: strconv.Quote(serviceID),
 		APIKey: strconv.Quote(apiKey), APISecret: strconv.Quote(secret.Reveal()), BaseURL: strconv.Quote(o.baseURL),
 		AdminToken: randomHex(24), SigningKey: randomHex(32), ClientKey: randomHex(16), CallbackSecret: randomHex(24),
+		VAPIDKey: bell.NewVAPIDKey().Reveal(), VAPIDSubject: strconv.Quote(o.contact()),
 		Placeholders: o.serviceID == "" || o.apiKey == "" || secret == config.PlaceholderAPISecret,
 	}
 	if secretFile != "" {
@@ -153,6 +156,14 @@ func (o initOptions) content(stdin io.Reader) ([]byte, error) {
 		return nil, fmt.Errorf("write the configuration: %w", err)
 	}
 	return []byte(b.String()), nil
+}
+
+// contact is whom push services of browsers may write to: the server itself, if it has a name.
+func (o initOptions) contact() string {
+	if bell.CheckVAPIDSubject(o.baseURL) == nil {
+		return o.baseURL
+	}
+	return config.PlaceholderVAPIDSubject
 }
 
 // secret returns the API secret, or the absolute path of the file that holds it.
@@ -258,7 +269,7 @@ func nextSteps(w io.Writer, loaded *config.Loaded, o initOptions, kept string) {
 	next("Register these in the LINE Planet Console, for %sthe %s environment. They contain a secret:", service, project.Environment)
 	p.callbacks(project, cfg, project.CallbackSecret.Reveal())
 	next("Give your apps client_key from the file, as apiKey of register_user.")
-	next("Add push credentials (apns, fcm) to the file; without them only clients that poll will ring.")
+	next("Add push credentials (apns, fcm) to the file; without them only browsers and clients that poll will ring.")
 	next("%s config check%s", program(), suffix)
 	next("%s serve%s", program(), suffix)
 }

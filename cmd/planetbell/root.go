@@ -31,6 +31,7 @@ func commands() []*cobra.Command {
 		newServe(),
 		newInit(),
 		newConfig(),
+		newDoctor(),
 		newBackup(),
 		newRestore(),
 		newMigrate(),

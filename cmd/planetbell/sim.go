@@ -16,6 +16,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/planetbell/planetbell/internal/bell"
 	"github.com/planetbell/planetbell/internal/sim"
 	"github.com/planetbell/planetbell/planet"
 )
@@ -27,7 +28,7 @@ func newSim() *cobra.Command {
 	var s simulator
 	cmd := &cobra.Command{
 		Use:   "sim",
-		Short: "Run a pretend Planet Cloud, APNs, FCM and phones for a server of your own",
+		Short: "Run a pretend Planet Cloud, APNs, FCM, Web Push and phones for a server of your own",
 		Long: `Run the pretend world of the demo without the server. It writes a configuration for
 "planetbell serve" whose push services are the pretend ones, waits for that server, lets
 phones register at it, and then does what its control port is told: place calls, add
@@ -54,7 +55,7 @@ docs/cli.md has examples.`,
 	cmd.Flags().StringVar(&s.admin, "admin-address", "127.0.0.1:8081", "where the server will listen for the operator")
 	cmd.Flags().DurationVar(&s.ring, "ring-time", 60*time.Second, "how long a call rings")
 	cmd.Flags().BoolVar(&s.lenient, "lenient", false, "let the push services accept pushes that are unfit for calls")
-	cmd.Flags().StringArrayVar(&s.phones, "phone", nil, "a phone as user:kind, kind one of ios, ios-sandbox, android, android-lp, windows, macos, web; may be repeated")
+	cmd.Flags().StringArrayVar(&s.phones, "phone", nil, "a phone as user:kind, kind one of ios, ios-sandbox, android, android-lp, windows, macos, web, browser; may be repeated")
 	return cmd
 }
 
@@ -173,7 +174,7 @@ type simServer struct {
 	RingTime, Hold                       time.Duration
 	AdminToken, SigningKey               string
 	APISecret, ClientKey, CallbackSecret string
-	Service, APIKey                      string
+	Service, APIKey, VAPIDKey            string
 }
 
 func (s *simulator) writeConfig(dir string, settings sim.Settings) (sim.AppServer, string, error) {
@@ -182,7 +183,7 @@ func (s *simulator) writeConfig(dir string, settings sim.Settings) (sim.AppServe
 		Hold:       max(5*time.Second, min(25*time.Second, s.ring/2)), // a poll must end before a call does
 		AdminToken: freshSecret(), SigningKey: freshSecret(), APISecret: freshSecret(),
 		ClientKey: freshSecret()[:32], CallbackSecret: freshSecret()[:40],
-		Service: "sim-service", APIKey: "sim-api-key",
+		Service: "sim-service", APIKey: "sim-api-key", VAPIDKey: bell.NewVAPIDKey().Reveal(),
 	}
 	var text strings.Builder
 	if err := template.Must(template.New("sim").Parse(simConfig)).Execute(&text, v); err != nil {

@@ -176,11 +176,13 @@ var retryWords = map[bell.Verdict]string{
 // ownReasons explain why nothing could be sent at all; the words are ours, and the
 // providers' own reasons stand for themselves.
 var ownReasons = map[string]string{
-	"no_apns_credential":     "nothing was sent, because the project has no APNs credential that fits the device",
-	"no_fcm_credential":      "nothing was sent, because the project has no FCM credential",
-	"no_channel":             "nothing was sent, because the app never said how it can be reached",
-	"project_not_configured": "nothing was sent, because the device's project is not in the configuration any more",
-	"route_full":             "nothing was sent, because too many deliveries waited for this provider",
-	"not_polled":             "the device did not ask for calls in time",
-	"mailbox_full":           "nothing was kept for the device, because its mailbox is full",
+	"no_apns_credential":       "nothing was sent, because the project has no APNs credential that fits the device",
+	"no_fcm_credential":        "nothing was sent, because the project has no FCM credential",
+	"no_vapid_key":             "nothing was sent, because the project has no VAPID key for Web Push",
+	"push_service_not_allowed": "nothing was sent, because web_push.hosts does not have the browser's push service",
+	"no_channel":               "nothing was sent, because the app never said how it can be reached",
+	"project_not_configured":   "nothing was sent, because the device's project is not in the configuration any more",
+	"route_full":               "nothing was sent, because too many deliveries waited for this provider",
+	"not_polled":               "the device did not ask for calls in time",
+	"mailbox_full":             "nothing was kept for the device, because its mailbox is full",
 }

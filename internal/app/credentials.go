@@ -14,6 +14,7 @@ import (
 	"github.com/planetbell/planetbell/internal/delivery"
 	"github.com/planetbell/planetbell/internal/push/apns"
 	"github.com/planetbell/planetbell/internal/push/fcm"
+	"github.com/planetbell/planetbell/internal/push/webpush"
 	"github.com/planetbell/planetbell/planet"
 )
 
@@ -25,6 +26,7 @@ type builder struct {
 	log     *slog.Logger
 	apns    *apns.Metrics
 	fcm     *fcm.Metrics
+	web     *webpush.Metrics
 	shared  map[string]*lease // apps of one team share a key's connections
 	made    []*lease
 }
@@ -37,14 +39,14 @@ func (b *builder) fresh() *builder {
 }
 
 func newSenders(cfg config.Config, log *slog.Logger, registry prometheus.Registerer) (*senders, error) {
-	roots, err := providerRoots(cfg.CAFile)
+	roots, err := ProviderRoots(cfg.CAFile)
 	if err != nil {
 		return nil, err
 	}
 	s := &senders{projects: map[string]projectSenders{}, log: log, reread: make(chan config.Config, 1), reloads: newReloads(registry)}
 	b := &builder{
 		senders: s, roots: roots, log: log, shared: map[string]*lease{},
-		apns: apns.NewMetrics(registry), fcm: fcm.NewMetrics(registry),
+		apns: apns.NewMetrics(registry), fcm: fcm.NewMetrics(registry), web: webpush.NewMetrics(registry),
 	}
 	for i := range cfg.Projects {
 		p := &cfg.Projects[i]
@@ -59,9 +61,9 @@ func newSenders(cfg config.Config, log *slog.Logger, registry prometheus.Registe
 	return s, nil
 }
 
-// providerRoots are the authorities that providers' certificates may come from: the
+// ProviderRoots are the authorities that providers' certificates may come from: the
 // system's and those of an optional file. nil means the system's.
-func providerRoots(file string) (*x509.CertPool, error) {
+func ProviderRoots(file string) (*x509.CertPool, error) {
 	if file == "" {
 		return nil, nil
 	}
@@ -91,15 +93,21 @@ func (b *builder) project(p *config.Project) (projectSenders, error) {
 	for _, group := range appleGroups(b, p) {
 		b.senders.watch(group)
 	}
-	if !p.FCM.Enabled() {
-		return made, nil
+	if p.FCM.Enabled() {
+		way, firebase, err := b.google(p)
+		if err != nil {
+			return projectSenders{}, err
+		}
+		b.senders.watch(&googleCredential{builder: b, project: *p, firebase: firebase})
+		made.fcm = delivery.Route{Key: delivery.RouteKey{Credential: p.Name, Channel: bell.FCM}, Sender: way}
 	}
-	way, firebase, err := b.google(p)
-	if err != nil {
-		return projectSenders{}, err
+	if p.WebPush.Enabled() {
+		var err error
+		if made.web, err = b.browsers(p); err != nil {
+			return projectSenders{}, err
+		}
+		b.senders.watch(&vapidCredential{builder: b, project: *p})
 	}
-	b.senders.watch(&googleCredential{builder: b, project: *p, firebase: firebase})
-	made.fcm = delivery.Route{Key: delivery.RouteKey{Credential: p.Name, Channel: bell.FCM}, Sender: way}
 	return made, nil
 }
 
@@ -120,7 +128,7 @@ func (b *builder) google(p *config.Project) (*relay, string, error) {
 // apple makes an app's senders. A certificate may be good for one channel only (a VoIP
 // Services certificate is); one that is good for none is refused.
 func (b *builder) apple(p *config.Project, c *config.APNs) (appleApp, error) {
-	credential, err := appleCredential(c)
+	credential, err := AppleCredential(c)
 	if err != nil {
 		return appleApp{}, err
 	}
@@ -149,7 +157,9 @@ func (b *builder) apple(p *config.Project, c *config.APNs) (appleApp, error) {
 	return app, nil
 }
 
-func appleCredential(c *config.APNs) (apns.Credential, error) {
+// AppleCredential reads the credential that a setting names, from its text or files. The error
+// says what is wrong with it and holds no secret.
+func AppleCredential(c *config.APNs) (apns.Credential, error) {
 	switch {
 	case c.Key != "":
 		return apns.TokenCredential(c.TeamID, c.KeyID, c.Key)

@@ -69,15 +69,18 @@ func (a *App) publicHandler() http.Handler {
 		CallbackSources:  a.cfg.Callbacks.AllowFrom,
 		Recording:        a.cfg.Callbacks.Recording,
 		Hold:             a.cfg.LongPoll.Hold,
+		Beat:             a.cfg.Streams.Heartbeat,
+		StreamLife:       a.cfg.Streams.Life,
 		SignUpsPerMinute: a.cfg.Limits.SignUpsPerMinute,
 
 		AccessTokensPerMinute: a.cfg.Limits.AccessTokensPerMinute,
 		InvitationsPerMinute:  a.cfg.Limits.InvitationsPerMinute,
 
 		Now: a.nodes.now(), Brief: a.nodes.cutOff(),
+		Identity: func(nonce string) string { return Identity(a.cfg.AppTokens.SigningKey, nonce) },
 	}, httpapi.Services{
 		Projects: a.projects, Accounts: a.accounts, Devices: a.devices, Calls: a.calls, History: a.calls, Rooms: a.rooms,
-		Mailbox: a.mailbox, Receipts: receipts{a.engine, a.mailbox, a.nodes}, Rules: a.policy,
+		Mailbox: a.mailbox, Receipts: receipts{a.engine, a.mailbox, a.nodes}, Rules: a.policy, WebPush: a.senders,
 	}, a.log, a.registry)
 }
 

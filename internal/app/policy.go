@@ -21,7 +21,7 @@ func (a *App) buildPolicy() error {
 			},
 		}
 	}
-	roots, err := providerRoots(a.cfg.CAFile)
+	roots, err := ProviderRoots(a.cfg.CAFile)
 	if err != nil {
 		return err
 	}

@@ -18,14 +18,15 @@ type receipts struct {
 }
 
 // Receive implements httpapi.Receipts.
-func (r receipts) Receive(ctx context.Context, receipt bell.Receipt) error {
-	if err := r.engine.Receive(ctx, receipt); err != nil {
+func (r receipts) Receive(ctx context.Context, receipt bell.Receipt) (bell.Arrival, error) {
+	got, err := r.engine.Receive(ctx, receipt)
+	if err != nil {
 		if errors.Is(err, bell.NotFound) { // perhaps another node has the call and could not record it yet
 			r.nodes.received(&receipt)
 		}
-		return err
+		return got, err
 	}
 	r.mailbox.Acknowledge(receipt.Environment, receipt.SessionID, receipt.DeviceID)
 	r.nodes.received(&receipt)
-	return nil
+	return got, nil
 }

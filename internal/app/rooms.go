@@ -31,7 +31,7 @@ func (t teller) Withdraw(environment planet.Environment, id planet.SessionID) {
 
 // newRooms builds the service of group calls.
 func (a *App) newRooms(ring *bells) (*room.Service, error) {
-	roots, err := providerRoots(a.cfg.CAFile)
+	roots, err := ProviderRoots(a.cfg.CAFile)
 	if err != nil {
 		return nil, err
 	}

@@ -35,6 +35,7 @@ type senders struct {
 type projectSenders struct {
 	apps []appleApp
 	fcm  delivery.Route
+	web  webPush
 }
 
 // appleApp is one app of a project, with a sender for each APNs server and channel that
@@ -70,6 +71,8 @@ func (s *senders) Route(d *bell.Device) (delivery.Route, string) {
 			return delivery.Route{}, "no_fcm_credential"
 		}
 		return p.fcm, ""
+	case bell.WebPush:
+		return p.web.route(d)
 	}
 	return delivery.Route{}, "no_channel"
 }
@@ -162,6 +165,9 @@ func (s *senders) Channels(project *bell.Project) []bell.Channel {
 	}
 	if p.fcm.Sender != nil {
 		channels = append(channels, bell.FCM)
+	}
+	if p.web.sender != nil {
+		channels = append(channels, bell.WebPush)
 	}
 	return channels
 }

@@ -6,6 +6,7 @@ import (
 
 	"github.com/planetbell/planetbell/internal/bell"
 	"github.com/planetbell/planetbell/internal/config"
+	"github.com/planetbell/planetbell/internal/egress"
 	"github.com/planetbell/planetbell/internal/webhook"
 	"github.com/planetbell/planetbell/planet"
 )
@@ -47,13 +48,13 @@ func (a *App) buildWebhooks(context.Context) error {
 	if err != nil {
 		return err
 	}
-	roots, err := providerRoots(a.cfg.CAFile)
+	roots, err := ProviderRoots(a.cfg.CAFile)
 	if err != nil {
 		return err
 	}
 	a.webhooks = webhook.New(webhook.Config{
 		Store: a.store, Endpoints: endpoints, Owner: a.owner, Alone: a.nodes.alone(), Now: a.nodes.now(),
-		Transport:   webhook.NewTransport(webhook.Policy{Private: a.cfg.Webhooks.AllowPrivate}, roots),
+		Transport:   webhook.NewTransport(egress.Policy{Private: a.cfg.Webhooks.AllowPrivate}, roots),
 		Concurrency: a.cfg.Webhooks.Concurrency, Keep: a.cfg.Webhooks.Keep,
 		MaxOpen: a.cfg.Webhooks.MaxWaiting, MaxDead: a.cfg.Webhooks.MaxDead,
 		Log: a.log.With("component", "webhook"), Metrics: webhook.NewMetrics(a.registry),

@@ -26,13 +26,14 @@ var layers = []struct {
 	}},
 	{"adapters and edges", []string{"internal/push", "internal/store", "internal/bus", "internal/httpapi", "internal/console"}},
 	{"app", []string{"internal/app"}},
+	{"doctor", []string{"internal/doctor"}},
 	{"stage", []string{"internal/stage"}},
 	{"commands", []string{"cmd", "e2e", "tools"}},
 }
 
 // leaves know nothing of ours but planet (and each other's nothing), and may be
 // imported from anywhere above the domain.
-var leaves = []string{"internal/config", "internal/telemetry", "internal/sim", "internal/testlog", "internal/testpg", "internal/testchrome", "internal/archtest"}
+var leaves = []string{"internal/config", "internal/telemetry", "internal/sim", "internal/testlog", "internal/testpg", "internal/testchrome", "internal/archtest", "internal/egress"}
 
 type pkg struct {
 	ImportPath   string

@@ -21,6 +21,7 @@ const (
 	APNsVoIP  Channel = "apns_voip"  // PushKit push; iOS rings through CallKit
 	APNsAlert Channel = "apns_alert" // visible notification; the user has to tap it
 	FCM       Channel = "fcm"        // Android data message
+	WebPush   Channel = "web_push"   // RFC 8030; a browser's service worker shows a notification
 	LongPoll  Channel = "longpoll"   // the device asks, and takes the call from its mailbox
 )
 
@@ -66,6 +67,9 @@ type Device struct {
 
 	Channel   Channel       // empty until the client says how it can be reached
 	PushToken planet.Secret // empty for LongPoll
+	// PushKeys are the keys of a Web Push subscription, whose endpoint is PushToken; empty for
+	// every other channel. See [Subscription].
+	PushKeys planet.Secret
 	// AlertToken is a second APNs token of the same installation, for what is no call and so
 	// must not be a VoIP push. APNsVoIP only; empty when the app gave none.
 	AlertToken planet.Secret

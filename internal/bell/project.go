@@ -24,6 +24,7 @@ type Project struct {
 	IssuedAtSkew     time.Duration // subtracted from iat of PlanetKit access tokens
 	TellMissedCalls  bool          // to the callee's devices that can show a notification
 	VoIPInvitations  bool          // the project's apps report a call to CallKit for a VoIP push without cc_param
+	PushHosts        PushHosts     // the push services that Web Push subscriptions may name; none: no Web Push
 	Events           EventSet      // that some endpoint of the customer's wants to be told; no other is made
 }
 

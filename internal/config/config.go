@@ -35,6 +35,7 @@ type Config struct {
 	Calls     Calls     `koanf:"calls"`
 	Rooms     Rooms     `koanf:"rooms"`
 	LongPoll  LongPoll  `koanf:"long_poll"`
+	Streams   Streams   `koanf:"streams"`
 	Devices   Devices   `koanf:"devices"`
 	Callbacks Callbacks `koanf:"callbacks"`
 	Limits    Limits    `koanf:"limits"`
@@ -144,6 +145,16 @@ type LongPoll struct {
 	Hold time.Duration `koanf:"hold" default:"25s" min:"5s" max:"55s"`
 }
 
+// Streams are notification/sse, over which calls come without polling.
+type Streams struct {
+	// Heartbeat is how often a stream that has nothing to say shows that it lives. 1 to 55 seconds;
+	// half of the shortest idle timeout in front.
+	Heartbeat time.Duration `koanf:"heartbeat" default:"15s" min:"1s" max:"55s"`
+	// Life is how long a stream lives until its client has to begin another. 1 minute to 24 hours;
+	// below what proxies allow a request to take.
+	Life time.Duration `koanf:"life" default:"1h" min:"1m" max:"24h"`
+}
+
 // Devices is how long they are kept.
 type Devices struct {
 	// ForgetUnseenAfter is how long a device is kept that makes no contact; one that an
@@ -177,7 +188,7 @@ type Limits struct {
 	// InvitationsPerMinute is how many users one user may invite into rooms. 100, because one
 	// request may have so many, to 10,000.
 	InvitationsPerMinute int `koanf:"invitations_per_minute" default:"120" min:"100" max:"10000"`
-	// LongPolls is how many polls may wait at once in this process. 10 to 1,000,000.
+	// LongPolls is how many polls and streams may wait at once in this process. 10 to 1,000,000.
 	LongPolls int `koanf:"long_polls" default:"20000" min:"10" max:"1000000"`
 }
 
@@ -291,6 +302,8 @@ type Project struct {
 	APNs []APNs `koanf:"apns"`
 	// FCM is Firebase's credential. Empty: no push to Android.
 	FCM FCM `koanf:"fcm"`
+	// WebPush rings browsers. Without a key: no push to browsers.
+	WebPush WebPush `koanf:"web_push"`
 
 	// Events are the endpoints of the customer's own systems that are told what happens
 	// (docs/events.md). Empty: nobody is told, and no event is made.

@@ -38,6 +38,7 @@ func (p *Project) Domain() *bell.Project {
 		EnvironmentLabel: label, SharedUserIDs: p.SharedUserIDs, UnknownCallee404: p.UnknownCallee == Refuse,
 		AppTokenLifetime: p.AppTokenLifetime, IssuedAtSkew: p.IssuedAtSkew, Events: p.wanted(),
 		TellMissedCalls: p.MissedCalls.Push, VoIPInvitations: p.Invitations.VoIP,
+		PushHosts: p.WebPush.Endpoints(),
 	}
 }
 

@@ -86,7 +86,7 @@ func TestTheExampleShowsTheDefaults(t *testing.T) {
 		"admin.users[0].name", "admin.users[0].password_hash", "admin.tokens[0].name", "admin.tokens[0].token_sha256", "app_tokens.signing_key",
 		"projects[0].name", "projects[0].service_id", "projects[0].api_key", "projects[0].api_secret", "projects[0].client_key", "projects[0].callback_secret",
 		"projects[0].invitations.members[0].room", "projects[0].invitations.members[0].users", "projects[0].invitations.members_url", "projects[0].invitations.members_token",
-		"projects[0].events[0].url", "projects[0].events[0].secret",
+		"projects[0].web_push.vapid_subject", "projects[0].events[0].url", "projects[0].events[0].secret",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("settings that differ from their default, -want +got:\n%s", diff)

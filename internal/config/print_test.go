@@ -65,7 +65,7 @@ func TestWhatIsPrintedCanBeReadBack(t *testing.T) {
 	text := first.YAML()
 	for _, secret := range []planet.Secret{
 		c.Admin.Token, c.Admin.Users[0].PasswordHash, c.Admin.Tokens[0].TokenSHA256, c.AppTokens.SigningKey, p.APISecret, p.ClientKey, p.CallbackSecret, p.Invitations.MembersToken, p.APNs[0].Key, p.APNs[2].P12Password, p.FCM.ServiceAccount,
-		p.Events[0].URL, p.Events[0].Secret,
+		p.WebPush.VAPIDPrivateKey, p.Events[0].URL, p.Events[0].Secret,
 	} {
 		quoted, err := json.Marshal(secret.Reveal())
 		if err != nil {
@@ -117,14 +117,15 @@ func TestSettingsListEverything(t *testing.T) {
 // notPrinted are the fields that are no settings.
 var notPrinted = cmp.Options{
 	cmpopts.IgnoreFields(APNs{}, "KeyFile", "P12PasswordFile"), cmpopts.IgnoreFields(FCM{}, "ServiceAccountFile"),
+	cmpopts.IgnoreFields(WebPush{}, "VAPIDPrivateKeyFile"),
 }
 
 // Load remembers the files that push credentials came from, so that they can be looked at
 // again.
 func TestFilesOfCredentialsAreRemembered(t *testing.T) {
 	p := loadedExample(t).Config.Projects[0]
-	if p.APNs[0].KeyFile != "keys/AuthKey_ABC123DEFG.p8" || p.FCM.ServiceAccountFile != "keys/firebase.json" {
-		t.Errorf("files %q and %q", p.APNs[0].KeyFile, p.FCM.ServiceAccountFile)
+	if p.APNs[0].KeyFile != "keys/AuthKey_ABC123DEFG.p8" || p.FCM.ServiceAccountFile != "keys/firebase.json" || p.WebPush.VAPIDPrivateKeyFile != "keys/vapid.key" {
+		t.Errorf("files %q, %q and %q", p.APNs[0].KeyFile, p.FCM.ServiceAccountFile, p.WebPush.VAPIDPrivateKeyFile)
 	}
 	if p.APNs[2].P12PasswordFile != "" || p.APNs[1].KeyFile != "" {
 		t.Error("a credential that was given as text, or not at all, has a file")

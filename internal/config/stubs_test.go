@@ -17,6 +17,7 @@ import (
 
 	"software.sslmate.com/src/go-pkcs12"
 
+	"github.com/planetbell/planetbell/internal/bell"
 	"github.com/planetbell/planetbell/internal/testlog"
 )
 
@@ -93,6 +94,7 @@ var stubFiles = sync.OnceValue(func() map[string]string {
 		"keynopem.json":         account(testlog.TextSecret("no-pem"), nil),
 		"keynorsa.json":         account(pkcs8(p8), nil),
 		"httptoken.json":        account(rsaPEM, map[string]any{"token_uri": "http://oauth2.example.com/"}),
+		"vapid.key":             bell.NewVAPIDKey().Reveal() + "\n",
 		"empty":                 "\n",
 	}
 })

@@ -150,7 +150,10 @@ func (c *checker) distinct(projects []Project) {
 
 // pushes checks the project's push credentials.
 func (c *checker) pushes(p *Project, at string) {
-	if len(p.APNs) == 0 && !p.FCM.Enabled() {
+	switch phones := len(p.APNs) > 0 || p.FCM.Enabled(); {
+	case !phones && p.WebPush.Enabled():
+		c.warn(at, "has no apns and no fcm: only browsers and clients that poll will ring.")
+	case !phones:
 		c.warn(at, "has no apns and no fcm: only clients that poll will ring.")
 	}
 	for i := range p.APNs {
@@ -162,6 +165,7 @@ func (c *checker) pushes(p *Project, at string) {
 		}
 	}
 	c.fcm(&p.FCM, at+".fcm")
+	c.webPush(&p.WebPush, at+".web_push")
 }
 
 // overlap names a server and an app type that two credentials of one app both claim.

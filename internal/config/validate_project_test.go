@@ -95,7 +95,7 @@ func TestProjectsThatCannotBeToldApart(t *testing.T) {
 			"projects[2].service_id: the service ID is empty; give 1 to 64 characters.",
 		}},
 		{name: "entries that are no section", yaml: "  - main\n", errors: []string{
-			"projects[1]: is one value, want the keys name, environment, environment_label, service_id, api_key, api_secret, api_secret_file, server_api_url, client_key, client_key_file, callback_secret, callback_secret_file, shared_user_ids, unknown_callee, app_token_lifetime, issued_at_skew, call_rules, caller_names, policy_hook, missed_calls, invitations, apns, fcm, events.",
+			"projects[1]: is one value, want the keys name, environment, environment_label, service_id, api_key, api_secret, api_secret_file, server_api_url, client_key, client_key_file, callback_secret, callback_secret_file, shared_user_ids, unknown_callee, app_token_lifetime, issued_at_skew, call_rules, caller_names, policy_hook, missed_calls, invitations, apns, fcm, web_push, events.",
 		}},
 	})
 }

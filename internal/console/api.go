@@ -59,7 +59,7 @@ type DeviceList struct {
 type NewDevice struct {
 	Project    string       `json:"project"`
 	UserID     string       `json:"user_id"`
-	Channel    bell.Channel `json:"channel"` // apns_voip, apns_alert or fcm
+	Channel    bell.Channel `json:"channel"` // apns_voip, apns_alert, fcm or web_push
 	PushToken  SentSecret   `json:"push_token"`
 	APNsServer string       `json:"apns_server,omitempty"` // production or sandbox; empty means a guess
 	AppType    string       `json:"app_type,omitempty"`

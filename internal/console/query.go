@@ -82,7 +82,7 @@ func (q query) limit() (int, error) {
 
 // Channels are the channels a device can have, in the order in which they are offered.
 func Channels() []bell.Channel {
-	return []bell.Channel{bell.APNsVoIP, bell.APNsAlert, bell.FCM, bell.LongPoll}
+	return []bell.Channel{bell.APNsVoIP, bell.APNsAlert, bell.FCM, bell.WebPush, bell.LongPoll}
 }
 
 // deviceQuery is what GET /admin/v1/devices was asked.
@@ -107,7 +107,7 @@ func parseDeviceQuery(raw string) (deviceQuery, error) {
 	}
 	channel := bell.Channel(q.text("channel"))
 	if channel != "" && !slices.Contains(Channels(), channel) {
-		return deviceQuery{}, invalid("channel: want apns_voip, apns_alert, fcm or longpoll.")
+		return deviceQuery{}, invalid("channel: want apns_voip, apns_alert, fcm, web_push or longpoll.")
 	}
 	return deviceQuery{
 		filter: device.Filter{

@@ -38,7 +38,7 @@ type Route struct {
 type RouteKey struct {
 	Credential string // the operator's name for it: project and key, never a secret
 	Channel    bell.Channel
-	Server     string // APNs environment; empty elsewhere
+	Server     string // APNs environment, or the entry of web_push.hosts; empty elsewhere
 }
 
 // Router finds the route to a device. When there is none it returns a bounded
@@ -92,6 +92,8 @@ type Received struct {
 	NotifiedAt time.Time    // when the call's Notify came; zero for a notice
 	AcceptedAt time.Time    // when the provider first took it, or a poll; zero if that is not on record, and for a notice
 	Repeated   bool         // a receipt was recorded before
+	Over       bool         // the call has ended, or is lost; never of a notice
+	Deadline   time.Time    // until when it rings
 }
 
 // Claim is what ClaimDeliveries is asked.

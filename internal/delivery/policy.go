@@ -21,6 +21,7 @@ var policies = map[bell.Channel]policy{
 	bell.APNsVoIP:  {attempts: 4, timeout: 3 * time.Second, backoff: []time.Duration{500 * time.Millisecond, 2 * time.Second}, hedged: true},
 	bell.APNsAlert: {attempts: 3, timeout: 3 * time.Second, backoff: []time.Duration{500 * time.Millisecond, 2 * time.Second}},
 	bell.FCM:       {attempts: 4, timeout: 10 * time.Second, backoff: []time.Duration{time.Second, 2 * time.Second, 4 * time.Second}},
+	bell.WebPush:   {attempts: 3, timeout: 5 * time.Second, backoff: []time.Duration{time.Second, 3 * time.Second}},
 	bell.LongPoll:  {attempts: 1, timeout: 3 * time.Second},
 }
 
@@ -79,7 +80,7 @@ func (t tried) next(p policy) decision {
 	case bell.RetryBackoff:
 		return t.backoff(p)
 	case bell.RetryThrottled:
-		return t.throttled()
+		return t.throttled(p)
 	case bell.RetryCredential:
 		return decision{again: t.repeated == 0}
 	case bell.RetryOtherHost:
@@ -102,9 +103,14 @@ func (t tried) backoff(p policy) decision {
 }
 
 // throttled: APNs limits a device, and one more try after a second or two is worth it.
-// FCM limits a project, and only the wait that it names helps.
-func (t tried) throttled() decision {
+// FCM limits a project, and only the wait that it names helps. What a push service of browsers
+// limits is not known: it is tried again as if it were unwell, but never before it allows it.
+func (t tried) throttled(p policy) decision {
 	switch {
+	case t.channel == bell.WebPush && t.outcome.RetryAfter > 0:
+		return decision{again: t.repeated < len(p.backoff), wait: t.outcome.RetryAfter}
+	case t.channel == bell.WebPush:
+		return t.backoff(p)
 	case t.outcome.RetryAfter > 0:
 		return decision{again: t.repeated == 0, wait: t.outcome.RetryAfter}
 	case t.channel == bell.FCM:

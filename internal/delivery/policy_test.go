@@ -41,6 +41,14 @@ func TestDecide(t *testing.T) {
 		{"429 of a project", bell.FCM, bell.RetryThrottled, 0, []decision{stop}},
 		{"429 of a project with a wait that fits", bell.FCM, bell.RetryThrottled, 5 * time.Second, []decision{same(5 * time.Second), stop}},
 		{"429 of a project with a wait that does not fit", bell.FCM, bell.RetryThrottled, 40 * time.Second, []decision{stop}},
+		{"connection lost, browser", bell.WebPush, bell.RetryConnect, 0, []decision{spare(25 * ms), spare(250 * ms), stop}},
+		{"time-out, browser", bell.WebPush, bell.RetryNow, 0, []decision{spare(0), spare(0), stop}},
+		{"503, browser", bell.WebPush, bell.RetryBackoff, 0, []decision{spare(500 * ms), spare(1500 * ms), stop}},
+		{"503, browser, with a wait that fits", bell.WebPush, bell.RetryBackoff, 7 * time.Second, []decision{spare(7 * time.Second), spare(7 * time.Second), stop}},
+		{"503, browser, with a wait that does not fit", bell.WebPush, bell.RetryBackoff, 2 * time.Minute, []decision{spare(500 * ms), spare(1500 * ms), stop}},
+		{"429, browser", bell.WebPush, bell.RetryThrottled, 0, []decision{spare(500 * ms), spare(1500 * ms), stop}},
+		{"429, browser, with a wait that fits", bell.WebPush, bell.RetryThrottled, 5 * time.Second, []decision{same(5 * time.Second), same(5 * time.Second), stop}},
+		{"429, browser, with a wait that does not fit", bell.WebPush, bell.RetryThrottled, 40 * time.Second, []decision{stop}},
 		{"expired credential, VoIP", bell.APNsVoIP, bell.RetryCredential, 0, []decision{same(0), stop}},
 		{"expired credential, FCM", bell.FCM, bell.RetryCredential, 0, []decision{same(0), stop}},
 		{"wrong APNs server", bell.APNsVoIP, bell.RetryOtherHost, 0, []decision{stop}},
@@ -103,6 +111,7 @@ func TestPoliciesAreThoseOfTheDocument(t *testing.T) {
 		timeout  time.Duration
 	}{
 		bell.APNsVoIP: {4, 3 * time.Second}, bell.APNsAlert: {3, 3 * time.Second}, bell.FCM: {4, 10 * time.Second},
+		bell.WebPush: {3, 5 * time.Second},
 	} {
 		if got := policies[channel]; got.attempts != want.attempts || got.timeout != want.timeout {
 			t.Errorf("%s: %d attempts of %v, want %d of %v", channel, got.attempts, got.timeout, want.attempts, want.timeout)
@@ -111,7 +120,7 @@ func TestPoliciesAreThoseOfTheDocument(t *testing.T) {
 }
 
 var (
-	channels = []bell.Channel{bell.APNsVoIP, bell.APNsAlert, bell.FCM, bell.LongPoll}
+	channels = []bell.Channel{bell.APNsVoIP, bell.APNsAlert, bell.FCM, bell.WebPush, bell.LongPoll}
 	verdicts = []bell.Verdict{
 		bell.Accepted, bell.RetryNow, bell.RetryBackoff, bell.RetryConnect, bell.RetryThrottled,
 		bell.RetryCredential, bell.RetryOtherHost, bell.Rejected,

@@ -14,36 +14,42 @@ import (
 // still to be sent to that device for that call. A receipt may come late, after the end
 // of the call, and more than once: a repeat changes nothing and succeeds. It fails with
 // bell.NotFound when that call was never for that device, and with bell.Unavailable when
-// the database does not take it; then the device should send it again.
-func (e *Engine) Receive(ctx context.Context, r bell.Receipt) error {
+// the database does not take it; then the device should send it again. What it returns is as
+// far as the record knows.
+func (e *Engine) Receive(ctx context.Context, r bell.Receipt) (bell.Arrival, error) {
 	got, err := e.Store.RecordReceipt(ctx, r)
 	if err != nil {
-		return fmt.Errorf("record the receipt of call %s from device %s: %w", r.SessionID, r.DeviceID, err)
+		return bell.Arrival{}, fmt.Errorf("record the receipt of call %s from device %s: %w", r.SessionID, r.DeviceID, err)
 	}
 	e.settle(got.DeliveryID) // for a repeat too: the first may have come to another process
+	arrival := bell.Arrival{Over: got.Over, Deadline: got.Deadline}
 	if got.Repeated {
-		return nil
+		return arrival, nil
 	}
 	e.Metrics.receipts.received(got, r)
 	e.Log.Debug("receipt", "sid", r.SessionID, "device", r.DeviceID, "delivery", got.DeliveryID, "channel", got.Channel,
 		"via", r.Channel, "priority", r.Priority, "original_priority", r.OriginalPriority)
-	return nil
+	return arrival, nil
 }
 
 // HandedOut records that a device that acknowledges was handed its call by the mailbox
 // for the first time. The delivery stays pending until its receipt, under the lease that
 // lasts as long as the ring, so that the next process puts it into its mailbox again.
 func (e *Engine) HandedOut(r bell.Ring, at time.Time) {
-	a := e.polled(&r, at)
-	e.record(&r, bell.DeliveryPending, a)
+	e.record(&r, bell.DeliveryPending, e.polled(&r, at, "polled"))
 }
 
-// polled makes the attempt of a call that was handed to a poll, and counts it.
-func (e *Engine) polled(r *bell.Ring, at time.Time) bell.Attempt {
+// Streamed is HandedOut for a call that went over a stream.
+func (e *Engine) Streamed(r bell.Ring, at time.Time) {
+	e.record(&r, bell.DeliveryPending, e.polled(&r, at, "streamed"))
+}
+
+// polled makes the attempt of a call that was handed to a poll or stream, and counts it.
+func (e *Engine) polled(r *bell.Ring, at time.Time, how string) bell.Attempt {
 	r.Delivery.Attempts = max(1, r.Delivery.Attempts)
 	a := bell.Attempt{
 		DeliveryID: r.Delivery.ID, Number: r.Delivery.Attempts, StartedAt: at,
-		Outcome: bell.Outcome{Verdict: bell.Accepted, Reason: "polled", Token: bell.TokenKeep},
+		Outcome: bell.Outcome{Verdict: bell.Accepted, Reason: how, Token: bell.TokenKeep},
 	}
 	rt, _, _ := e.routeTo(&r.Device)
 	rt.metrics.attempted(a, notified(r.Call))

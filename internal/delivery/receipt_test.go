@@ -27,7 +27,7 @@ func (s *fakeStore) RecordReceipt(_ context.Context, r bell.Receipt) (Received, 
 		}
 		got := Received{
 			DeliveryID: id, Channel: row.Delivery.Channel, NotifiedAt: row.Call.NotifiedAt,
-			Repeated: row.Delivery.State == bell.DeliveryReceived,
+			Repeated: row.Delivery.State == bell.DeliveryReceived, Over: row.Call.State == bell.CallEnded, Deadline: row.Delivery.Deadline,
 		}
 		for _, a := range slices.Backward(s.attempts[id]) {
 			if a.Outcome.Verdict == bell.Accepted {
@@ -70,7 +70,7 @@ func TestReceiptIsRecordedAndMeasured(t *testing.T) {
 		r := receipt(1, "d")
 		r.Priority, r.OriginalPriority = "normal", "high"
 		for range 3 { // repeats count nothing
-			if err := b.Receive(t.Context(), r); err != nil {
+			if _, err := b.Receive(t.Context(), r); err != nil {
 				t.Fatal(err)
 			}
 			pass(time.Second)
@@ -105,7 +105,7 @@ func TestReceiptBeforeTheAcceptance(t *testing.T) {
 		pass(time.Second)
 		early.At = early.At.Add(-time.Second) // by a clock that was set back
 		for _, r := range []bell.Receipt{receipt(1, "slow"), early} {
-			if err := b.Receive(t.Context(), r); err != nil {
+			if _, err := b.Receive(t.Context(), r); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -145,7 +145,7 @@ func TestPriorityCountsForFCMOnly(t *testing.T) {
 			synctest.Wait()
 			r := receipt(1, "d")
 			r.OriginalPriority, r.Priority = test.original, test.seen
-			if err := b.Receive(t.Context(), r); err != nil {
+			if _, err := b.Receive(t.Context(), r); err != nil {
 				t.Fatal(err)
 			}
 			if got := b.metric(t, "planetbell_fcm_priority_lowered_total"); got != test.want {
@@ -159,13 +159,13 @@ func TestPriorityCountsForFCMOnly(t *testing.T) {
 func TestReceiptThatIsNotRecorded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, nil)
-		if err := b.Receive(t.Context(), receipt(1, "d")); !errors.Is(err, bell.NotFound) {
+		if _, err := b.Receive(t.Context(), receipt(1, "d")); !errors.Is(err, bell.NotFound) {
 			t.Errorf("of an unknown call: %v", err)
 		}
 		b.begin(t, b.rings(1, bell.FCM, "d"))
 		synctest.Wait()
 		b.store.breakDown(errDisk)
-		if err := b.Receive(t.Context(), receipt(1, "d")); !errors.Is(err, errDisk) {
+		if _, err := b.Receive(t.Context(), receipt(1, "d")); !errors.Is(err, errDisk) {
 			t.Errorf("with a sick database: %v", err)
 		}
 		b.store.breakDown(nil)
@@ -200,7 +200,7 @@ func TestHandedOutIsAnAttemptAndNotTheEnd(t *testing.T) {
 			t.Errorf("call to accept: %v s, want 2", got)
 		}
 		pass(time.Second)
-		if err := b.Receive(t.Context(), receipt(1, "d")); err != nil {
+		if _, err := b.Receive(t.Context(), receipt(1, "d")); err != nil {
 			t.Fatal(err)
 		}
 		if got := b.sum(t, "planetbell_accepted_to_received_seconds", bell.LongPoll); got != 1 {
@@ -221,7 +221,7 @@ func TestReceiptDuringAClaim(t *testing.T) {
 		b.store.answers = 800 * ms
 		end := b.run(t, true)
 		pass(400 * ms)
-		if err := b.Receive(t.Context(), receipt(1, "d")); err != nil {
+		if _, err := b.Receive(t.Context(), receipt(1, "d")); err != nil {
 			t.Fatal(err)
 		}
 		pass(10 * time.Second)

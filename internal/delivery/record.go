@@ -73,6 +73,6 @@ var errSlowStore = errors.New("the database did not commit an outcome in time")
 // Taken records that a device took its call from the mailbox: the end of the try with
 // which it was put in.
 func (e *Engine) Taken(r bell.Ring, at time.Time) {
-	a := e.polled(&r, at)
+	a := e.polled(&r, at, "polled")
 	e.record(&r, bell.DeliveryAccepted, a)
 }

@@ -34,6 +34,7 @@ func checkClientID(id string) error {
 type reach struct {
 	channel bell.Channel
 	token   planet.Secret
+	keys    planet.Secret // of WebPush
 	server  bell.APNsServer
 	guessed bool
 	alert   planet.Secret
@@ -46,7 +47,7 @@ func (r reach) apply(d *bell.Device) {
 	if !d.APNsServerConfirmed || d.Channel != r.channel || d.PushToken != r.token {
 		d.APNsServer, d.APNsServerGuessed, d.APNsServerConfirmed = r.server, r.guessed, false
 	}
-	d.Channel, d.PushToken, d.AlertToken = r.channel, r.token, r.alert
+	d.Channel, d.PushToken, d.PushKeys, d.AlertToken = r.channel, r.token, r.keys, r.alert
 	acquit(d)
 	d.ForgottenAt, d.ForgottenFor = time.Time{}, ""
 }
@@ -58,15 +59,23 @@ var channels = map[string]bell.Channel{
 	"apns":     bell.APNsAlert,
 	"fcm":      bell.FCM,
 	"gcm":      bell.FCM,
+	"webpush":  bell.WebPush,
+	"web_push": bell.WebPush,
 	"lp":       bell.LongPoll,
 }
 
-func parseAddress(a Address) (reach, error) {
+// BySubscription reports whether a notificationType wants a Web Push subscription, which is
+// JSON, for its token.
+func BySubscription(notificationType string) bool {
+	return channels[strings.ToLower(notificationType)] == bell.WebPush
+}
+
+func parseAddress(project *bell.Project, a Address) (reach, error) {
 	channel, ok := channels[strings.ToLower(a.NotificationType)]
 	if !ok {
-		return reach{}, bell.E(bell.Invalid, "notificationType: want apnsvoip, apns, fcm, gcm or lp.", nil)
+		return reach{}, bell.E(bell.Invalid, "notificationType: want apnsvoip, apns, fcm, gcm, webpush or lp.", nil)
 	}
-	r, err := newReach(channel, a.Token, a.APNsServer)
+	r, err := newReach(project, channel, a.Token, a.APNsServer)
 	if err != nil || a.AlertToken == "" {
 		return r, err
 	}
@@ -87,7 +96,7 @@ func apnsToken(token planet.Secret) (planet.Secret, bool) {
 	return planet.Secret(hex), ok
 }
 
-func newReach(channel bell.Channel, token planet.Secret, server string) (reach, error) {
+func newReach(project *bell.Project, channel bell.Channel, token planet.Secret, server string) (reach, error) {
 	switch channel {
 	case bell.LongPoll: // the token is a placeholder
 		return reach{channel: channel}, nil
@@ -101,8 +110,22 @@ func newReach(channel bell.Channel, token planet.Secret, server string) (reach, 
 		return reach{channel: channel, token: token}, nil
 	case bell.APNsVoIP, bell.APNsAlert:
 		return newAPNsReach(channel, token, server)
+	case bell.WebPush:
+		return newBrowserReach(project, token)
 	}
-	return reach{}, bell.E(bell.Invalid, "channel: want apns_voip, apns_alert, fcm or longpoll.", nil)
+	return reach{}, bell.E(bell.Invalid, "channel: want apns_voip, apns_alert, fcm, web_push or longpoll.", nil)
+}
+
+// newBrowserReach takes a subscription. Its endpoint is the push token: one browser has one.
+func newBrowserReach(project *bell.Project, subscription planet.Secret) (reach, error) {
+	if len(project.PushHosts) == 0 {
+		return reach{}, bell.E(bell.Invalid, "notificationType: this project has no Web Push.", nil)
+	}
+	s, err := bell.ParseSubscription(subscription, project.PushHosts)
+	if err != nil {
+		return reach{}, bell.E(bell.Invalid, "notificationToken: "+err.Error()+".", nil)
+	}
+	return reach{channel: bell.WebPush, token: s.Endpoint, keys: s.Keys}, nil
 }
 
 func newAPNsReach(channel bell.Channel, token planet.Secret, server string) (reach, error) {

@@ -60,7 +60,7 @@ func TestWhatIsSaidOfAnAlertToken(t *testing.T) {
 
 func TestAlertTokenIsChecked(t *testing.T) {
 	address := Address{NotificationType: "apnsvoip", Token: "ab12ab12ab12ab12", AlertToken: "CD34CD34CD34CD34"}
-	r, err := parseAddress(address)
+	r, err := parseAddress(&bell.Project{}, address)
 	if err != nil || r.alert != "cd34cd34cd34cd34" {
 		t.Fatalf("%s, error %v", r.alert.Fingerprint(), err)
 	}
@@ -77,12 +77,12 @@ func TestAlertTokenIsChecked(t *testing.T) {
 	} {
 		a := address
 		change(&a)
-		if _, err := parseAddress(a); bell.KindOf(err) != bell.Invalid {
+		if _, err := parseAddress(&bell.Project{}, a); bell.KindOf(err) != bell.Invalid {
 			t.Errorf("%s: error %v", name, err)
 		}
 	}
 	address.AlertToken = ""
-	if r, err = parseAddress(address); err != nil {
+	if r, err = parseAddress(&bell.Project{}, address); err != nil {
 		t.Fatal(err)
 	}
 	if r.apply(&d); d.AlertToken != "" {

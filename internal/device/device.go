@@ -71,9 +71,9 @@ type Description struct {
 // Address is how a client wants to be reached.
 type Address struct {
 	Description
-	NotificationType string // apnsvoip, apns, fcm, gcm or lp
-	Token            planet.Secret
-	APNsServer       string // production, development, sandbox; also the misspelt developmenet
+	NotificationType string        // apnsvoip, apns, fcm, gcm, webpush or lp
+	Token            planet.Secret // of webpush a subscription, as JSON
+	APNsServer       string        // production, development, sandbox; also the misspelt developmenet
 	// AlertToken is the app's other APNs token, for notices; with apnsvoip only. Official
 	// clients send none.
 	AlertToken planet.Secret
@@ -115,7 +115,7 @@ func (s *Service) Register(ctx context.Context, id bell.Identity, d Description)
 // cannot be one; the message says what to change. The notice is about the push token
 // before this one.
 func (s *Service) UpdateToken(ctx context.Context, id bell.Identity, a Address) (Notice, error) {
-	reach, err := parseAddress(a)
+	reach, err := parseAddress(id.Project, a)
 	if err != nil {
 		return Notice{}, err
 	}
@@ -204,8 +204,8 @@ func (s *Service) Polling(ctx context.Context, id bell.Identity, notices bool) (
 // NewDevice is a device that an operator adds, without a client's registration.
 type NewDevice struct {
 	UserID     string
-	Channel    bell.Channel // apns_voip, apns_alert or fcm
-	PushToken  planet.Secret
+	Channel    bell.Channel  // apns_voip, apns_alert, fcm or web_push
+	PushToken  planet.Secret // of web_push a subscription, as JSON
 	APNsServer string
 	AppType    string
 	AppID      string
@@ -219,7 +219,7 @@ func (s *Service) Add(ctx context.Context, project *bell.Project, n NewDevice) (
 	if n.Channel == bell.LongPoll {
 		return bell.Device{}, bell.E(bell.Invalid, "A long polling device cannot be added: it registers itself, and its app token names its mailbox.", nil)
 	}
-	r, err := newReach(n.Channel, n.PushToken, n.APNsServer)
+	r, err := newReach(project, n.Channel, n.PushToken, n.APNsServer)
 	if err != nil {
 		return bell.Device{}, err
 	}

@@ -27,7 +27,7 @@ func (m *story) give(r *rapid.T) {
 	m.token += rapid.IntRange(0, 1).Draw(r, "another token")
 	a := Address{NotificationType: rapid.SampledFrom([]string{"apnsvoip", "apnsvoip", "fcm"}).Draw(r, "type"), Token: secret(m.token)}
 	a.APNsServer = rapid.SampledFrom([]string{"", "production", "sandbox"}).Draw(r, "server")
-	address, err := parseAddress(a)
+	address, err := parseAddress(&bell.Project{}, a)
 	if err != nil {
 		r.Fatal(err)
 	}

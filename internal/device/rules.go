@@ -131,7 +131,7 @@ func strike(row bell.Device, l *bell.Lesson) (bell.Device, effect) {
 func forget(row bell.Device, l *bell.Lesson) (bell.Device, effect) {
 	next := row
 	acquit(&next)
-	next.PushToken, next.APNsServerConfirmed = "", false
+	next.PushToken, next.PushKeys, next.APNsServerConfirmed = "", "", false
 	next.ForgottenAt, next.ForgottenFor = l.At, bell.Clip(l.Outcome.Reason)
 	return next, forgotten
 }

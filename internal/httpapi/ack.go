@@ -38,7 +38,7 @@ func (a *api) acknowledge(w http.ResponseWriter, r *http.Request, id bell.Identi
 	if err != nil {
 		return err
 	}
-	if err := a.services.Receipts.Receive(ctx, receipt); err != nil {
+	if _, err := a.services.Receipts.Receive(ctx, receipt); err != nil {
 		return err
 	}
 	a.succeed(w, r, empty)
@@ -48,7 +48,8 @@ func (a *api) acknowledge(w http.ResponseWriter, r *http.Request, id bell.Identi
 // receiptChannels are the ways by which a call comes, in the words in which clients say how
 // they want to be reached.
 var receiptChannels = map[string]bell.Channel{
-	"": "", "apnsvoip": bell.APNsVoIP, "apns": bell.APNsAlert, "fcm": bell.FCM, "lp": bell.LongPoll,
+	"": "", "apnsvoip": bell.APNsVoIP, "apns": bell.APNsAlert, "fcm": bell.FCM, "lp": bell.LongPoll, "sse": bell.LongPoll,
+	"webpush": bell.WebPush, "web_push": bell.WebPush,
 }
 
 // readReceipt reads what a device says of a call that it has. Only sid is needed.
@@ -67,7 +68,7 @@ func readReceipt(body object) (bell.Receipt, error) {
 	}
 	known := false
 	if r.Channel, known = receiptChannels[channel]; !known {
-		return bell.Receipt{}, bell.E(bell.Invalid, "channel: must be apnsvoip, apns, fcm or lp, or be left out.", nil)
+		return bell.Receipt{}, bell.E(bell.Invalid, "channel: must be apnsvoip, apns, fcm, webpush, lp or sse, or be left out.", nil)
 	}
 	if r.ReceivedAt, err = body.moment("receivedAt"); err != nil {
 		return bell.Receipt{}, err

@@ -89,9 +89,12 @@ func (f devices) DeviceOf(ctx context.Context, id bell.Identity) (string, error)
 
 type receipts struct {
 	receive func(context.Context, bell.Receipt) error
+	over    func(planet.SessionID) bool // nil: none is
 }
 
-func (f receipts) Receive(ctx context.Context, r bell.Receipt) error { return f.receive(ctx, r) }
+func (f receipts) Receive(ctx context.Context, r bell.Receipt) (bell.Arrival, error) {
+	return bell.Arrival{Over: f.over != nil && f.over(r.SessionID)}, f.receive(ctx, r)
+}
 
 type calls struct {
 	ring    func(context.Context, *bell.Project, planet.NotifyCallback) (call.RingResult, error)
@@ -133,7 +136,12 @@ func (f rooms) Invite(ctx context.Context, p *bell.Project, r room.Request) (roo
 }
 
 type mailbox struct {
-	wait func(context.Context, bell.Poll) (*bell.Letter, error)
+	wait   func(context.Context, bell.Poll) (*bell.Letter, error)
+	stream func(context.Context, *bell.Stream, func(bell.StreamEvent) bool) error
+}
+
+func (f mailbox) Stream(ctx context.Context, s *bell.Stream, write func(bell.StreamEvent) bool) error {
+	return f.stream(ctx, s, write)
 }
 
 func (f mailbox) Wait(ctx context.Context, poll bell.Poll) (*bell.Letter, error) {
@@ -154,6 +162,8 @@ type world struct {
 	mailbox  mailbox
 	receipts receipts
 	rules    *rules
+	expires  time.Duration // from now until the app token does; 0: never
+	webPush  *webPush
 	registry *prometheus.Registry
 
 	once    sync.Once
@@ -206,7 +216,7 @@ func newWorld(t testing.TB) *world {
 		polling:  func(context.Context, bell.Identity, bool) (string, error) { return "device-1", nil },
 		deviceOf: func(context.Context, bell.Identity) (string, error) { return "device-1", nil },
 	}
-	w.rules = &rules{}
+	w.rules, w.webPush = &rules{}, &webPush{}
 	w.receipts = receipts{receive: func(context.Context, bell.Receipt) error { return nil }}
 	w.calls = calls{
 		ring: func(context.Context, *bell.Project, planet.NotifyCallback) (call.RingResult, error) {
@@ -226,13 +236,21 @@ func newWorld(t testing.TB) *world {
 	}
 	w.mailbox = mailbox{wait: func(context.Context, bell.Poll) (*bell.Letter, error) {
 		return letter(func(bool) {}), nil
+	}, stream: func(_ context.Context, _ *bell.Stream, write func(bell.StreamEvent) bool) error {
+		write(bell.StreamEvent{Kind: bell.StreamOpened})
+		return nil
 	}}
 	t.Cleanup(w.noSecretsLogged)
 	return w
 }
 
 func (w *world) identity() bell.Identity {
+	var expires time.Time
+	if w.expires > 0 {
+		expires = time.Now().Add(w.expires)
+	}
 	return bell.Identity{
+		ExpiresAt: expires,
 		SessionID: "session-1", Project: w.project,
 		Owner: bell.Owner{Environment: w.project.Environment, User: planet.UserRef{ServiceID: service, UserID: "alice"}},
 	}
@@ -257,7 +275,7 @@ func (w *world) start() http.Handler {
 		log := slog.New(slog.NewJSONHandler(out, &slog.HandlerOptions{Level: slog.LevelDebug}))
 		w.handler = httpapi.New(w.config, httpapi.Services{
 			Projects: projects, Accounts: w.accounts, Devices: w.devices, Calls: w.calls, History: w.history, Rooms: w.rooms,
-			Mailbox: w.mailbox, Receipts: w.receipts, Rules: w.rules,
+			Mailbox: w.mailbox, Receipts: w.receipts, Rules: w.rules, WebPush: w.webPush,
 		}, log, w.registry)
 	})
 	return w.handler

@@ -47,6 +47,7 @@ func (a *api) callback(kind string, take taker) handler {
 			return a.miss(r)
 		}
 		eventOf(r).add(slog.String("project", project.Name))
+		a.whoWeAre(w, r)
 		result, err := a.admit(w, r)
 		if result == "" {
 			// Once it is here it is carried out, also when Planet Cloud hangs up
@@ -66,6 +67,20 @@ func (a *api) callback(kind string, take taker) handler {
 		}
 		a.succeed(w, r, empty)
 		return nil
+	}
+}
+
+// The headers by which whoever knows a callback URL asks which server it leads to.
+const (
+	NonceHeader    = "Planetbell-Nonce"
+	IdentityHeader = "Planetbell-Identity"
+)
+
+// whoWeAre answers a nonce. Planet Cloud sends none.
+func (a *api) whoWeAre(w http.ResponseWriter, r *http.Request) {
+	nonce := r.Header.Get(NonceHeader)
+	if a.config.Identity != nil && len(nonce) >= 16 && len(nonce) <= 64 {
+		w.Header().Set(IdentityHeader, a.config.Identity(nonce))
 	}
 }
 

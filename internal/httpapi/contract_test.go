@@ -136,8 +136,8 @@ func TestContractAndRoutesAgree(t *testing.T) {
 	want := []string{
 		"/cb/{secret}/agent-call-status", "/cb/{secret}/call-event", "/cb/{secret}/group-call-event", "/cb/{secret}/notify",
 		"/cb/{secret}/recording", "/openapi.yaml", "/v2/access_token/issue", "/v2/block_user", "/v2/blocked_users", "/v2/calls",
-		"/v2/do_not_disturb", "/v2/notification/ack", "/v2/notification/lp", "/v2/register_device", "/v2/register_user",
-		"/v2/rooms/{id}/invite", "/v2/unblock_user", "/v2/update_notification_token",
+		"/v2/do_not_disturb", "/v2/notification/ack", "/v2/notification/lp", "/v2/notification/sse", "/v2/register_device", "/v2/register_user",
+		"/v2/rooms/{id}/invite", "/v2/unblock_user", "/v2/update_notification_token", "/v2/web_push/key",
 	}
 	if !slices.Equal(paths, want) {
 		t.Errorf("paths %v, want %v", paths, want)
@@ -159,6 +159,7 @@ func (w *world) everything(err error) {
 	}
 	w.receipts.receive = func(context.Context, bell.Receipt) error { return err }
 	w.rules.err = err
+	w.webPush.err = err
 	w.calls.ring = func(context.Context, *bell.Project, planet.NotifyCallback) (call.RingResult, error) {
 		return call.RingResult{}, err
 	}
@@ -184,6 +185,7 @@ func good() []request {
 		{"update_notification_token", "POST", "/v2/update_notification_token", `{"appType":"IOS","notificationType":"fcm","notificationToken":"` + pushToken + `"}`, as(appToken)},
 		{"issue", "GET", "/v2/access_token/issue", "", as(appToken)},
 		{"ack", "POST", "/v2/notification/ack", `{"sid":"` + sid + `","channel":"fcm"}`, as(appToken)},
+		{"web_push key", "GET", "/v2/web_push/key", "", as(appToken)},
 		{"calls", "GET", "/v2/calls?limit=5&direction=in&outcome=missed&since=1&lang=ja", "", as(appToken)},
 		{"block_user", "POST", "/v2/block_user", `{"userId":"eve"}`, as(appToken)},
 		{"unblock_user", "POST", "/v2/unblock_user", `{"userId":"eve","serviceId":"other"}`, as(appToken)},
@@ -257,6 +259,7 @@ func (w *world) panicWith(value any) {
 	w.mailbox.wait = func(context.Context, bell.Poll) (*bell.Letter, error) { panic(value) }
 	w.history.history = func(context.Context, call.HistoryQuery) (call.HistoryPage, error) { panic(value) }
 	w.rules.panics = value
+	w.webPush.panics = value
 }
 
 // TestRefusals goes through what clients do wrong.
@@ -311,6 +314,7 @@ func TestRefusals(t *testing.T) {
 		{"receipt with a loud priority", "POST", "/v2/notification/ack", `{"sid":"` + sid + `","priority":"HIGH"}`, as(appToken), 400, "priority: must be"},
 		{"receipt with an odd priority", "POST", "/v2/notification/ack", `{"sid":"` + sid + `","originalPriority":"low"}`, as(appToken), 400, "originalPriority: must be"},
 		{"receipt with a numbered priority", "POST", "/v2/notification/ack", `{"sid":"` + sid + `","priority":1}`, as(appToken), 400, "priority: must be a string"},
+		{"web push key without a token", "GET", "/v2/web_push/key", "", nil, 401, "Authorization"},
 		{"calls without a token", "GET", "/v2/calls", "", nil, 401, "Authorization"},
 		{"calls with a bad token", "GET", "/v2/calls", "", as(appToken + "x"), 401, "register again"},
 		{"calls sideways", "GET", "/v2/calls?direction=up", "", as(appToken), 400, "direction: must be"},

@@ -41,7 +41,7 @@ func (a *api) cors(w http.ResponseWriter, r *http.Request, rt route) (done bool)
 	h.Set("Allow", rt.allow())
 	if allowed {
 		h.Set("Access-Control-Allow-Methods", "GET, POST, OPTIONS")
-		h.Set("Access-Control-Allow-Headers", "Authorization, Content-Type, Accept")
+		h.Set("Access-Control-Allow-Headers", "Authorization, Content-Type, Accept, Last-Event-ID")
 		h.Set("Access-Control-Max-Age", seconds(preflightAge))
 	}
 	w.WriteHeader(http.StatusNoContent)

@@ -71,6 +71,15 @@ func description(body object) (device.Description, error) {
 	return device.Description{AppType: appType, AppVersion: body.remark("appVer"), AppID: appID, DeviceID: deviceID}, nil
 }
 
+// token is text for a push token. If it may be an object, that is taken as it stands in the
+// body: pages have a subscription as one.
+func (o object) token(name string, mayBeObject bool) (string, error) {
+	if raw := o[name]; mayBeObject && len(raw) > 0 && raw[0] == '{' {
+		return string(raw), nil
+	}
+	return o.text(name)
+}
+
 func readAddress(body object) (device.Address, error) {
 	said, err := description(body)
 	if err != nil {
@@ -80,7 +89,7 @@ func readAddress(body object) (device.Address, error) {
 	if err != nil {
 		return device.Address{}, err
 	}
-	token, err := body.text("notificationToken")
+	token, err := body.token("notificationToken", device.BySubscription(kind))
 	if err != nil {
 		return device.Address{}, err
 	}

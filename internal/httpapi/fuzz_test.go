@@ -47,6 +47,44 @@ func FuzzBodies(f *testing.F) {
 	})
 }
 
+// FuzzLastEventID: whatever a client says that it has had, what is believed is a few session IDs,
+// and the ID that is made of them is what the client said.
+func FuzzLastEventID(f *testing.F) {
+	for _, seed := range []string{"", "1", "1." + sid, "1.a.b", "1.a.a", "2.a", "1.A", "1..", "1.a\x00", strings.Repeat("1.", 20), "1." + strings.Repeat("a", 65)} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		w := newWorld(t)
+		var known []planet.SessionID
+		w.mailbox.stream = func(_ context.Context, s *bell.Stream, write func(bell.StreamEvent) bool) error {
+			known = s.Known
+			write(bell.StreamEvent{Kind: bell.StreamOpened})
+			write(bell.StreamEvent{Kind: bell.StreamEnded, SessionID: sid, Why: bell.EndedByCall, Known: s.Known})
+			return nil
+		}
+		r := httptest.NewRequest("GET", "/v2/notification/sse", nil)
+		r.Header.Set("Authorization", "Bearer "+appToken)
+		r.Header.Set("Last-Event-ID", text)
+		out := httptest.NewRecorder()
+		w.start().ServeHTTP(out, r)
+		if len(known) > 8 {
+			t.Errorf("%d session IDs", len(known))
+		}
+		for _, id := range known {
+			if got, err := planet.ParseSessionID(string(id)); err != nil || got != id {
+				t.Errorf("session ID %q", id)
+			}
+		}
+		want := "\nid: \n"
+		if len(known) > 0 {
+			want = "\nid: " + text + "\n"
+		}
+		if !strings.Contains(out.Body.String(), want) {
+			t.Errorf("%q became %q", text, out.Body)
+		}
+	})
+}
+
 // FuzzReceipt: whatever a client sends, a receipt that reaches the engine has a session ID
 // and nothing but known words.
 func FuzzReceipt(f *testing.F) {

@@ -83,13 +83,17 @@ type Mailbox interface {
 	// Wait returns the next call for the poll's device, or nil when none came within its
 	// hold. It delays refusals by itself. It returns early when ctx ends.
 	Wait(ctx context.Context, poll bell.Poll) (*bell.Letter, error)
+	// Stream hands what comes for the subscription's device to write, one thing after another,
+	// until its hold is over, ctx ends, or write returns false. When it returns an error, after
+	// a wait, it has called write not once.
+	Stream(ctx context.Context, s *bell.Stream, write func(bell.StreamEvent) (written bool)) error
 }
 
 // Receipts takes devices' word that they have a call.
 type Receipts interface {
 	// Receive returns bell.NotFound when the call was never for the device. When it returns
 	// nil, the receipt is on disk.
-	Receive(ctx context.Context, r bell.Receipt) error
+	Receive(ctx context.Context, r bell.Receipt) (bell.Arrival, error)
 }
 
 // Rules keeps what users do not want to hear. Its methods return bell.Forbidden when the
@@ -113,6 +117,7 @@ type Services struct {
 	Mailbox  Mailbox
 	Receipts Receipts
 	Rules    Rules
+	WebPush  WebPush
 }
 
 // Defaults and bounds of Config.
@@ -123,6 +128,11 @@ const (
 	// MinHold and MaxHold bound it: the Apple client and many proxies give up at 60 s.
 	MinHold = 5 * time.Second
 	MaxHold = 55 * time.Second
+	// DefaultBeat is how often a stream says that it lives when it has nothing to say: the
+	// shortest common proxies cut a silent connection after 29 to 30 seconds.
+	DefaultBeat = 15 * time.Second
+	// DefaultStreamLife is how long a stream lives.
+	DefaultStreamLife = time.Hour
 	// DefaultNotifyCap is the most that an answer to Notify may take. Planet Cloud's
 	// own limit is not public; its clients wait 30 seconds for the whole set-up.
 	DefaultNotifyCap = 3 * time.Second
@@ -149,6 +159,14 @@ type Config struct {
 	// Hold is how long a poll waits for a call; DefaultHold if 0. It is moved into
 	// MinHold to MaxHold, and each poll takes up to a tenth less.
 	Hold time.Duration
+	// Beat is how often a stream with nothing to say writes a comment; DefaultBeat if 0.
+	Beat time.Duration
+	// StreamLife is how long a stream lives at most; DefaultStreamLife if 0. Each takes up to a
+	// tenth less.
+	StreamLife time.Duration
+	// Identity answers a nonce of 16 to 64 characters that a callback URL is asked with (header
+	// Planetbell-Nonce), in the header Planetbell-Identity; nil: nobody is answered.
+	Identity func(nonce string) string
 	// NotifyCap is the longest time a Notify may take; DefaultNotifyCap if 0.
 	NotifyCap time.Duration
 	// SignUpsPerMinute and MissesPerMinute are per client address (IPv6: per /64);
@@ -181,6 +199,12 @@ func (c Config) withDefaults() Config {
 		c.Hold = DefaultHold
 	}
 	c.Hold = min(max(c.Hold, MinHold), MaxHold)
+	if c.Beat <= 0 {
+		c.Beat = DefaultBeat
+	}
+	if c.StreamLife <= 0 {
+		c.StreamLife = DefaultStreamLife
+	}
 	if c.NotifyCap <= 0 {
 		c.NotifyCap = DefaultNotifyCap
 	}

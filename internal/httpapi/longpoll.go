@@ -32,7 +32,7 @@ const (
 // It does little itself: what a waiting request has on its stack is kept as long as it
 // waits, and 300 bytes more would double the stack of each (make bench, "polls").
 func (a *api) longPoll(w http.ResponseWriter, r *http.Request) error {
-	poll, err := a.preparePoll(r)
+	poll, _, err := a.preparePoll(r)
 	if err != nil {
 		return err
 	}
@@ -42,28 +42,28 @@ func (a *api) longPoll(w http.ResponseWriter, r *http.Request) error {
 
 // preparePoll finds out whose poll it is. An error that is not to be answered at once is
 // waited with.
-func (a *api) preparePoll(r *http.Request) (bell.Poll, error) {
+func (a *api) preparePoll(r *http.Request) (bell.Poll, bell.Identity, error) {
 	// net/http sees that a client leaves only when the request's body is at its end.
 	if _, err := readBody(r); err != nil {
-		return bell.Poll{}, err
+		return bell.Poll{}, bell.Identity{}, err
 	}
 	id, err := a.identify(r)
 	if errors.Is(err, bell.Unauthorized) {
-		return bell.Poll{}, err
+		return bell.Poll{}, bell.Identity{}, err
 	}
 	ack, wrong := says(r, "ack")
 	notices, wrongToo := says(r, "notices")
 	if wrong = cmp.Or(wrong, wrongToo); wrong != nil {
-		return bell.Poll{}, wrong
+		return bell.Poll{}, bell.Identity{}, wrong
 	}
 	poll := bell.Poll{Hold: a.hold(), Acknowledges: ack, Notices: notices}
 	if err == nil {
 		poll.DeviceID, err = a.services.Devices.Polling(r.Context(), id, notices)
 	}
 	if err != nil {
-		return bell.Poll{}, refusePoll(r.Context(), err)
+		return bell.Poll{}, bell.Identity{}, refusePoll(r.Context(), err)
 	}
-	return poll, nil
+	return poll, id, nil
 }
 
 // refusePoll is the answer to a poll that cannot be served, when its time has come.

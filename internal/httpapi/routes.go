@@ -37,7 +37,9 @@ func (a *api) routes() []route {
 		{path: "/v2/update_notification_token", web: true, post: a.authenticated(a.updateNotificationToken)},
 		{path: "/v2/access_token/issue", web: true, get: a.authenticated(a.issueAccessToken)},
 		{path: "/v2/notification/lp", web: true, get: a.longPoll},
+		{path: "/v2/notification/sse", web: true, get: a.stream},
 		{path: "/v2/notification/ack", web: true, post: a.authenticated(a.acknowledge)},
+		{path: "/v2/web_push/key", web: true, get: a.authenticated(a.showWebPushKey)},
 		{path: "/v2/calls", web: true, get: a.authenticated(a.listCalls)},
 		{path: "/v2/rooms/{id}/invite", web: true, post: a.authenticated(a.invite)},
 

@@ -19,6 +19,7 @@ import (
 //	GET    /events    what happened; ?follow=1 goes on as it happens, one JSON object a line
 //	GET    /state     phones and counters
 //	POST   /phones    {"kind":"ios","user":"bob","name":"...","sandbox":true,"acknowledges":true,"notices":true}
+//	               or {"kind":"browser","user":"bob","push_profile":"apple"}
 //	POST   /behavior  {"phone":"bob's ios","kind":"ignore","after":"1s"}
 //	POST   /rooms     {"room":"lounge","users":["alice","bob"]}; they join, the first opens it
 //	GET    /rooms     who is in a group call, and what messages it got
@@ -153,7 +154,7 @@ func (w *World) serveState(rw http.ResponseWriter, _ *http.Request) {
 	}
 	writeJSON(rw, http.StatusOK, map[string]any{
 		"settings": w.Settings(), "phones": phones, "active_calls": w.Cloud.Active(),
-		"apns_sandbox": w.Sandbox.Stats(), "apns_production": w.Production.Stats(), "fcm": w.FCM.Stats(),
+		"apns_sandbox": w.Sandbox.Stats(), "apns_production": w.Production.Stats(), "fcm": w.FCM.Stats(), "webpush": w.WebPush.Stats(),
 	})
 }
 
@@ -164,16 +165,19 @@ func (w *World) postPhone(rw http.ResponseWriter, r *http.Request) {
 		User        string    `json:"user"`
 		DisplayName string    `json:"display_name"`
 		Sandbox     bool      `json:"sandbox"`
+		// Of a browser.
+		PushProfile PushProfile `json:"push_profile"`
 		// As an app of one's own does, and LINE's do not.
 		Acknowledges bool `json:"acknowledges"`
 		Notices      bool `json:"notices"`
+		Streams      bool `json:"streams"`
 	}
 	if !readBody(rw, r, &b) {
 		return
 	}
 	p, err := w.AddPhone(r.Context(), PhoneRequest{
 		Kind: b.Kind, Name: b.Name, UserID: b.User, DisplayName: b.DisplayName, Sandbox: b.Sandbox,
-		Acknowledges: b.Acknowledges, Notices: b.Notices,
+		Acknowledges: b.Acknowledges, Notices: b.Notices, Streams: b.Streams, PushProfile: b.PushProfile,
 	})
 	if err != nil {
 		refuse(rw, http.StatusBadRequest, err)

@@ -9,18 +9,20 @@
 //   - [NewAPNs] is one of Apple's two push servers: HTTP/2 over TLS, the checks of
 //     docs/push-providers.md 6.1 in their order, per-connection rules, scripted answers.
 //   - [NewFCM] is FCM HTTP v1 and Google's OAuth token endpoint (docs/push-providers.md 6.2).
+//   - [NewWebPush] is the push service of browsers (docs/push-providers.md 6.3): it makes
+//     subscriptions, decrypts what they are sent, and answers in the words of five services.
 //   - [NewCloud] is Planet Cloud: it places calls, rings through the Notify callback,
 //     checks that cc_param came through unchanged, and reports the end of the call.
 //   - [NewServerAPI] is LINE Planet's Server API: what an app server asks the cloud to do.
 //   - [NewPhone] is one client of one user: it registers with the request sequence of
 //     the official app, and decodes answers with that app's strictness (package
-//     internal/sim/clients).
+//     internal/sim/clients). A [Browser] is a page of one's own, with Web Push.
 //   - [NewWorld] starts all of it together, writes what a planetbell configuration
 //     needs into a folder, and has a control port for curl.
 //
 // The flow of a call:
 //
-//	Cloud.Place ── GET notify ──▶ planetbell ── push ──▶ APNs / FCM / long poll ──▶ Phone
+//	Cloud.Place ── GET notify ──▶ planetbell ── push ──▶ APNs / FCM / Web Push / long poll ──▶ Phone
 //	     ▲                                                                          │
 //	     ├───────────── Verify(cc_param), then Answer or Decline ───────────────────┘
 //	     └── GET call-event ──▶ planetbell
@@ -35,12 +37,12 @@
 //
 //   - Of requests: slow, drip, hang, server-error, unavailable, too-many, unauthorized,
 //     html, shutdown, goaway-refuse, goaway-answer, goaway-close, refused-stream,
-//     stream-error, tcp-reset, close, revoked, short-token, answer.
+//     stream-error, tcp-reset, close, revoked, short-token, redirect, answer.
 //   - Of connections: silence, no-ping, streams, tls-stall, cert-expired,
 //     cert-wrong-host, refuse.
 //
-// A script ([APNs.Script], [FCM.Script]) is a function that answers in the place of the
-// fake; it is asked when no fault strikes.
+// A script ([APNs.Script], [FCM.Script], [WebPush.Script]) is a function that answers in the
+// place of the fake; it is asked when no fault strikes.
 //
 // How it is made: a fake shakes hands itself and gives net/http's HTTP/2 server a
 // connection without TLS that looks at the frames in both directions. So SETTINGS are as

@@ -10,7 +10,7 @@ import (
 // no cc_param, token or callback URL.
 type Event struct {
 	At        time.Time        `json:"at"`
-	Source    string           `json:"source"` // cloud, apns-sandbox, apns-production, fcm, or a phone's name
+	Source    string           `json:"source"` // cloud, apns-sandbox, apns-production, fcm, webpush, or a phone's name
 	Kind      EventKind        `json:"kind"`
 	SessionID planet.SessionID `json:"sid,omitempty"`
 	User      string           `json:"user,omitempty"` // service/user

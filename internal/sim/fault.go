@@ -51,6 +51,8 @@ const (
 	// token that ends after ExpiresIn. Both are of the token endpoint.
 	FaultRevoked    FaultKind = "revoked"
 	FaultShortToken FaultKind = "short-token"
+	// FaultRedirect is a 307 of a push service of browsers, to another path of its own.
+	FaultRedirect FaultKind = "redirect"
 )
 
 // The kinds of faults of connections.
@@ -122,6 +124,7 @@ const (
 	providerFCM       provider = "fcm"
 	providerOAuth     provider = "oauth"
 	providerServerAPI provider = "server-api"
+	providerWebPush   provider = "webpush"
 )
 
 // faultSpec is what there is to know of a kind.
@@ -142,7 +145,7 @@ var faultSpecs = []faultSpec{
 	{kind: FaultServerError, fields: answerFields, means: "500, in the service's words"},
 	{kind: FaultUnavailable, fields: answerFields, means: "503, in the service's words"},
 	{kind: FaultTooMany, fields: answerFields, means: "429, in the service's words"},
-	{kind: FaultUnauthorized, fields: "delay", providers: []provider{providerAPNs, providerFCM, providerServerAPI}, means: "401; APNs: 403 ExpiredProviderToken"},
+	{kind: FaultUnauthorized, fields: "delay", providers: []provider{providerAPNs, providerFCM, providerServerAPI, providerWebPush}, means: "401; APNs: 403 ExpiredProviderToken; Web Push: 403"},
 	{kind: FaultHTML, fields: "delay deliver status retry_after retry_date", means: "a page of a middlebox, 502 unless status says otherwise"},
 	{kind: FaultShutdown, fields: "delay deliver", providers: []provider{providerAPNs}, means: "503 Shutdown, with a GOAWAY before it"},
 	{kind: FaultGoAwayRefuse, fields: "delay reason", means: "GOAWAY with a last stream below the request's: nothing was done"},
@@ -154,6 +157,7 @@ var faultSpecs = []faultSpec{
 	{kind: FaultClose, fields: "delay deliver", means: "closes the connection right after the headers of the request"},
 	{kind: FaultRevoked, fields: "delay", providers: []provider{providerOAuth}, means: "400 invalid_grant: the service account's key is revoked"},
 	{kind: FaultShortToken, fields: "expires_in", providers: []provider{providerOAuth}, means: "an access token that ends after expires_in (5s)"},
+	{kind: FaultRedirect, fields: "delay status", providers: []provider{providerWebPush}, means: "307 to another path of the service, which nobody should follow"},
 	{kind: FaultAnswer, fields: answerFields + " html hang close goaway header", means: "what the other fields say; no kind at all is the same, in the place of an earlier one"},
 	{kind: FaultSilence, fields: "scope", conn: true, means: "a black hole: swallows everything, says nothing, sends no FIN"},
 	{kind: FaultNoPing, fields: "scope", conn: true, means: "leaves PING unanswered, and nothing else"},

@@ -26,6 +26,7 @@ var statusFaults = map[FaultKind]statusFault{
 		providerAPNs: "TooManyRequests", providerFCM: "QUOTA_EXCEEDED", providerOAuth: "rate_limit_exceeded", providerServerAPI: "TOO_MANY_REQUEST",
 	}},
 	FaultShutdown: {http.StatusServiceUnavailable, map[provider]string{providerAPNs: "Shutdown"}},
+	FaultRedirect: {http.StatusTemporaryRedirect, nil},
 	FaultRevoked:  {http.StatusBadRequest, map[provider]string{providerOAuth: "invalid_grant"}},
 }
 
@@ -65,6 +66,11 @@ func (f *Faults) answer(x Fault, s stream) *Answer {
 		if f.provider == providerAPNs {
 			a.Status, a.Reason = http.StatusForbidden, "ExpiredProviderToken"
 		}
+		if f.provider == providerWebPush {
+			a.Status, a.Reason = http.StatusForbidden, ""
+		}
+	case FaultRedirect:
+		a.Header = http.Header{"Location": {redirected}}
 	case FaultHTML:
 		page := HTMLAnswer(cmp.Or(x.Status, http.StatusBadGateway))
 		a.Status, a.Body, a.ContentType = page.Status, page.Body, page.ContentType

@@ -8,7 +8,7 @@ import (
 
 // FaultTargets returns what [World.AddFault] can make misbehave.
 func FaultTargets() []string {
-	return []string{"apns-sandbox", "apns-production", "fcm", "oauth", "server-api"}
+	return []string{"apns-sandbox", "apns-production", "fcm", "oauth", "server-api", "webpush"}
 }
 
 // Faults returns the faults of a target; the error lists the targets.
@@ -24,6 +24,8 @@ func (w *World) Faults(target string) (*Faults, error) {
 		return w.FCM.TokenFaults(), nil
 	case "server-api":
 		return w.API.Faults(), nil
+	case "webpush":
+		return w.WebPush.Faults(), nil
 	}
 	return nil, fmt.Errorf("the target %q is none of %s", target, strings.Join(slices.Sorted(slices.Values(FaultTargets())), ", "))
 }
@@ -75,5 +77,7 @@ func (w *World) clearScript(target string) {
 		w.FCM.Script(nil)
 	case "oauth":
 		w.FCM.ScriptToken(nil)
+	case "webpush":
+		w.WebPush.Script(nil)
 	}
 }

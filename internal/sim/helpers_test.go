@@ -162,3 +162,9 @@ func request(t testing.TB, method, url string, header http.Header, body []byte) 
 	maps.Copy(req.Header, header)
 	return req
 }
+
+// withTimeout gives up after d on an answer that is not to come.
+func withTimeout(t testing.TB, d time.Duration) (context.Context, context.CancelFunc) {
+	t.Helper()
+	return context.WithTimeout(context.Background(), d)
+}

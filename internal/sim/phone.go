@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -34,16 +35,23 @@ type PhoneOptions struct {
 	APNs     *APNs  // iOS only; its environment is the phone's
 	BundleID string // iOS only; "" is "com.example.planetbell"
 	FCM      *FCM   // Android with FCM only
+	// WebPush is where a browser subscribes, as PushProfile says; "" is the service's default.
+	WebPush     *WebPush
+	PushProfile PushProfile
 	// Origin is where the web app was loaded from. With it the phone asks for leave to
 	// cross origins, as a browser does, and obeys the answer.
 	Origin   string
 	Behavior Behavior // what its user does; zero follows the call's plan
 	// Acknowledges makes it an app of one's own instead of LINE's: it sends a receipt for
 	// each call that it gets, polls with ack=1, and rings once for a call that it gets twice.
+	// A browser always does.
 	Acknowledges bool
 	// Notices makes it an app of one's own that knows what is no call: it polls with notices=1,
 	// takes FCM messages without cc_param, and, on iOS, has a second push token for alerts.
 	Notices bool
+	// Streams makes it an app of one's own that holds a stream (notification/sse) instead of
+	// polling. It acknowledges, too.
+	Streams bool
 	Recent  int         // how many receipts are kept; 0 is 1000
 	OnEvent func(Event) // must be quick
 }
@@ -69,7 +77,7 @@ const (
 // Receipt is a call that a phone got, or a push that it could not use.
 type Receipt struct {
 	At        time.Time
-	Via       string // apns, fcm, poll
+	Via       string // apns, fcm, poll, stream, webpush
 	Call      clients.Call
 	SessionID planet.SessionID // once verified
 	Rang      bool             // the cloud accepted the cc_param
@@ -81,6 +89,7 @@ type PhoneStats struct {
 	Registered bool
 	Polling    bool
 	Polls      int   // answered and failed polls
+	Streams    int   // streams that ended
 	Spins      int   // polls repeated at once after an unusable answer: the server's mistake
 	Err        error // the newest trouble
 
@@ -89,7 +98,7 @@ type PhoneStats struct {
 	Ignored      int // messages without cc_param that LINE's Android app ignores
 }
 
-// Phone is one installation of an official demo app.
+// Phone is one installation of an official demo app, or of an app of one's own.
 type Phone struct {
 	kind    PhoneKind
 	o       PhoneOptions
@@ -105,15 +114,21 @@ type Phone struct {
 	busy     sync.WaitGroup
 	receipts *ring[Receipt]
 	notices  *ring[Notice]
+	ends     *ring[clients.StreamEnd]
 
-	mu       sync.Mutex
-	closed   bool
-	behavior Behavior
-	account  clients.Registration // zero while not registered
-	stop     context.CancelFunc   // ends polling; nil while not polling
-	stopped  chan struct{}        // closed when polling has ended
-	stats    PhoneStats
-	had      map[string]bool // session IDs of the calls that were acknowledged
+	mu     sync.Mutex
+	closed bool
+	// subscription is a browser's; token is its JSON.
+	subscription WebPushSubscription
+	behavior     Behavior
+	account      clients.Registration // zero while not registered
+	stop         context.CancelFunc   // ends polling; nil while not polling
+	stopped      chan struct{}        // closed when polling has ended
+	stats        PhoneStats
+	had          map[string]bool // session IDs of the calls that were acknowledged
+
+	lastEvent string                        // the newest ID of a stream
+	ringing   map[string]context.CancelFunc // by session ID: calls of streams
 }
 
 // NewPhone returns a phone that is switched off. Start and Close it.
@@ -126,7 +141,14 @@ func NewPhone(kind PhoneKind, o PhoneOptions) (*Phone, error) {
 		return nil, errors.New("an iOS phone needs an APNs fake")
 	case kind == Android && o.FCM == nil:
 		return nil, errors.New("an Android phone needs an FCM fake")
+	case kind == Browser && o.WebPush == nil:
+		return nil, errors.New("a browser needs a WebPush fake")
 	}
+	if kind == Browser {
+		o.Acknowledges = true
+		o.PushProfile = cmp.Or(o.PushProfile, o.WebPush.o.Profile)
+	}
+	o.Acknowledges = o.Acknowledges || o.Streams
 	if o.Name == "" {
 		o.Name = string(kind)
 	}
@@ -140,7 +162,7 @@ func NewPhone(kind PhoneKind, o PhoneOptions) (*Phone, error) {
 	phone := &Phone{
 		kind: kind, o: o, profile: p, clock: orSystem(o.Clock), client: o.Client,
 		ctx: ctx, cancel: cancel, receipts: newRing[Receipt](o.Recent), notices: newRing[Notice](o.Recent), behavior: o.Behavior,
-		had: map[string]bool{},
+		had: map[string]bool{}, ends: newRing[clients.StreamEnd](o.Recent), ringing: map[string]context.CancelFunc{},
 	}
 	if phone.client == nil {
 		phone.own, phone.client = true, &http.Client{Transport: &http.Transport{}}
@@ -166,6 +188,8 @@ func (p *Phone) newToken() string {
 		return token
 	case AndroidLP:
 		return p.o.User.UserID + "-" + newUUID()
+	case Browser:
+		return "" // it has one when it has subscribed
 	}
 	return "lp"
 }
@@ -214,6 +238,8 @@ func (p *Phone) Uninstall() {
 		}
 	case Android:
 		p.o.FCM.Unregister(p.Token().Reveal())
+	case Browser:
+		p.o.WebPush.Unsubscribe(p.Subscription().ID)
 	}
 	p.Close()
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -78,6 +79,64 @@ func TestPhoneThatAcknowledges(t *testing.T) {
 }
 
 // A poll says that its client acknowledges only if it does.
+// A phone that holds a stream acknowledges each call, rings once, stops when the stream says so,
+// and takes up where the last stream ended.
+func TestPhoneThatHoldsAStream(t *testing.T) {
+	r := newPhoneRig(t, MacOS, func(o *PhoneOptions) { o.Streams, o.Notices = true, true })
+	event := func(name, id, data string) string {
+		return "event: " + name + "\nid: " + id + "\ndata: " + data + "\n\n"
+	}
+	call := `{"app_call_type":"A","app_callee_uid":"bob","app_callee_sid":"svc","app_caller_uid":"alice","app_caller_sid":"svc","_env":"real","cc_param":"cc","app_session_id":"s1"}`
+	streams := []string{
+		"retry: 7000\n\n:\n\n" + event("call", "1.s1", call) + event("call", "1.s1", call) + event("notice", "1.s1.n1", `{"app_event":"missed_call","app_session_id":"n1","_env":"real"}`),
+		event("ended", "", `{"app_session_id":"s1","why":"ended"}`),
+		event("call", "1.s2", `{"app_session_id":"s2"}`),
+	}
+	var answers []func(http.ResponseWriter)
+	for _, text := range streams {
+		answers = append(answers, func(w http.ResponseWriter) { _, _ = w.Write([]byte(text)) })
+	}
+	refused := func(w http.ResponseWriter) {
+		w.Header().Set("Retry-After", "3")
+		w.WriteHeader(http.StatusServiceUnavailable)
+	}
+	unauthorized := func(w http.ResponseWriter) { w.WriteHeader(http.StatusUnauthorized) }
+	r.stub.script("sse", append(answers, refused, unauthorized)...)
+	r.start()
+	var lastIDs []string
+	for _, wait := range []time.Duration{7 * time.Second, streamRetry, streamRetry, 3 * time.Second, 0} {
+		q := r.stub.next()
+		for q.Path != "/v2/notification/sse" {
+			q = r.stub.next()
+		}
+		if q.Query != "notices=1" || q.Header.Get("Authorization") == "" {
+			t.Errorf("asked with %q", q.Query)
+		}
+		lastIDs = append(lastIDs, q.Header.Get("Last-Event-ID"))
+		if wait > 0 {
+			if err := r.clock.AwaitWaiters(testContext(t), 1, wait); err != nil {
+				t.Fatalf("the phone does not wait for %v", wait)
+			}
+			r.clock.Advance(wait)
+		}
+	}
+	if diff := cmp.Diff([]string{"", "1.s1.n1", "", "", ""}, lastIDs); diff != "" {
+		t.Errorf("Last-Event-ID (-want +got):\n%s", diff)
+	}
+	if ends, err := r.AwaitEnded(testContext(t), 1); err != nil || ends[0].SessionID != "s1" {
+		t.Errorf("ends %+v, %v", ends, err)
+	}
+	if n := len(r.Received()); n != 1 || r.Received()[0].Via != "stream" {
+		t.Errorf("received %+v", r.Received())
+	}
+	if n := r.Notices(); len(n) != 1 || n[0].Via != "stream" {
+		t.Errorf("notices %+v", n)
+	}
+	if s := r.Stats(); s.Repeats != 1 || s.Err == nil {
+		t.Errorf("stats %+v", s)
+	}
+}
+
 func TestPollsOfAPhoneThatAcknowledges(t *testing.T) {
 	for want, acknowledges := range map[string]bool{"": false, "ack=1": true} {
 		r := newPhoneRig(t, AndroidLP, func(o *PhoneOptions) { o.Acknowledges = acknowledges })

@@ -14,7 +14,7 @@ import (
 // Notice is something else than a call that a phone was told.
 type Notice struct {
 	At     time.Time
-	Via    string            // apns, fcm, poll
+	Via    string            // apns, fcm, poll, webpush
 	Fields map[string]string // as they came, without "aps"
 	Title  string            // of an alert
 }

@@ -29,6 +29,11 @@ func (p *Phone) Start(ctx context.Context) error {
 	if err := p.sendDevice(ctx, reg.AppToken); err != nil && p.profile.deviceMust {
 		return p.failed("register_device", err)
 	}
+	if p.kind == Browser {
+		if err := p.subscribe(ctx, reg.AppToken); err != nil {
+			return p.failed("web_push/key", err)
+		}
+	}
 	if p.profile.tokenMust {
 		if err := p.sendToken(ctx, reg.AppToken); err != nil {
 			return p.failed("update_notification_token", err)
@@ -56,6 +61,10 @@ func (p *Phone) Restart(ctx context.Context) error {
 	switch {
 	case p.kind.apple():
 		p.tokenInBackground(token)
+	case p.kind == Browser: // a page asks for its subscription whenever it loads
+		if err := p.tellToken(ctx); err != nil {
+			return err
+		}
 	case p.kind == Windows, p.kind == Web:
 		if err := p.sendDevice(ctx, token); err != nil && p.profile.deviceMust {
 			return p.failed("register_device", err)
@@ -68,6 +77,12 @@ func (p *Phone) Restart(ctx context.Context) error {
 // ReplaceToken gives the phone a new push token and tells the app server, as the apps
 // do when the push service changes it. The old one is gone.
 func (p *Phone) ReplaceToken(ctx context.Context) error {
+	if p.kind == Browser { // as after pushsubscriptionchange
+		if err := p.subscribe(ctx, p.AppToken().Reveal()); err != nil {
+			return p.failed("web_push/key", err)
+		}
+		return p.tellToken(ctx)
+	}
 	old := p.Token().Reveal()
 	fresh := p.newToken()
 	p.mu.Lock()
@@ -79,6 +94,11 @@ func (p *Phone) ReplaceToken(ctx context.Context) error {
 	case Android:
 		p.o.FCM.Unregister(old)
 	}
+	return p.tellToken(ctx)
+}
+
+// tellToken tells the app server of the push token.
+func (p *Phone) tellToken(ctx context.Context) error {
 	if err := p.sendToken(ctx, p.AppToken().Reveal()); err != nil {
 		return p.failed("update_notification_token", err)
 	}

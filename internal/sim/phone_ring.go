@@ -61,6 +61,10 @@ func (p *Phone) pollLoop(ctx context.Context, account clients.Registration) {
 	if !p.preparePolling(ctx, account) {
 		return
 	}
+	if p.o.Streams {
+		p.streamLoop(ctx, account)
+		return
+	}
 	spins := 0
 	for ctx.Err() == nil && p.clock.Now().Before(account.Expires) {
 		poll, receipt := p.pollOnce(ctx, account)

@@ -187,12 +187,12 @@ func TestWebObeysCORS(t *testing.T) {
 }
 
 func TestNewPhoneRefuses(t *testing.T) {
-	for _, kind := range []PhoneKind{"pager", IOS, Android} {
+	for _, kind := range []PhoneKind{"pager", IOS, Android, Browser} {
 		if _, err := NewPhone(kind, PhoneOptions{}); err == nil {
 			t.Errorf("%s is made of nothing", kind)
 		}
 	}
-	if len(PhoneKinds()) != 6 {
+	if len(PhoneKinds()) != 7 {
 		t.Errorf("%v", PhoneKinds())
 	}
 	r := newPhoneRig(t, Web, func(o *PhoneOptions) { o.BaseURL = "http://127.0.0.1:1" })

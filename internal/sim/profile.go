@@ -6,7 +6,7 @@ import (
 	"github.com/planetbell/planetbell/internal/sim/clients"
 )
 
-// PhoneKind is the official demo app that a phone runs, and how it is rung.
+// PhoneKind is the app that a phone runs, and how it is rung.
 type PhoneKind string
 
 // The kinds of phones.
@@ -17,10 +17,13 @@ const (
 	Windows   PhoneKind = "windows"    // Windows app; polls
 	MacOS     PhoneKind = "macos"      // Apple app on a Mac; polls
 	Web       PhoneKind = "web"        // web app; registers, and cannot be rung
+	Browser   PhoneKind = "browser"    // page of one's own, with Web Push; not an app of LINE's
 )
 
 // PhoneKinds returns all kinds.
-func PhoneKinds() []PhoneKind { return []PhoneKind{IOS, Android, AndroidLP, Windows, MacOS, Web} }
+func PhoneKinds() []PhoneKind {
+	return []PhoneKind{IOS, Android, AndroidLP, Windows, MacOS, Web, Browser}
+}
 
 // profile is what the official apps differ in (docs/line-planet.md 6.6).
 type profile struct {
@@ -75,6 +78,12 @@ func profileOf(kind PhoneKind) (profile, bool) {
 			decoder: clients.Web{}, appType: "CHROMEOS", appVer: "140.0.0.0", region: "jp",
 			accept: "application/json, text/plain, */*", contentType: "application/json",
 			timeout: time.Minute,
+		}, true
+	case Browser:
+		return profile{
+			decoder: clients.Browser{}, appType: "WEB", appVer: "1.0.0", region: "jp", displayName: true,
+			accept: "application/json", contentType: "application/json", notifyType: "webpush",
+			deviceMust: true, tokenMust: true, timeout: time.Minute,
 		}, true
 	}
 	return profile{}, false

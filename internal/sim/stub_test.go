@@ -72,6 +72,8 @@ func (s *stub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusNoContent)
 	case name == "register_user":
 		success(`{"accessToken":"` + appToken(expires) + `"}`)(w)
+	case name == "key":
+		success(`{"publicKey":"` + stubKey + `"}`)(w)
 	case name == "issue":
 		success(`{"gwAccessToken":"gw"}`)(w)
 	case name == "lp":
@@ -84,6 +86,9 @@ func (s *stub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		success(`{}`)(w)
 	}
 }
+
+// stubKey is a VAPID public key; it is the one of RFC 8291 section 5, as any would do.
+const stubKey = "BCVxsr7N_eNgVRqvHtD0zTZsEc6-VV-JvLexhqUzORcxaOzi6-AYWXvTBHm4bjyPjs7Vd8pZGH6SRpkNtoIAiw4"
 
 // script sets the next answers of an endpoint.
 func (s *stub) script(name string, answers ...func(http.ResponseWriter)) {

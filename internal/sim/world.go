@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -53,6 +54,8 @@ type Settings struct {
 	FCMURL             string `json:"fcm_url"`               //
 	FCMProject         string `json:"fcm_project"`           //
 	ServerAPIURL       string `json:"server_api_url"`        // of the pretend LINE Planet Server API
+	WebPushURL         string `json:"web_push_url"`          // origin of the browsers' endpoints
+	WebPushHost        string `json:"web_push_host"`         // its host:port, to be allowed
 	ControlURL         string `json:"control_url,omitempty"` //
 }
 
@@ -74,6 +77,7 @@ type World struct {
 	FCM        *FCM
 	Cloud      *Cloud
 	API        *ServerAPI
+	WebPush    *WebPush
 
 	o        WorldOptions
 	settings Settings
@@ -86,8 +90,8 @@ type World struct {
 	phones []*Phone
 }
 
-// NewWorld starts a certificate authority, both APNs servers, FCM, Planet Cloud and the
-// control port, and writes the files into the folder. Close it.
+// NewWorld starts a certificate authority, both APNs servers, FCM, the browsers' push service,
+// Planet Cloud and the control port, and writes the files into the folder. Close it.
 func NewWorld(o WorldOptions) (*World, error) {
 	if o.BundleID == "" {
 		o.BundleID = "com.example.planetbell"
@@ -116,6 +120,10 @@ func NewWorld(o WorldOptions) (*World, error) {
 		DuplicateShare: o.DuplicateShare, ReorderShare: o.ReorderShare, OnEvent: w.hub.publish,
 	})
 	w.API = NewServerAPI(ServerAPIOptions{Cloud: w.Cloud, CA: w.CA, Seed: o.Seed, Recent: o.Recent})
+	w.WebPush = NewWebPush(WebPushOptions{
+		CA: w.CA, Clock: o.Clock, Strict: !o.Lenient, RingTime: o.RingTime, Recent: o.Recent, Seed: o.Seed,
+		OnMessage: func(m WebPushMessage) { w.push("webpush", m.Subscription) },
+	})
 	if err := w.start(); err != nil {
 		return nil, errors.Join(err, w.Close())
 	}
@@ -124,7 +132,7 @@ func NewWorld(o WorldOptions) (*World, error) {
 
 // start starts all servers and writes the files.
 func (w *World) start() error {
-	for _, s := range []interface{ Start() error }{w.Sandbox, w.Production, w.FCM, w.API} {
+	for _, s := range []interface{ Start() error }{w.Sandbox, w.Production, w.FCM, w.WebPush, w.API} {
 		if err := s.Start(); err != nil {
 			return err
 		}
@@ -148,7 +156,7 @@ func (w *World) push(source, token string) {
 	text := "took a push for a device that is not of this world"
 	user := ""
 	for _, p := range w.Phones() {
-		if p.Token().Reveal() == token || p.alert == token {
+		if p.Token().Reveal() == token || p.alert == token || p.Subscription().ID == token {
 			text, user = "took a push for "+p.Name(), p.User().String()
 			break
 		}
@@ -180,7 +188,7 @@ func (w *World) writeFiles() error {
 		APNsSandboxURL: w.Sandbox.URL(), APNsProductionURL: w.Production.URL(),
 		ServiceAccountFile: filepath.Join(w.o.Dir, "service-account.json"),
 		FCMURL:             w.FCM.URL(), FCMProject: w.FCM.ProjectID(), ControlURL: w.control.l.url(),
-		ServerAPIURL: w.API.URL(),
+		ServerAPIURL: w.API.URL(), WebPushURL: w.WebPush.URL(), WebPushHost: strings.TrimPrefix(w.WebPush.URL(), "https://"),
 	}
 	if err := w.CA.WriteFile(w.settings.CAFile); err != nil {
 		return err
@@ -219,11 +227,13 @@ type PhoneRequest struct {
 	Name        string // unique in the world; "" is "<user>'s <kind>"
 	UserID      string
 	DisplayName string
-	Sandbox     bool // iOS: the app is signed for APNs' sandbox
+	Sandbox     bool        // iOS: the app is signed for APNs' sandbox
+	PushProfile PushProfile // browser: whose push service; "" is the default
 	Behavior    Behavior
-	// Acknowledges and Notices make it an app of one's own, see PhoneOptions.
+	// Acknowledges, Notices and Streams make it an app of one's own, see PhoneOptions.
 	Acknowledges bool
 	Notices      bool
+	Streams      bool
 }
 
 // AddPhone makes a phone, registers it, and keeps it on until Close.
@@ -247,7 +257,8 @@ func (w *World) AddPhone(ctx context.Context, r PhoneRequest) (*Phone, error) {
 	p, err := NewPhone(r.Kind, PhoneOptions{
 		Name: r.Name, BaseURL: s.BaseURL, User: planet.UserRef{ServiceID: s.ServiceID, UserID: r.UserID},
 		DisplayName: r.DisplayName, APIKey: s.ClientKey, Client: w.client, Clock: w.o.Clock, Cloud: w.Cloud,
-		APNs: apns, BundleID: w.o.BundleID, FCM: w.FCM, Behavior: r.Behavior, Acknowledges: r.Acknowledges, Notices: r.Notices, OnEvent: w.hub.publish,
+		APNs: apns, BundleID: w.o.BundleID, FCM: w.FCM, WebPush: w.WebPush, PushProfile: r.PushProfile,
+		Behavior: r.Behavior, Acknowledges: r.Acknowledges, Notices: r.Notices, Streams: r.Streams, OnEvent: w.hub.publish,
 	})
 	if err != nil {
 		return nil, err
@@ -310,7 +321,7 @@ func (w *World) Close() error {
 	for _, p := range w.Phones() {
 		p.Close()
 	}
-	err = errors.Join(err, w.Sandbox.Close(), w.Production.Close(), w.FCM.Close())
+	err = errors.Join(err, w.Sandbox.Close(), w.Production.Close(), w.FCM.Close(), w.WebPush.Close())
 	w.client.CloseIdleConnections()
 	return err
 }

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"time"
@@ -139,11 +140,22 @@ func configure(o Options, w sim.Settings) (config.Config, error) {
 	a.Servers = []bell.APNsServer{bell.APNsProduction, bell.APNsSandbox}
 	p.APNs = []config.APNs{a}
 	p.FCM.ServiceAccount, p.FCM.BaseURL = planet.Secret(account), w.FCMURL
+	p.WebPush = webPush(w)
 	c.Projects = []config.Project{p}
 	if o.Change != nil {
 		o.Change(&c, w)
 	}
 	return c, nil
+}
+
+// webPush lets browsers of the simulator be rung. Their push service is on loopback, which is
+// not allowed otherwise.
+func webPush(w sim.Settings) config.WebPush {
+	c := config.DefaultProject().WebPush
+	c.VAPIDPrivateKey, c.VAPIDSubject = bell.NewVAPIDKey(), "mailto:ops@example.com"
+	c.Hosts = append([]string{w.WebPushHost}, c.Hosts...)
+	c.AllowPrivate = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
+	return c
 }
 
 func anyPort(address string) string {

@@ -46,7 +46,7 @@ func randomDelivery(t *rapid.T, c *bell.Call, reasons []string) Delivery {
 	d := Delivery{
 		Delivery: bell.Delivery{
 			ID: id, DeviceID: id, Deadline: c.Deadline, CreatedAt: c.NotifiedAt, UpdatedAt: moments.Draw(t, "updated"), ContinuedAt: moments.Draw(t, "continued"),
-			Channel: rapid.SampledFrom([]bell.Channel{"", bell.APNsVoIP, bell.APNsAlert, bell.FCM, bell.LongPoll, webPush, "tomorrow"}).Draw(t, "channel"),
+			Channel: rapid.SampledFrom([]bell.Channel{"", bell.APNsVoIP, bell.APNsAlert, bell.FCM, bell.LongPoll, bell.WebPush, "tomorrow"}).Draw(t, "channel"),
 			State: rapid.SampledFrom([]bell.DeliveryState{
 				"", bell.DeliveryPending, bell.DeliverySending, bell.DeliveryAccepted, bell.DeliveryReceived, bell.DeliveryFailed, bell.DeliveryExpired, bell.DeliveryWithdrawn,
 			}).Draw(t, "state"),

@@ -28,7 +28,7 @@ func (r deviceRule) orWeb(statuses ...int) deviceRule {
 	before := r.when
 	r.Needs += ", or an answer of a web push service with the status " + numbers(statuses)
 	r.when = func(d *device) bool {
-		bare := d.d != nil && d.channel == webPush && strings.HasPrefix(d.reason, "http_")
+		bare := d.d != nil && d.channel == bell.WebPush && strings.HasPrefix(d.reason, "http_")
 		return before(d) || bare && slices.Contains(statuses, d.refused.Outcome.Status)
 	}
 	return r
@@ -122,7 +122,7 @@ var refusalRules = []deviceRule{
 	byReason("bad_token_format", HopDevice,
 		Text{"{provider} says that what {device} registered is no push token ({reason}).", "{device}が登録したのはプッシュトークンではないと{provider}が応答しました（{reason}）。"},
 		Text{"Look at what the app sends to register_device: it must be the token as the system gives it.", "アプリがregister_deviceに送る値（OSから取得したトークンそのもの）をご確認ください。"}, "INVALID_ARGUMENT", "MissingDeviceToken", "bad_subscription").
-		only(", and speaks against the token", func(d *device) bool { return d.refused.Outcome.Token != bell.TokenKeep || d.channel == webPush }),
+		only(", and speaks against the token", func(d *device) bool { return d.refused.Outcome.Token != bell.TokenKeep || d.channel == bell.WebPush }),
 	byReason("push_service_not_allowed", HopServer,
 		Text{"The subscription of {device} names a push service that this server may not send to ({reason}).", "{device}の購読先のプッシュサービスには送信が許可されていません（{reason}）。"},
 		Text{"If it is a real push service, add it to web_push in the configuration.", "正規のプッシュサービスであれば、設定のweb_pushに追加してください。"}, "push_service_not_allowed", "address"),

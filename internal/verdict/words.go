@@ -112,13 +112,10 @@ var providers = map[bell.Channel]Text{
 	bell.APNsAlert: {"APNs", "APNs"},
 	bell.FCM:       {"FCM", "FCM"},
 	bell.LongPoll:  {"the mailbox", "メールボックス"},
-	webPush:        {"the web push service", "Web Pushサービス"},
+	bell.WebPush:        {"the web push service", "Web Pushサービス"},
 }
-
-// webPush is the channel of browsers.
-const webPush bell.Channel = "web_push"
 
 // channelNames are what a device is called that does not say what it is.
 var channelNames = map[bell.Channel]string{
-	bell.APNsVoIP: "iOS", bell.APNsAlert: "Apple", bell.FCM: "Android", bell.LongPoll: "polling", webPush: "browser",
+	bell.APNsVoIP: "iOS", bell.APNsAlert: "Apple", bell.FCM: "Android", bell.LongPoll: "polling", bell.WebPush: "browser",
 }

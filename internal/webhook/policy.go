@@ -3,13 +3,11 @@ package webhook
 import (
 	"crypto/tls"
 	"crypto/x509"
-	"errors"
 	"net"
 	"net/http"
-	"net/netip"
-	"slices"
-	"syscall"
 	"time"
+
+	"github.com/planetbell/planetbell/internal/egress"
 )
 
 const (
@@ -20,61 +18,11 @@ const (
 	maxBody   = 4 << 10
 )
 
-// Policy says where events may be sent. Whoever can set an endpoint's address, or the DNS
-// name in it, must not be able to reach what lies behind our firewall (server-side request
-// forgery; Standard Webhooks 1.0, "Operational considerations").
-type Policy struct {
-	Private []netip.Prefix // ranges that are allowed although they are not public, also loopback
-}
-
-// special are ranges that netip has no predicate for and that do not lead to a public
-// server, or that carry another address inside (IANA special-purpose registries; RFC 6890).
-var special = []netip.Prefix{
-	netip.MustParsePrefix("0.0.0.0/8"), netip.MustParsePrefix("100.64.0.0/10"), netip.MustParsePrefix("192.0.0.0/24"),
-	netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix("192.88.99.0/24"), netip.MustParsePrefix("198.18.0.0/15"),
-	netip.MustParsePrefix("198.51.100.0/24"), netip.MustParsePrefix("203.0.113.0/24"), netip.MustParsePrefix("240.0.0.0/4"),
-	netip.MustParsePrefix("::/96"), netip.MustParsePrefix("64:ff9b:1::/48"),
-	netip.MustParsePrefix("100::/64"), netip.MustParsePrefix("2001::/23"), netip.MustParsePrefix("2001:db8::/32"),
-	netip.MustParsePrefix("2002::/16"), netip.MustParsePrefix("3fff::/20"), netip.MustParsePrefix("5f00::/16"),
-	netip.MustParsePrefix("fec0::/10"),
-}
-
-// nat64 are addresses that carry an IPv4 address, which is what they lead to (RFC 6052).
-// Networks without IPv4 have no others for it.
-var nat64 = netip.MustParsePrefix("64:ff9b::/96")
-
-// Allows reports whether an address may be connected to.
-func (p Policy) Allows(address netip.Addr) bool {
-	address = address.Unmap().WithZone("")
-	contains := func(r netip.Prefix) bool { return r.Contains(address) }
-	switch {
-	case !address.IsValid():
-		return false
-	case slices.ContainsFunc(p.Private, contains):
-		return true
-	case nat64.Contains(address):
-		bytes := address.As16()
-		return p.Allows(netip.AddrFrom4([4]byte(bytes[12:])))
-	}
-	return address.IsGlobalUnicast() && !address.IsPrivate() && !slices.ContainsFunc(special, contains)
-}
-
-var errAddress = errors.New("the address is not public, and webhooks.allow_private does not name it")
-
-// control refuses a connection before it is made. It sees the address that the name was
-// resolved to, so that no name, redirect or notation gets around it.
-func (p Policy) control(_, address string, _ syscall.RawConn) error {
-	to, err := netip.ParseAddrPort(address)
-	if err != nil || !p.Allows(to.Addr()) {
-		return errAddress
-	}
-	return nil
-}
-
-// NewTransport makes the connections to endpoints. roots may be nil: the system's. No proxy
+// NewTransport makes the connections to endpoints, to addresses that the policy allows
+// (Standard Webhooks 1.0, "Operational considerations"). roots may be nil: the system's. No proxy
 // of the environment is used: the address could not be checked behind it.
-func NewTransport(p Policy, roots *x509.CertPool) *http.Transport {
-	dialer := &net.Dialer{Timeout: dialTimeout, Control: p.control}
+func NewTransport(p egress.Policy, roots *x509.CertPool) *http.Transport {
+	dialer := &net.Dialer{Timeout: dialTimeout, Control: p.Control}
 	return &http.Transport{
 		DialContext: dialer.DialContext, TLSHandshakeTimeout: dialTimeout,
 		TLSClientConfig:        &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12},

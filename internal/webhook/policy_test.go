@@ -12,35 +12,13 @@ import (
 	"time"
 
 	"github.com/planetbell/planetbell/internal/bell"
+	"github.com/planetbell/planetbell/internal/egress"
 	"github.com/planetbell/planetbell/internal/testlog"
 	"github.com/planetbell/planetbell/planet"
 )
 
-func TestPolicy(t *testing.T) {
-	private := Policy{Private: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("127.0.0.1/32"), netip.MustParsePrefix("fd00::/8")}}
-	for address, want := range map[string]struct{ public, private bool }{
-		"8.8.8.8": {true, true}, "2606:4700::1111": {true, true}, "::ffff:8.8.8.8": {true, true}, "64:ff9b::808:808": {true, true},
-		"10.1.2.3": {false, true}, "::ffff:10.1.2.3": {false, true}, "127.0.0.1": {false, true}, "fd00::1": {false, true}, "64:ff9b::a01:203": {false, true},
-		"127.0.0.2": {}, "::1": {}, "::ffff:127.0.0.2": {}, "::127.0.0.2": {}, "64:ff9b::7f00:2": {}, "0.0.0.0": {}, "::": {}, "0.1.2.3": {},
-		"192.168.1.1": {}, "172.16.0.1": {}, "169.254.169.254": {}, "100.64.0.1": {}, "fe80::1": {}, "fe80::1%eth0": {}, "fc00::1": {},
-		"224.0.0.1": {}, "ff02::1": {}, "255.255.255.255": {}, "240.0.0.1": {}, "198.18.0.1": {}, "192.0.0.8": {}, "192.0.2.1": {},
-		"2002:7f00:1::": {}, "2001:0:4136:e378::1": {}, "2001:db8::1": {}, "fec0::1": {}, "64:ff9b:1::1": {}, "100::1": {},
-	} {
-		addr := netip.MustParseAddr(address)
-		if got := (Policy{}).Allows(addr); got != want.public {
-			t.Errorf("%s: allowed %v by default, want %v", address, got, want.public)
-		}
-		if got := private.Allows(addr); got != want.private {
-			t.Errorf("%s: allowed %v with private ranges, want %v", address, got, want.private)
-		}
-	}
-	if (Policy{}).Allows(netip.Addr{}) {
-		t.Error("no address at all is allowed")
-	}
-}
-
 // post sends one event for real.
-func post(t *testing.T, p Policy, address string) answer {
+func post(t *testing.T, p egress.Policy, address string) answer {
 	t.Helper()
 	transport := NewTransport(p, nil)
 	defer transport.CloseIdleConnections()
@@ -55,17 +33,17 @@ func TestNothingGetsAroundThePolicy(t *testing.T) {
 	defer inside.Close()
 	_, port, _ := strings.Cut(strings.TrimPrefix(inside.URL, "http://"), ":")
 	for _, host := range []string{"127.0.0.1", "localhost", "[::ffff:127.0.0.1]", "2130706433", "127.1", "0x7f000001", "0177.0.0.1", "0"} {
-		if a := post(t, Policy{}, "http://"+host+":"+port+"/"); a.ok() || a.status != 0 {
+		if a := post(t, egress.Policy{}, "http://"+host+":"+port+"/"); a.ok() || a.status != 0 {
 			t.Errorf("%s was asked: %+v", host, a)
 		}
 	}
-	if a := post(t, Policy{}, "http://localhost:"+port+"/"); a.reason != reasonAddress {
+	if a := post(t, egress.Policy{}, "http://localhost:"+port+"/"); a.reason != reasonAddress {
 		t.Errorf("a name that leads to loopback: %+v", a)
 	}
 	if reached != 0 {
 		t.Errorf("the inside was reached %d times", reached)
 	}
-	loopback := Policy{Private: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}}
+	loopback := egress.Policy{Private: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}}
 	if a := post(t, loopback, inside.URL); !a.ok() || reached != 1 {
 		t.Errorf("what is allowed does not work: %+v, reached %d times", a, reached)
 	}
@@ -83,7 +61,7 @@ func TestNothingGetsAroundThePolicy(t *testing.T) {
 
 // An endpoint's answer is read only so far, and what is wrong with it is told in one word.
 func TestHostileAnswers(t *testing.T) {
-	loopback := Policy{Private: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}}
+	loopback := egress.Policy{Private: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}}
 	for name, test := range map[string]struct {
 		handle http.HandlerFunc
 		reason string

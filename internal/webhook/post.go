@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/planetbell/planetbell/internal/bell"
+	"github.com/planetbell/planetbell/internal/egress"
 	"github.com/planetbell/planetbell/planet"
 )
 
@@ -143,7 +144,7 @@ func reasonOf(parent, ctx context.Context, err error) string {
 	switch {
 	case parent.Err() != nil:
 		return reasonStopped
-	case errors.Is(err, errAddress):
+	case errors.Is(err, egress.ErrNotPublic):
 		return reasonAddress
 	case errors.Is(context.Cause(ctx), errPostTimeout), errors.As(err, &timeout) && timeout.Timeout():
 		return reasonTimeout

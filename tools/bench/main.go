@@ -41,11 +41,12 @@ func benchmark() bool {
 	rounds := flag.Int("rounds", 3, "rounds of all measurements, interleaved; medians are printed")
 	devices := flag.Int("devices", 1000, "users with one device each")
 	profile := flag.String("cpuprofile", "", "write a CPU profile of the whole run to this file")
-	only := flag.String("only", "", "run only measurements whose name contains this, and print no tables but those of bulkheads, polls, room events and nodes")
+	only := flag.String("only", "", "run only measurements whose name contains this, and print no tables but those of bulkheads, polls, streams, room events and nodes")
 	poll := flag.String("poll", "", "be the clients that poll this URL, with the app tokens on standard input; for the measurement of polls itself")
+	streams := flag.String("stream", "", "likewise, for the measurement of streams")
 	flag.Parse()
-	if *poll != "" {
-		if err := runPollClient(*poll, os.Stdin, os.Stdout); err != nil {
+	if *poll != "" || *streams != "" {
+		if err := runClients(*poll, *streams); err != nil {
 			fmt.Fprintln(os.Stderr, "bench:", err)
 		}
 		return true
@@ -68,6 +69,14 @@ func benchmark() bool {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 	}
 	return err == nil
+}
+
+// runClients is the other process of a measurement.
+func runClients(poll, stream string) error {
+	if poll != "" {
+		return runPollClient(poll, "/v2/notification/lp", os.Stdin, os.Stdout, firstByte)
+	}
+	return runPollClient(stream, "/v2/notification/sse", os.Stdin, os.Stdout, firstCall)
 }
 
 func run(ctx context.Context, s settings) (err error) {
@@ -97,6 +106,11 @@ func run(ctx context.Context, s settings) (err error) {
 	results.printRooms(os.Stdout)
 	if strings.Contains(pollsName, s.only) {
 		if err := measurePolls(ctx, s); err != nil {
+			return err
+		}
+	}
+	if strings.Contains(streamsName, s.only) {
+		if err := measureStreams(ctx, s); err != nil {
 			return err
 		}
 	}

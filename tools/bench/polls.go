@@ -39,11 +39,11 @@ const (
 // process, so that their memory does not count, nor their files.
 func measurePolls(ctx context.Context, set settings) error {
 	const n = polls
-	bare, err := bareWait(ctx, n)
+	bare, err := bareWait(ctx, n, "-poll", func(w http.ResponseWriter) {})
 	if err != nil {
 		return fmt.Errorf("polls that wait in a bare handler: %w", err)
 	}
-	ours, took, err := wait(ctx, set, n)
+	ours, took, err := wait(ctx, set, n, "-poll", "planetbell_longpoll_waiters")
 	if err != nil {
 		return fmt.Errorf("polls: %w", err)
 	}
@@ -63,14 +63,16 @@ func held() float64 {
 	return float64(m.HeapAlloc + m.StackInuse)
 }
 
-// bareWait is the memory of one request in a handler that waits for its end.
-func bareWait(ctx context.Context, n int) (perPoll float64, err error) {
+// bareWait is the memory of one request in a handler that begins as it is told, and then waits
+// for the request's end.
+func bareWait(ctx context.Context, n int, clients string, begin func(http.ResponseWriter)) (perPoll float64, err error) {
 	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
 		return 0, err
 	}
 	var waiting atomic.Int64
-	srv := &http.Server{ReadHeaderTimeout: time.Minute, Handler: http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+	srv := &http.Server{ReadHeaderTimeout: time.Minute, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		begin(w)
 		waiting.Add(1)
 		<-r.Context().Done()
 	})}
@@ -81,7 +83,7 @@ func bareWait(ctx context.Context, n int) (perPoll float64, err error) {
 		<-done
 	}()
 	before := held()
-	c, err := startPollClient(ctx, "http://"+l.Addr().String(), make([]string, n))
+	c, err := startPollClient(ctx, clients, "http://"+l.Addr().String(), make([]string, n))
 	if err != nil {
 		return 0, err
 	}
@@ -92,8 +94,9 @@ func bareWait(ctx context.Context, n int) (perPoll float64, err error) {
 	return (held() - before) / float64(n), nil
 }
 
-// wait is the memory of one poll of ours, and how soon polls are answered.
-func wait(ctx context.Context, set settings, n int) (perPoll float64, took quantiles, err error) {
+// wait is the memory of one poll or stream of ours, which the gauge counts, and how soon they
+// have their calls.
+func wait(ctx context.Context, set settings, n int, clients, gauge string) (perPoll float64, took quantiles, err error) {
 	dir, err := os.MkdirTemp(set.folder, "polls-")
 	if err != nil {
 		return 0, took, err
@@ -111,12 +114,12 @@ func wait(ctx context.Context, set settings, n int) (perPoll float64, took quant
 		return 0, took, err
 	}
 	before := held()
-	c, err := startPollClient(ctx, st.App.PublicURL(), tokens)
+	c, err := startPollClient(ctx, clients, st.App.PublicURL(), tokens)
 	if err != nil {
 		return 0, took, err
 	}
 	defer func() { err = errors.Join(err, c.stop()) }()
-	if err := until(ctx, func() bool { return waiters(ctx, st) == n }); err != nil {
+	if err := until(ctx, func() bool { return waiters(ctx, st, gauge) == n }); err != nil {
 		return 0, took, err
 	}
 	perPoll = (held() - before) / float64(n)
@@ -167,8 +170,8 @@ func signUpOne(ctx context.Context, client *http.Client, url string, body map[st
 	return answer.Data.AccessToken, nil
 }
 
-// waiters reads the metric; -1 when it cannot.
-func waiters(ctx context.Context, st *stage.Stage) int {
+// waiters reads a gauge; -1 when it cannot.
+func waiters(ctx context.Context, st *stage.Stage, gauge string) int {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, st.App.AdminURL()+"/metrics", http.NoBody)
 	if err != nil {
 		return -1
@@ -179,7 +182,7 @@ func waiters(ctx context.Context, st *stage.Stage) int {
 	}
 	defer resp.Body.Close()
 	for lines := bufio.NewScanner(resp.Body); lines.Scan(); {
-		if value, ok := strings.CutPrefix(lines.Text(), "planetbell_longpoll_waiters "); ok {
+		if value, ok := strings.CutPrefix(lines.Text(), gauge+" "); ok {
 			n, _ := strconv.ParseFloat(value, 64)
 			return int(n)
 		}
@@ -233,13 +236,14 @@ type pollClient struct {
 	answers *bufio.Scanner
 }
 
-// startPollClient starts this program again, as the clients of a server.
-func startPollClient(ctx context.Context, url string, tokens []string) (*pollClient, error) {
+// startPollClient starts this program again, as the clients of a server; of which kind, the flag
+// says.
+func startPollClient(ctx context.Context, flag, url string, tokens []string) (*pollClient, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
-	command := exec.CommandContext(ctx, filepath.Clean(self), "-poll", url)
+	command := exec.CommandContext(ctx, filepath.Clean(self), flag, url)
 	command.Stdin, command.Stderr = strings.NewReader(strings.Join(tokens, "\n")+"\n"), os.Stderr
 	out, err := command.StdoutPipe()
 	if err != nil {
@@ -266,9 +270,15 @@ func (c *pollClient) stop() error {
 	return err
 }
 
-// runPollClient polls with one connection for each token that it reads, once, and prints
-// who was answered when, until it is killed.
-func runPollClient(address string, in io.Reader, out io.Writer) error {
+// firstByte is when a poll is answered.
+func firstByte(conn net.Conn) error {
+	_, err := conn.Read(make([]byte, 1))
+	return err
+}
+
+// runPollClient asks for a path with one connection for each token that it reads, once, and prints
+// who had its call when, until it is killed. called returns when it has come.
+func runPollClient(address, path string, in io.Reader, out io.Writer, called func(net.Conn) error) error {
 	var mu sync.Mutex
 	var group sync.WaitGroup
 	host := strings.TrimPrefix(address, "http://")
@@ -281,12 +291,11 @@ func runPollClient(address string, in io.Reader, out io.Writer) error {
 		if err != nil {
 			return err
 		}
-		if _, err := fmt.Fprintf(conn, "GET /v2/notification/lp HTTP/1.1\r\nHost: %s\r\nAuthorization: Bearer %s\r\n\r\n", host, lines.Text()); err != nil {
+		if _, err := fmt.Fprintf(conn, "GET %s HTTP/1.1\r\nHost: %s\r\nAuthorization: Bearer %s\r\n\r\n", path, host, lines.Text()); err != nil {
 			return err
 		}
 		group.Go(func() {
-			first := make([]byte, 1)
-			if _, err := conn.Read(first); err != nil {
+			if called(conn) != nil {
 				return
 			}
 			mu.Lock()

@@ -7,7 +7,6 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/planetbell/planetbell/internal/bell"
 )
@@ -157,24 +156,4 @@ func acceptedAs(body []byte) string {
 		return ""
 	}
 	return accepted.Name
-}
-
-// maxRetryAfter bounds what a Retry-After may ask for; no ring waits so long.
-const maxRetryAfter = time.Hour
-
-// retryAfter reads a Retry-After header (RFC 9110 section 10.2.3): seconds, or a date.
-// 0 when there is none that makes sense.
-func retryAfter(value string, now time.Time) time.Duration {
-	value = strings.TrimSpace(value)
-	if value == "" || len(value) > 64 {
-		return 0
-	}
-	if seconds, err := strconv.ParseUint(value, 10, 32); err == nil {
-		return min(time.Duration(seconds)*time.Second, maxRetryAfter)
-	}
-	at, err := http.ParseTime(value)
-	if err != nil {
-		return 0
-	}
-	return min(max(at.Sub(now), 0), maxRetryAfter)
 }

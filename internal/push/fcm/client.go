@@ -51,7 +51,7 @@ type Client struct {
 	metrics *Metrics
 
 	transports [2]*http.Transport // the first choice, and the spare: they share no connection
-	conns      conns              // of both
+	conns      transport.Conns    // of both
 	slots      chan struct{}      // one per message under way
 	pace       *rate.Limiter      // of messages
 	tokens     *accessTokens
@@ -71,14 +71,14 @@ func NewClient(cfg Config) (*Client, error) {
 	if err := cfg.complete(); err != nil {
 		return nil, err
 	}
-	base, err := url.Parse(cfg.BaseURL)
-	if err != nil || base.Scheme != "https" || base.Hostname() == "" || strings.Trim(base.Path, "/") != "" || base.RawQuery != "" || base.User != nil {
-		return nil, bell.E(bell.Invalid, "the URL of FCM must look like https://fcm.googleapis.com, with a port if need be and nothing else", nil)
+	send, err := sendURL(cfg.BaseURL, a)
+	if err != nil {
+		return nil, err
 	}
 	ctx, cancel := context.WithCancel(context.Background()) // ended by Close, which also waits
 	c := &Client{
 		name: cfg.Name, account: a, timeout: cfg.AttemptTimeout, now: cfg.Clock, metrics: cfg.Metrics,
-		sendURL: url.URL{Scheme: base.Scheme, Host: base.Host, Path: "/v1/projects/" + a.project + "/messages:send"},
+		sendURL: send,
 		slots:   make(chan struct{}, cfg.MaxInFlight), pace: rate.NewLimiter(rate.Limit(cfg.PerSecond), cfg.PerSecond), ctx: ctx, cancel: cancel,
 		log: cfg.Log.With("component", "fcm", "via", cfg.Name),
 	}
@@ -86,11 +86,20 @@ func NewClient(cfg Config) (*Client, error) {
 		c.transports[i] = c.newTransport(cfg)
 	}
 	c.tokens = newAccessTokens(func(ctx context.Context) (accessToken, *fetchError) {
-		return grant(ctx, c.transports[0], a)
+		return grant(ctx, c.transports[0], a, time.Now())
 	}, c.log)
 	c.wg.Go(func() { c.tokens.run(ctx) })
 	c.metrics.add(c)
 	return c, nil
+}
+
+// sendURL is where the messages of a project go.
+func sendURL(baseURL string, a account) (url.URL, error) {
+	base, err := url.Parse(baseURL)
+	if err != nil || base.Scheme != "https" || base.Hostname() == "" || strings.Trim(base.Path, "/") != "" || base.RawQuery != "" || base.User != nil {
+		return url.URL{}, bell.E(bell.Invalid, "the URL of FCM must look like https://fcm.googleapis.com, with a port if need be and nothing else", nil)
+	}
+	return url.URL{Scheme: base.Scheme, Host: base.Host, Path: "/v1/projects/" + a.project + "/messages:send"}, nil
 }
 
 // complete fills in defaults and refuses what cannot work.
@@ -141,7 +150,7 @@ func (c *Client) newTransport(cfg Config) *http.Transport {
 			if err != nil {
 				return nil, err // as it is: net/http looks at its type
 			}
-			return c.conns.add(conn), nil
+			return c.conns.Add(conn), nil
 		},
 		TLSClientConfig:        &tls.Config{RootCAs: cfg.RootCAs, MinVersion: tls.VersionTLS12},
 		TLSHandshakeTimeout:    5 * time.Second,
@@ -174,6 +183,6 @@ func (c *Client) Close() {
 	for _, t := range c.transports {
 		t.CloseIdleConnections()
 	}
-	c.conns.close() // also those that a request broken off keeps from being idle
+	c.conns.Close() // also those that a request broken off keeps from being idle
 	c.metrics.remove(c)
 }

@@ -61,7 +61,7 @@ func (m *Metrics) Collect(ch chan<- prometheus.Metric) {
 	m.mu.Unlock()
 	open, age := map[string]int{}, map[string]time.Duration{} // a credential that is being replaced has two clients
 	for _, c := range clients {
-		open[c.name] += c.conns.count()
+		open[c.name] += c.conns.Count()
 		age[c.name] = max(age[c.name], c.tokens.Age())
 	}
 	for name, n := range open {

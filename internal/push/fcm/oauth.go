@@ -170,11 +170,11 @@ func (a *accessTokens) Age() time.Duration {
 	return time.Since(a.current.fetchedAt)
 }
 
-// grant asks Google for an access token, with a signed assertion of the service
-// account (RFC 7523). No text of the answer gets into the error.
-func grant(ctx context.Context, transport http.RoundTripper, a account) (accessToken, *fetchError) {
+// grant asks Google for an access token, with an assertion of the service account that is
+// signed now (RFC 7523). No text of the answer gets into the error.
+func grant(ctx context.Context, transport http.RoundTripper, a account, now time.Time) (accessToken, *fetchError) {
 	started := time.Now()
-	issued := started.Add(-clockLag)
+	issued := now.Add(-clockLag)
 	assertion := jwt.NewWithClaims(jwt.SigningMethodRS256, jwt.MapClaims{
 		"iss": a.email, "scope": scope, "aud": a.tokenURL,
 		"iat": issued.Unix(), "exp": issued.Add(grantLife).Unix(),

@@ -28,7 +28,8 @@ const maxTTL = 2419200
 // would not be woken, the system would show a banner instead.
 // https://firebase.google.com/docs/reference/fcm/rest/v1/projects.messages
 type message struct {
-	Message target `json:"message"`
+	ValidateOnly bool   `json:"validate_only,omitempty"` // looked at, and not delivered
+	Message      target `json:"message"`
 }
 
 type target struct {
@@ -95,7 +96,7 @@ func payload(ring *bell.Ring, now time.Time) ([]byte, error) {
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
 	e.SetEscapeHTML(false)
-	err = e.Encode(message{target{
+	err = e.Encode(message{Message: target{
 		Token: ring.Device.PushToken.Reveal(), Data: data,
 		Android: android{Priority: priority, TTL: ttl(ring.KeptUntil().Sub(now))},
 	}})
@@ -147,7 +148,7 @@ func (c *Client) exchange(ctx context.Context, way http.RoundTripper, token stri
 	}
 	o := classify(response.StatusCode, text)
 	if o.Verdict == bell.RetryThrottled || o.Verdict == bell.RetryBackoff {
-		o.RetryAfter = retryAfter(response.Header.Get("Retry-After"), c.now())
+		o.RetryAfter = transport.RetryAfter(response.Header.Get("Retry-After"), c.now())
 	}
 	return o
 }

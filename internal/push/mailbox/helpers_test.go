@@ -141,8 +141,8 @@ func (d *desk) checkEmpty(t *testing.T) {
 	t.Helper()
 	d.Mailbox.mu.Lock()
 	defer d.Mailbox.mu.Unlock()
-	if len(d.boxes) != 0 || len(d.calls) != 0 || d.letters != 0 || d.waiting != 0 {
-		t.Errorf("left behind: %d boxes, %d calls, %d letters, %d waiting", len(d.boxes), len(d.calls), d.letters, d.waiting)
+	if len(d.boxes) != 0 || len(d.calls) != 0 || len(d.hears) != 0 || d.streams != 0 || d.letters != 0 || d.waiting != 0 {
+		t.Errorf("left behind: %d boxes, %d calls, %d letters, %d waiting, %d streams that hear of %d", len(d.boxes), len(d.calls), d.letters, d.waiting, d.streams, len(d.hears))
 	}
 }
 

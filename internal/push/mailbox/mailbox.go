@@ -22,6 +22,8 @@
 // the next process hands it out once more. If a plain poll of the same device gets the
 // letter meanwhile, it is gone.
 //
+// A stream is a poll that acknowledges and stays; see stream.go.
+//
 // # Notices
 //
 // What is no call is handed only to polls whose clients say that they know it: LINE's would
@@ -59,10 +61,12 @@ type Config struct {
 	Taken func(ring bell.Ring, at time.Time)
 	// HandedOut is told of each letter that a poll that acknowledges has for the first time.
 	HandedOut func(ring bell.Ring, at time.Time)
+	// Streamed is HandedOut for what a stream has first; HandedOut if nil.
+	Streamed func(ring bell.Ring, at time.Time)
 	// Entered and Idle are for a mailbox that is one of several; see nodes.go. Nil: it is the only one.
 	Entered    func(device string)
 	Idle       func(ring bell.Ring)
-	MaxWaiting int // polls at once over all devices; 15,000 if 0
+	MaxWaiting int // polls and streams at once over all devices; 15,000 if 0
 	MaxLetters int // calls held at once over all devices; 100,000 if 0
 	Metrics    *Metrics
 	Now        func() time.Time
@@ -82,8 +86,10 @@ type Mailbox struct {
 	calls   map[callKey][]*letter // where a call's letters are, so that its end finds them
 	byID    map[string]*letter    // by delivery; empty unless there are other mailboxes
 	had     map[string]time.Time  // see Had; likewise
+	hears   map[callKey][]*stream // whose devices have the call
 	letters int
-	waiting int
+	waiting int // polls and streams
+	streams int
 	closed  bool
 	stagger time.Duration
 }
@@ -100,6 +106,8 @@ type letter struct {
 	taken bool // out of the box, in the hands of a poll
 	over  bool // the call has ended, or the device has it; it does not come back
 	told  bool // HandedOut knows of it
+	// holder is the stream that it was written to last.
+	holder *poll
 	// back makes it visible again; nil unless it is invisible. The letter is then not taken.
 	back *time.Timer
 	// What a mailbox that is one of several needs to know.
@@ -121,11 +129,14 @@ type poll struct {
 	got          chan *letter // holds at most one
 	ending       <-chan struct{}
 	acknowledges bool
-	notices      bool // takes what is no call
+	notices      bool    // takes what is no call
+	stream       *stream // nil unless it stays
 }
 
-// takes reports whether the poll's client understands a letter.
-func (p *poll) takes(l *letter) bool { return p.notices || !l.notice() }
+// takes reports whether the poll's client understands a letter, and does not have it.
+func (p *poll) takes(l *letter) bool {
+	return (p.notices || !l.notice()) && (p.stream == nil || p.stream.index(l.key) < 0)
+}
 
 func (l *letter) notice() bool { return l.ring.Call.Purpose != bell.PurposeCall }
 
@@ -146,7 +157,13 @@ func New(c Config) *Mailbox {
 	if c.Metrics == nil {
 		c.Metrics = NewMetrics(nil)
 	}
-	return &Mailbox{Config: c, closing: make(chan struct{}), ending: make(chan struct{}), boxes: map[string]*box{}, calls: map[callKey][]*letter{}, byID: map[string]*letter{}, had: map[string]time.Time{}}
+	if c.Streamed == nil {
+		c.Streamed = c.HandedOut
+	}
+	return &Mailbox{
+		Config: c, closing: make(chan struct{}), ending: make(chan struct{}), boxes: map[string]*box{}, calls: map[callKey][]*letter{},
+		byID: map[string]*letter{}, had: map[string]time.Time{}, hears: map[callKey][]*stream{},
+	}
 }
 
 // Send puts the ring into its device's box and wakes the newest poll. It implements
@@ -198,8 +215,8 @@ func (b *box) handOut(now time.Time) {
 			if l.notice() != notices || !l.visible(now) {
 				continue
 			}
-			if !b.give(l) {
-				break // nobody is free, for any letter of this kind
+			if !b.give(l) && !b.free() {
+				return
 			}
 		}
 	}
@@ -210,6 +227,11 @@ func (m *Mailbox) handOut(b *box) {
 	now := m.Now()
 	b.handOut(now)
 	m.giveBack(b, now)
+}
+
+// free reports whether there is a poll that has nothing in hand.
+func (b *box) free() bool {
+	return slices.ContainsFunc(b.polls, func(p *poll) bool { return len(p.got) == 0 })
 }
 
 // give reports whether a poll was free for the letter.
@@ -233,8 +255,8 @@ func (b *box) give(l *letter) bool {
 // went away. With nil it has always waited: an instant refusal would make clients spin.
 func (m *Mailbox) Wait(ctx context.Context, w bell.Poll) (*bell.Letter, error) {
 	device, hold := w.DeviceID, w.Hold
-	p, ok := m.enter(w)
-	if !ok {
+	p := &poll{got: make(chan *letter, 1), acknowledges: w.Acknowledges, notices: w.Notices}
+	if !m.enter(device, p) {
 		m.Metrics.refused()
 		return nil, m.pause(ctx, min(hold, refusalDelay+time.Duration(m.Random()*float64(time.Second))))
 	}
@@ -265,23 +287,26 @@ func (m *Mailbox) Wait(ctx context.Context, w bell.Poll) (*bell.Letter, error) {
 	}
 }
 
-func (m *Mailbox) enter(w bell.Poll) (*poll, bool) {
+func (m *Mailbox) enter(device string, p *poll) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.closed || m.waiting >= m.MaxWaiting {
-		return nil, false
+		return false
 	}
-	b := m.box(w.DeviceID) // a box is made only for a poll that enters, whose leave drops it
-	if len(b.polls) >= maxPerDevice {
-		return nil, false
+	b := m.box(device) // a box is made only for a poll that enters, whose leave drops it
+	if len(b.polls) >= maxPerDevice && !b.displace() {
+		return false
 	}
-	p := &poll{got: make(chan *letter, 1), ending: m.ending, acknowledges: w.Acknowledges, notices: w.Notices}
+	p.ending = m.ending
 	b.polls = append(b.polls, p)
 	m.waiting++
 	m.work.Add(1) // before closed is set, so before Close waits
-	m.Metrics.waiting(m.waiting)
+	if p.stream != nil {
+		m.join(b, p)
+	}
+	m.Metrics.waiting(m.waiting - m.streams)
 	m.handOut(b)
-	return p, true
+	return true
 }
 
 // leave takes a poll out of its box. A letter that reached it too late goes to another
@@ -290,10 +315,13 @@ func (m *Mailbox) leave(device string, p *poll) {
 	defer m.work.Done()
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	b := m.boxes[device]
+	b := m.box(device) // there is none if the poll was displaced and nothing else is there
 	b.polls = slices.DeleteFunc(b.polls, func(other *poll) bool { return other == p })
 	m.waiting--
-	m.Metrics.waiting(m.waiting)
+	if p.stream != nil {
+		m.part(b, p)
+	}
+	m.Metrics.waiting(m.waiting - m.streams)
 	select {
 	case l := <-p.got:
 		l.taken = false
@@ -357,6 +385,8 @@ func (m *Mailbox) done(p *poll, l *letter, written bool) (report func()) {
 		m.Metrics.delivered("put_back")
 		m.offer(l)
 		return nil
+	case p.stream != nil:
+		return m.streamed(p, l, at)
 	case p.acknowledges && l.told:
 		m.Metrics.delivered("redelivered")
 		m.hide(l)
@@ -450,6 +480,7 @@ func (m *Mailbox) Withdraw(environment planet.Environment, id planet.SessionID) 
 	for _, l := range slices.Clone(m.calls[callKey{environment, id}]) {
 		m.settle(l)
 	}
+	m.tellOver(callKey{environment, id})
 }
 
 // Acknowledge removes a call from the box of a device that says that it has it.
@@ -462,4 +493,5 @@ func (m *Mailbox) Acknowledge(environment planet.Environment, id planet.SessionI
 			m.settle(l)
 		}
 	}
+	m.acknowledged(callKey{environment, id}, device)
 }

@@ -297,8 +297,8 @@ func TestLetterOnItsWayIsLookedAtOnceMore(t *testing.T) {
 			d := newDesk(Config{})
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
-			p, ok := d.enter(bell.Poll{DeviceID: "d"})
-			if !ok {
+			p := &poll{got: make(chan *letter, 1)}
+			if !d.enter("d", p) {
 				t.Fatal("the poll was refused")
 			}
 			d.put(t, 1, "d")
@@ -414,8 +414,8 @@ func TestFullMailboxRefusesLetters(t *testing.T) {
 // poll wakes, does not wait for the next poll.
 func TestCallBehindOneThatEndedIsHadAtOnce(t *testing.T) {
 	d := newDesk(Config{})
-	p, ok := d.enter(bell.Poll{DeviceID: "phone", Hold: hold})
-	if !ok {
+	p := &poll{got: make(chan *letter, 1)}
+	if !d.enter("phone", p) {
 		t.Fatal("the poll was refused")
 	}
 	d.put(t, 1, "phone")

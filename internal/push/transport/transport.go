@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -105,4 +106,24 @@ func IsTLS(err error) bool {
 	var invalid x509.CertificateInvalidError
 	return errors.As(err, &op) && strings.HasSuffix(op.Op, " error") || errors.As(err, &record) ||
 		errors.As(err, &verification) || errors.As(err, &authority) || errors.As(err, &host) || errors.As(err, &invalid)
+}
+
+// maxRetryAfter bounds what a Retry-After may ask for; no ring waits so long.
+const maxRetryAfter = time.Hour
+
+// RetryAfter reads a Retry-After header (RFC 9110 section 10.2.3): seconds, or a date. At most
+// an hour; 0 when there is none that makes sense.
+func RetryAfter(value string, now time.Time) time.Duration {
+	value = strings.TrimSpace(value)
+	if value == "" || len(value) > 64 {
+		return 0
+	}
+	if seconds, err := strconv.ParseUint(value, 10, 32); err == nil {
+		return min(time.Duration(seconds)*time.Second, maxRetryAfter)
+	}
+	at, err := http.ParseTime(value)
+	if err != nil {
+		return 0
+	}
+	return min(max(at.Sub(now), 0), maxRetryAfter)
 }

@@ -10,7 +10,9 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"strings"
 	"testing"
+	"time"
 )
 
 func TestReason(t *testing.T) {
@@ -89,4 +91,27 @@ func TestRequireTunnel(t *testing.T) {
 	if err := RequireTunnel(t.Context(), nil, nil, &http.Response{StatusCode: http.StatusOK}); err != nil {
 		t.Errorf("a tunnel that is open: %v", err)
 	}
+}
+
+func TestRetryAfter(t *testing.T) {
+	now := time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
+	for value, want := range map[string]time.Duration{
+		"": 0, "0": 0, "5": 5 * time.Second, " 5 ": 5 * time.Second, "3601": time.Hour, "99999999999999999999": 0, "-3": 0, "1.5": 0, "x": 0,
+		"Tue, 24 Nov 2026 12:00:07 GMT": 7 * time.Second, "Tue, 24 Nov 2026 11:59:00 GMT": 0, "Wed, 24 Nov 2027 12:00:00 GMT": time.Hour,
+		"Tuesday, 24-Nov-26 12:00:07 GMT": 7 * time.Second, strings.Repeat("9", 100): 0,
+	} {
+		if got := RetryAfter(value, now); got != want {
+			t.Errorf("%q: %v, want %v", value, got, want)
+		}
+	}
+}
+
+func FuzzRetryAfter(f *testing.F) {
+	f.Add("5")
+	f.Add("Tue, 24 Nov 2026 12:00:07 GMT")
+	f.Fuzz(func(t *testing.T, value string) {
+		if d := RetryAfter(value, time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)); d < 0 || d > maxRetryAfter {
+			t.Errorf("%q: %v", value, d)
+		}
+	})
 }

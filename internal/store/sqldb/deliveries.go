@@ -149,9 +149,9 @@ func (s *Store) RecordReceipt(ctx context.Context, r bell.Receipt) (delivery.Rec
 	var received delivery.Received
 	err := s.Write(ctx, "record a receipt", func(l Tx) error {
 		var got delivery.Received
-		found, err := l.One(`SELECT d.id, d.channel, CASE c.purpose WHEN '' THEN c.notified_at ELSE 0 END FROM calls c JOIN deliveries d ON d.call_id = c.id
+		found, err := l.One(`SELECT d.id, d.channel, CASE c.purpose WHEN '' THEN c.notified_at ELSE 0 END, c.state IN ('ended', 'lost'), d.deadline FROM calls c JOIN deliveries d ON d.call_id = c.id
 			WHERE c.session_id = ? AND c.environment = ? AND d.device_id = ?`,
-			Into([]any{&got.DeliveryID, &got.Channel, At{&got.NotifiedAt}}), string(r.SessionID), string(r.Environment), r.DeviceID)
+			Into([]any{&got.DeliveryID, &got.Channel, At{&got.NotifiedAt}, &got.Over, At{&got.Deadline}}), string(r.SessionID), string(r.Environment), r.DeviceID)
 		if err := Must(found, err, "No call with this session ID was for this device."); err != nil {
 			return Refuse(err)
 		}

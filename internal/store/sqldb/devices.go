@@ -101,7 +101,7 @@ func (s *Store) AmendDevice(ctx context.Context, id string, change func(bell.Dev
 		if !write {
 			return nil
 		}
-		if next.PushToken != current.PushToken || next.AlertToken != current.AlertToken {
+		if next.PushToken != current.PushToken || next.AlertToken != current.AlertToken || next.PushKeys != current.PushKeys {
 			l.Erased()
 		}
 		if current.PushToken != "" && next.PushToken == "" && !next.ForgottenAt.IsZero() {
@@ -177,13 +177,13 @@ func (s *Store) writeDevice(l Tx, d bell.Device, conflict string) error {
 	}
 	_, err := l.Exec(`INSERT INTO devices (id, environment, service_id, user_id, project, session_id, app_type, app_version,
 		app_id, channel, push_token, apns_server, apns_server_guessed, registered_at, last_seen_at, expires_at,
-		client_id, apns_server_confirmed, strikes, struck_at, suspended_until, suspended_for, forgotten_at, forgotten_for, alert_token, notices)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`+conflict,
+		client_id, apns_server_confirmed, strikes, struck_at, suspended_until, suspended_for, forgotten_at, forgotten_for, alert_token, notices, push_keys)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`+conflict,
 		d.ID, string(o.Environment), o.User.ServiceID, o.User.UserID, d.Project, d.SessionID, d.AppType, d.AppVersion,
 		d.AppID, string(d.Channel), d.PushToken.Reveal(), string(d.APNsServer), d.APNsServerGuessed,
 		Micros(d.RegisteredAt), Micros(d.LastSeenAt), Micros(d.ExpiresAt),
 		d.ClientID, d.APNsServerConfirmed, d.Strikes, Micros(d.StruckAt), Micros(d.SuspendedUntil), d.SuspendedFor,
-		Micros(d.ForgottenAt), d.ForgottenFor, d.AlertToken.Reveal(), d.Notices)
+		Micros(d.ForgottenAt), d.ForgottenFor, d.AlertToken.Reveal(), d.Notices, d.PushKeys.Reveal())
 	if err != nil {
 		return fmt.Errorf("write a device: %w", err)
 	}
@@ -194,7 +194,7 @@ const orReplace = ` ON CONFLICT (id) DO UPDATE SET environment = excluded.enviro
 	app_type = excluded.app_type, app_version = excluded.app_version, app_id = excluded.app_id, channel = excluded.channel, push_token = excluded.push_token,
 	apns_server = excluded.apns_server, apns_server_guessed = excluded.apns_server_guessed, registered_at = excluded.registered_at, last_seen_at = excluded.last_seen_at, expires_at = excluded.expires_at,
 	client_id = excluded.client_id, apns_server_confirmed = excluded.apns_server_confirmed, strikes = excluded.strikes, struck_at = excluded.struck_at, suspended_until = excluded.suspended_until,
-	suspended_for = excluded.suspended_for, forgotten_at = excluded.forgotten_at, forgotten_for = excluded.forgotten_for, alert_token = excluded.alert_token, notices = excluded.notices`
+	suspended_for = excluded.suspended_for, forgotten_at = excluded.forgotten_at, forgotten_for = excluded.forgotten_for, alert_token = excluded.alert_token, notices = excluded.notices, push_keys = excluded.push_keys`
 
 // kept returns the device as it will be read again: times in microseconds, UTC.
 func kept(d bell.Device) bell.Device {

@@ -193,7 +193,7 @@ func sessionFields(s *bell.Session) []any {
 const DeviceColumns = "v.id, v.environment, v.service_id, v.user_id, v.project, v.session_id, " +
 	"v.app_type, v.app_version, v.app_id, v.channel, v.push_token, v.apns_server, v.apns_server_guessed, " +
 	"v.registered_at, v.last_seen_at, v.expires_at, v.client_id, v.apns_server_confirmed, " +
-	"v.strikes, v.struck_at, v.suspended_until, v.suspended_for, v.forgotten_at, v.forgotten_for, v.alert_token, v.notices, v.acknowledges_since"
+	"v.strikes, v.struck_at, v.suspended_until, v.suspended_for, v.forgotten_at, v.forgotten_for, v.alert_token, v.notices, v.push_keys, v.acknowledges_since"
 
 // DeviceFields are where DeviceColumns go to.
 func DeviceFields(d *bell.Device) []any {
@@ -208,7 +208,7 @@ func DeviceFields(d *bell.Device) []any {
 		At{&d.SuspendedUntil},
 		&d.SuspendedFor,
 		At{&d.ForgottenAt},
-		&d.ForgottenFor, &d.AlertToken, &d.Notices,
+		&d.ForgottenFor, &d.AlertToken, &d.Notices, &d.PushKeys,
 		At{&d.AcknowledgesSince},
 	}
 }

@@ -113,7 +113,7 @@ func receiptRoundTrip(t *testing.T, s Store) {
 	deliveries := begin(t, s, newCall(), newDevice("bob", 1), newDevice("bob", 2))
 	d := deliveries[0]
 	got := receive(t, s, receiptOf(d))
-	same(t, "received", got, delivery.Received{DeliveryID: d.ID, Channel: d.Channel, NotifiedAt: noon})
+	same(t, "received", got, delivery.Received{DeliveryID: d.ID, Channel: d.Channel, NotifiedAt: noon, Deadline: d.Deadline})
 	same(t, "receipt", receiptIn(t, s, d), receiptOf(d))
 	d.State, d.LeaseOwner, d.LeaseUntil, d.UpdatedAt = bell.DeliveryReceived, "", time.Time{}, noon.Add(3*time.Second)
 	same(t, "delivery", state(t, s, d), d)
@@ -171,7 +171,9 @@ func receiptAfterAll(t *testing.T, s Store) {
 	d := begin(t, s, c, newDevice("bob", 1))[0]
 	e, entry := ended(c)
 	ok(t, "EndCall", s.EndCall(t.Context(), e, entry))
-	receive(t, s, receiptOf(d))
+	if got := receive(t, s, receiptOf(d)); !got.Over || !got.Deadline.Equal(d.Deadline) {
+		t.Errorf("the receipt of a call that has ended says over: %t, deadline %v", got.Over, got.Deadline)
+	}
 	stateIs(t, s, d, bell.DeliveryReceived)
 }
 

@@ -136,7 +136,7 @@ func noticeReceipt(t *testing.T, s Store) {
 	ok(t, "RecordAttempt", s.RecordAttempt(t.Context(), d, a))
 	got, err := s.RecordReceipt(t.Context(), bell.Receipt{Environment: n.Environment, SessionID: n.SessionID, DeviceID: d.DeviceID, At: noon})
 	ok(t, "RecordReceipt", err)
-	if got.DeliveryID != d.ID || !got.NotifiedAt.IsZero() || !got.AcceptedAt.IsZero() {
+	if got.DeliveryID != d.ID || !got.NotifiedAt.IsZero() || !got.AcceptedAt.IsZero() || got.Over {
 		t.Errorf("the receipt is for %q, of a Notify at %v, taken at %v; a notice has no such times", got.DeliveryID, got.NotifiedAt, got.AcceptedAt)
 	}
 	if state(t, s, d).State != bell.DeliveryReceived {

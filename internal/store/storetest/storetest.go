@@ -63,6 +63,7 @@ func Run(t *testing.T, open func(t *testing.T) Store) {
 		{"Notices", noticeTests},
 		{"Audit", auditTests},
 		{"SignIns", signInTests},
+		{"WebPush", webPushTests},
 		{"Journal", journalTests},
 		{"Agents", agentTests},
 		{"Deliveries", deliveryTests},

@@ -1,13 +1,13 @@
-package fcm
+package transport
 
 import (
 	"net"
 	"sync"
 )
 
-// conns are the open connections of a client: http.Transport neither counts them nor
-// closes those that are in use.
-type conns struct {
+// Conns are the open connections of a client: http.Transport neither counts them nor
+// closes those that are in use. The zero value is ready; safe for concurrent use.
+type Conns struct {
 	mu     sync.Mutex // guards what follows
 	all    map[*conn]struct{}
 	closed bool
@@ -16,11 +16,11 @@ type conns struct {
 // conn is a connection that takes itself off the list when it is closed.
 type conn struct {
 	net.Conn
-	list *conns
+	list *Conns
 }
 
-// add puts a connection on the list. After close it closes the connection at once.
-func (l *conns) add(c net.Conn) net.Conn {
+// Add puts a connection on the list, and returns what is to be used instead of it. After Close it closes the connection at once.
+func (l *Conns) Add(c net.Conn) net.Conn {
 	tracked := &conn{Conn: c, list: l}
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -43,15 +43,15 @@ func (c *conn) Close() error {
 	return c.Conn.Close() // as it is: net/http looks at its type
 }
 
-// count is how many connections are open.
-func (l *conns) count() int {
+// Count is how many connections are open.
+func (l *Conns) Count() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return len(l.all)
 }
 
-// close closes all connections, also future ones.
-func (l *conns) close() {
+// Close closes all connections, also future ones.
+func (l *Conns) Close() {
 	l.mu.Lock()
 	all := l.all
 	l.all, l.closed = nil, true

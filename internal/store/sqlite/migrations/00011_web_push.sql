@@ -1,0 +1,4 @@
+-- The keys of a Web Push subscription, whose endpoint is the push token.
+
+-- +goose Up
+ALTER TABLE devices ADD COLUMN push_keys TEXT NOT NULL DEFAULT '';

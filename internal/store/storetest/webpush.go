@@ -1,0 +1,66 @@
+package storetest
+
+import (
+	"testing"
+	"time"
+
+	"github.com/planetbell/planetbell/internal/bell"
+	"github.com/planetbell/planetbell/internal/delivery"
+	"github.com/planetbell/planetbell/internal/testlog"
+	"github.com/planetbell/planetbell/planet"
+)
+
+var webPushTests = map[string]func(*testing.T, Store){
+	"a browser's subscription":                  browserKept,
+	"a browser rings with its keys":             browserRings,
+	"a browser's subscription moves":            browserMoves,
+	"a subscription that is given up is erased": browserForgotten,
+}
+
+// newBrowser is a device with a subscription of its own.
+func newBrowser(user string, n int) bell.Device {
+	d := newDevice(user, n)
+	d.Channel, d.APNsServer, d.APNsServerGuessed = bell.WebPush, "", false
+	d.PushToken = "https://push.example.com/" + d.PushToken
+	d.PushKeys = planet.Secret(testlog.TextSecret("keys"))
+	return d
+}
+
+func browserKept(t *testing.T, s Store) {
+	d := newBrowser("bob", 1)
+	add(t, s, d)
+	deviceIs(t, s, d)
+	d.PushKeys += "0"
+	ok(t, "AmendDevice", s.AmendDevice(t.Context(), d.ID, func(bell.Device) (bell.Device, bool) { return d, true }))
+	deviceIs(t, s, d)
+}
+
+func browserRings(t *testing.T, s Store) {
+	d, c := newBrowser("bob", 1), newCall()
+	add(t, s, d)
+	_, err := s.BeginCall(t.Context(), c, []bell.Delivery{newDelivery(c, d)}, nil)
+	ok(t, "BeginCall", err)
+	rings := claim(t, s, delivery.Claim{Owner: "node-b", Now: noon.Add(10 * time.Second), LeaseUntil: noon.Add(20 * time.Second), Limit: 10})
+	if len(rings) != 1 {
+		t.Fatalf("%d rings", len(rings))
+	}
+	same(t, "the device to ring", rings[0].Device, d)
+}
+
+// The endpoint alone says which browser it is, whatever keys come with it.
+func browserMoves(t *testing.T, s Store) {
+	first, second := newBrowser("bob", 1), newBrowser("eve", 2)
+	second.PushToken, second.PushKeys = first.PushToken, first.PushKeys+"0"
+	add(t, s, first)
+	add(t, s, second)
+	noDevice(t, s, first.ID)
+	deviceIs(t, s, second)
+}
+
+func browserForgotten(t *testing.T, s Store) {
+	d := newBrowser("bob", 1)
+	add(t, s, d)
+	d.PushToken, d.PushKeys, d.ForgottenAt, d.ForgottenFor = "", "", noon, "http_410"
+	ok(t, "AmendDevice", s.AmendDevice(t.Context(), d.ID, func(bell.Device) (bell.Device, bool) { return d, true }))
+	deviceIs(t, s, d)
+}

@@ -39,7 +39,7 @@ func (a *App) buildSignIn() (signin.Config, error) {
 	if !admin.OIDC.Enabled() {
 		return c, nil
 	}
-	roots, err := providerRoots(a.cfg.CAFile)
+	roots, err := ProviderRoots(a.cfg.CAFile)
 	if err != nil {
 		return signin.Config{}, err
 	}

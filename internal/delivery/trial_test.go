@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/planetbell/planetbell/internal/bell"
 	"github.com/planetbell/planetbell/planet"
@@ -98,7 +99,9 @@ func TestATrialThatTakesTooLong(t *testing.T) {
 			first <- got
 		}()
 		synctest.Wait()
-		if _, err := e.Try(t.Context(), trial); !errors.Is(err, bell.Unavailable) || !strings.Contains(err.Error(), "no room") {
+		impatient, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if _, err := e.Try(impatient, trial); !errors.Is(err, bell.Unavailable) || !strings.Contains(err.Error(), "no room") {
 			t.Errorf("with all places taken: %v", err)
 		}
 		if got := <-first; got.Attempt.Outcome.Reason != "timeout" || got.Attempt.Took != trialTime {

@@ -159,6 +159,7 @@ var valueTexts = map[Key]text{
 	"channel.apns_voip":  {"APNs VoIP", "APNs VoIP"},
 	"channel.apns_alert": {"APNs alert", "APNsアラート"},
 	"channel.fcm":        {"FCM", "FCM"},
+	"channel.web_push":   {"Web Push", "Web Push"},
 	"channel.longpoll":   {"long polling", "ロングポーリング"},
 
 	"type.audio":             {"audio", "音声"},

@@ -103,7 +103,7 @@ func TestEveryValueHasAName(t *testing.T) {
 			bell.DeliveryFailed, bell.DeliveryExpired, bell.DeliveryWithdrawn),
 		"verdict": values(bell.Accepted, bell.Deposited, bell.RetryNow, bell.RetryBackoff, bell.RetryConnect,
 			bell.RetryThrottled, bell.RetryCredential, bell.RetryOtherHost, bell.Rejected),
-		"channel": values(bell.APNsVoIP, bell.APNsAlert, bell.FCM, bell.LongPoll),
+		"channel": values(bell.APNsVoIP, bell.APNsAlert, bell.FCM, bell.LongPoll, bell.WebPush),
 	} {
 		for _, v := range all {
 			if catalogue[Key(kind+"."+v)] == (text{}) {

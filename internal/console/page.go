@@ -33,7 +33,7 @@ func (c *console) frame(r *http.Request, section, title string) pages.Frame {
 		signOut = "" // there is no session
 	}
 	return pages.Frame{
-		Words: words(r), Now: c.Now(), Title: title, Section: section, Path: r.URL.Path, Query: query,
+		Words: words(r), Now: c.Now(), Title: title, Section: section, Query: query,
 		Name: who.Name, Role: string(who.Role), Acts: who.Role.Covers(bell.Operator), Admin: who.Role.Covers(bell.Admin),
 		Node: c.Node, Version: c.Version, SignOut: signOut,
 	}

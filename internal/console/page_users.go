@@ -118,8 +118,7 @@ func (c *console) pageTestDevice(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	asCall := form("call") == "yes"
-	d, result, tried := c.try(r, asCall)
+	d, result, tried := c.try(r, form("call") == "yes")
 	if d.ID == "" {
 		return tried
 	}
@@ -129,7 +128,7 @@ func (c *console) pageTestDevice(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	status := http.StatusOK
-	if body.Test.Ring = asCall; tried != nil {
+	if tried != nil {
 		problem := problemOf(r.Context(), tried)
 		status, body.Test.Wrong = problem.Status, problem.Detail
 	} else {

@@ -145,7 +145,6 @@ type RungRow struct {
 type DeviceTest struct {
 	Offered  bool // there is a provider to be asked
 	Notice   bool // it can be a notice
-	Ring     bool // the last one was a call
 	Answered bool
 	Tone     Tone
 	Said     string

@@ -27,23 +27,22 @@ type OverviewOf struct {
 
 // Overview is the first page: what is wrong, and then how much of what is going on.
 type Overview struct {
-	Tone      Tone
-	Headline  string
-	Troubles  []Trouble
-	Tiles     []Tile
-	Live      []CallRow
-	MoreLive  int // that ring and are not shown
-	Chart     string
-	Bars      []Bar // the same without JavaScript
-	BarsFrom  string
-	Partial   bool
-	Outcomes  []Share
-	Channels  []ChannelRow
-	Answer    string
-	Routes    []RouteRow
-	Expiring  []ExpiryRow
-	Measured  string // where and since when latencies and routes are measured
-	Endpoints int
+	Tone     Tone
+	Headline string
+	Troubles []Trouble
+	Tiles    []Tile
+	Live     []CallRow
+	MoreLive int // that ring and are not shown
+	Chart    string
+	Bars     []Bar // the same without JavaScript
+	BarsFrom string
+	Partial  bool
+	Outcomes []Share
+	Channels []ChannelRow
+	Answer   string
+	Routes   []RouteRow
+	Expiring []ExpiryRow
+	Measured string // where and since when latencies and routes are measured
 }
 
 // Trouble is something that somebody should look at.
@@ -102,7 +101,7 @@ const (
 // NewOverview makes the first page.
 func NewOverview(w Words, o *OverviewOf) Overview {
 	view := Overview{
-		Troubles: troubles(w, o), Partial: o.Partial, Endpoints: len(o.Endpoints),
+		Troubles: troubles(w, o), Partial: o.Partial,
 		Measured: measured(w, o), Answer: quantilesText(w, o.Look.Answer),
 	}
 	view.Tone, view.Headline = Good, w.T("overview.well")

@@ -29,16 +29,15 @@ type Pages struct {
 type Frame struct {
 	Words
 	Now     time.Time
-	Title   string // of the page, in its language
-	Section string // which entry of the menu it belongs to
-	Path    string // of this page, and its query: where another language is asked for
-	Query   url.Values
-	Name    string // who is signed in
-	Role    string // and what they may do: viewer, operator or admin
-	Acts    bool   // they may do what an operator may
-	Admin   bool   // they may do what an administrator may
-	SignOut string // where a form that signs out goes; empty when there is no session
-	Node    string // of several that share a database; empty: the only one
+	Title   string     // of the page, in its language
+	Section string     // which entry of the menu it belongs to
+	Query   url.Values // of this page, without its language: the links to other languages keep it
+	Name    string     // who is signed in
+	Role    string     // and what they may do: viewer, operator or admin
+	Acts    bool       // they may do what an operator may
+	Admin   bool       // they may do what an administrator may
+	SignOut string     // where a form that signs out goes; empty when there is no session
+	Node    string     // of several that share a database; empty: the only one
 	Version string
 }
 

@@ -178,36 +178,44 @@ func TestReceiptThatIsNotRecorded(t *testing.T) {
 
 // A call that was handed to a device that acknowledges stays open, for the next process.
 func TestHandedOutIsAnAttemptAndNotTheEnd(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		b := newBench(t, nil)
-		b.on("d", script(bell.Deposited))
-		rings := b.rings(1, bell.LongPoll, "d")
-		b.begin(t, rings)
-		pass(2 * time.Second)
-		b.HandedOut(rings[0], time.Now())
-		d := b.store.row("d/1")
-		if d.State != bell.DeliveryPending || d.Attempts != 1 || d.LeaseOwner != "this" || !d.LeaseUntil.Equal(d.Deadline) {
-			t.Errorf("the delivery is %+v", d)
-		}
-		want := []bell.Attempt{{
-			DeliveryID: "d/1", Number: 1, StartedAt: b.start.Add(2 * time.Second),
-			Outcome: bell.Outcome{Verdict: bell.Accepted, Reason: "polled", Token: bell.TokenKeep},
-		}}
-		if diff := cmp.Diff(want, b.store.attempts["d/1"]); diff != "" {
-			t.Error(diff)
-		}
-		if got := b.sum(t, "planetbell_call_to_accept_seconds", bell.LongPoll); got != 2 {
-			t.Errorf("call to accept: %v s, want 2", got)
-		}
-		pass(time.Second)
-		if _, err := b.Receive(t.Context(), receipt(1, "d")); err != nil {
-			t.Fatal(err)
-		}
-		if got := b.sum(t, "planetbell_accepted_to_received_seconds", bell.LongPoll); got != 1 {
-			t.Errorf("accepted to received: %v s, want 1", got)
-		}
-		b.finish(t)
-	})
+	for reason, report := range map[string]func(*Engine, bell.Ring, time.Time){"polled": (*Engine).HandedOut, "streamed": (*Engine).Streamed} {
+		t.Run(reason, func(t *testing.T) { synctest.Test(t, func(t *testing.T) { handedOut(t, reason, report) }) })
+	}
+}
+
+func handedOut(t *testing.T, reason string, report func(*Engine, bell.Ring, time.Time)) {
+	b := newBench(t, nil)
+	b.on("d", script(bell.Deposited))
+	rings := b.rings(1, bell.LongPoll, "d")
+	b.begin(t, rings)
+	pass(2 * time.Second)
+	report(b.Engine, rings[0], time.Now())
+	d := b.store.row("d/1")
+	if d.State != bell.DeliveryPending || d.Attempts != 1 || d.LeaseOwner != "this" || !d.LeaseUntil.Equal(d.Deadline) {
+		t.Errorf("the delivery is %+v", d)
+	}
+	want := []bell.Attempt{{
+		DeliveryID: "d/1", Number: 1, StartedAt: b.start.Add(2 * time.Second),
+		Outcome: bell.Outcome{Verdict: bell.Accepted, Reason: reason, Token: bell.TokenKeep},
+	}}
+	if diff := cmp.Diff(want, b.store.attempts["d/1"]); diff != "" {
+		t.Error(diff)
+	}
+	if got := b.sum(t, "planetbell_call_to_accept_seconds", bell.LongPoll); got != 2 {
+		t.Errorf("call to accept: %v s, want 2", got)
+	}
+	pass(time.Second)
+	got, err := b.Receive(t.Context(), receipt(1, "d"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got.Unknown || got.Over || !got.Deadline.Equal(d.Deadline) {
+		t.Errorf("the receipt's arrival is %+v", got)
+	}
+	if got := b.sum(t, "planetbell_accepted_to_received_seconds", bell.LongPoll); got != 1 {
+		t.Errorf("accepted to received: %v s, want 1", got)
+	}
+	b.finish(t)
 }
 
 // A device that says that it has its call while the delivery is being claimed is not rung:

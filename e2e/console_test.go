@@ -98,8 +98,10 @@ func (o *reader) pictures(name string) {
 		width, height int64
 		rules         string
 	}{
-		{"", "light", 1000, 720, "{}"}, {"", "dark", 1000, 720, "{runOnly: ['color-contrast']}"},
-		{"-phone", "dark", 390, 844, ""}, {"-phone", "light", 390, 844, ""},
+		{"", "light", 1000, 720, "{}"},
+		{"", "dark", 1000, 720, "{runOnly: ['color-contrast']}"},
+		{"-phone", "dark", 390, 844, ""},
+		{"-phone", "light", 390, 844, ""},
 	} {
 		o.Size(look.width, look.height)
 		o.Scheme(look.scheme)
@@ -179,10 +181,14 @@ func (s *scene) trouble(suspended, forgotten string) {
 		query string
 		args  []any
 	}{
-		{`UPDATE devices SET strikes = 3, struck_at = ?, suspended_until = ?, suspended_for = 'BadDeviceToken' WHERE id = ?`,
-			[]any{now.Add(-time.Hour).UnixMicro(), now.Add(23 * time.Hour).UnixMicro(), suspended}},
-		{`UPDATE devices SET push_token = '', forgotten_at = ?, forgotten_for = 'UNREGISTERED' WHERE id = ?`,
-			[]any{now.Add(-time.Hour).UnixMicro(), forgotten}},
+		{
+			`UPDATE devices SET strikes = 3, struck_at = ?, suspended_until = ?, suspended_for = 'BadDeviceToken' WHERE id = ?`,
+			[]any{now.Add(-time.Hour).UnixMicro(), now.Add(23 * time.Hour).UnixMicro(), suspended},
+		},
+		{
+			`UPDATE devices SET push_token = '', forgotten_at = ?, forgotten_for = 'UNREGISTERED' WHERE id = ?`,
+			[]any{now.Add(-time.Hour).UnixMicro(), forgotten},
+		},
 		{`UPDATE tellings SET state = 'dead', attempts = 14, reason = 'status', status = 503, lease_owner = '' WHERE seq = (SELECT min(seq) FROM tellings)`, nil},
 	} {
 		result, err := db.ExecContext(s.ctx, q.query, q.args...)

@@ -33,8 +33,12 @@ func TestReady(t *testing.T) {
 		{"none", nil, nil, ""},
 		{"suspended beside another", []bell.Device{suspended, good}, []call.Readiness{call.NotSuspended, call.ReadyNow}, "BadDeviceToken"},
 		{"suspended alone", []bell.Device{suspended, forgotten}, []call.Readiness{call.ReadyAtLast, call.NotForgotten}, "BadDeviceToken"},
-		{"what cannot", []bell.Device{forgotten, silent, expired, stranded},
-			[]call.Readiness{call.NotForgotten, call.NotAddressed, call.NotExpired, call.NotRouted}, "UNREGISTERED"},
+		{
+			"what cannot",
+			[]bell.Device{forgotten, silent, expired, stranded},
+			[]call.Readiness{call.NotForgotten, call.NotAddressed, call.NotExpired, call.NotRouted},
+			"UNREGISTERED",
+		},
 		{"no route", []bell.Device{stranded}, []call.Readiness{call.NotRouted}, "no_apns_credential"},
 	} {
 		got := call.Ready(test.devices, now, route)

@@ -89,9 +89,9 @@ func TestAFloodSurvivesEveryEnd(t *testing.T) {
 		calls  int
 		end    func(f *flood, p *process)
 	}{
-		{"SIGKILL at any instant", 8, 5000, func(f *flood, p *process) { p.kill() }},
-		{"SIGTERM at any instant", 8, 5000, func(f *flood, p *process) { p.terminate(f.t) }},
-		{"SIGKILL in a commit", 8, 5000, (*flood).killInCommit},
+		{"SIGKILL at any instant", 5, 5000, func(f *flood, p *process) { p.kill() }},
+		{"SIGTERM at any instant", 5, 5000, func(f *flood, p *process) { p.terminate(f.t) }},
+		{"SIGKILL in a commit", 5, 5000, (*flood).killInCommit},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			f := newFlood(t)

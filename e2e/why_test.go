@@ -343,3 +343,43 @@ func TestWhyFromTheCommandLine(t *testing.T) {
 		t.Errorf("the next page, %d: %+v", status, list)
 	}
 }
+
+// A browser: what its push service says, and what it took and never brought.
+func TestWhyOfABrowser(t *testing.T) {
+	t.Parallel()
+	s := play(t)
+	page := s.phoneOf(sim.PhoneRequest{UserID: "bob", Kind: sim.Browser, Name: "page"})
+	c := s.call("alice", "bob", sim.Plan{})
+	s.rang(page, 1)
+	s.await("the page has said so", func() bool { return states(s.story(c.SessionID()))[bell.DeliveryReceived] == 1 })
+	c.Hangup()
+	s.over(c)
+	if v := s.because(c.SessionID(), "canceled_quickly", "canceled"); v.Devices[0].Code != "received" || v.Devices[0].ToReceipt <= 0 {
+		t.Errorf("the verdict on the page: %+v", v.Devices[0])
+	}
+	for _, f := range []struct {
+		answer sim.Answer
+		code   verdict.Code
+	}{
+		{sim.Answer{Status: http.StatusForbidden}, "vapid_refused"},
+		{sim.Answer{Status: http.StatusRequestEntityTooLarge}, "payload_too_large"},
+		{sim.Answer{Status: http.StatusTooManyRequests}, "throttled_project"},
+		{sim.Answer{Status: http.StatusInternalServerError}, "provider_down_status"},
+	} {
+		if err := s.World.SetFault("webpush", f.answer, 0); err != nil {
+			t.Fatal(err)
+		}
+		s.hungUp("bob", f.code)
+		s.World.ClearFaults()
+	}
+	if err := s.World.SetFault("webpush", sim.Answer{Status: http.StatusCreated}, 0); err != nil {
+		t.Fatal(err)
+	}
+	c = s.call("alice", "bob", sim.Plan{}) // taken, and brought to nobody
+	s.because(c.SessionID(), "never_received")
+	c.Hangup()
+	s.over(c)
+	s.World.ClearFaults()
+	page.Uninstall()
+	s.hungUp("bob", "subscription_gone")
+}

@@ -269,7 +269,7 @@ var rangRules = []callRule{
 			"lost", HopCallback, true,
 			Text{"It rang: {device} was told {rang} after Notify; how it ended is not known, because its Call Event has not come.", "鳴動しました。Notifyの{rang}後に{device}へ通知しましたが、Call Eventが届いていないため終了理由は不明です。"},
 			"a device that was told, and no Call Event",
-			Text{"Check the Call Event URL (on_call_evt_cb) in the LINE Planet Console.", "LINE PlanetのConsoleでCall Event URL（on_call_evt_cb）をご確認ください。"},
+			Text{"Check the Call Event URL (on_call_evt_cb) in the LINE Planet Console.", "LINE Planet ConsoleでCall Event URL（on_call_evt_cb）をご確認ください。"},
 		},
 		func(f *facts) bool { return f.rang() != nil && f.Call.State != bell.CallEnded },
 	},

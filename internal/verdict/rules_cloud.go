@@ -54,7 +54,7 @@ var cloudRules = []callRule{
 	},
 	pushError("callback_answer_lost",
 		Text{"This server took Notify, but Planet Cloud counted it as failed ({number}) and ended the call: the answer came too late or did not arrive.", "Notifyは受信しましたが、Planet Cloudでは失敗と判定され（{number}）、通話が終了しました。応答の遅延または未達が考えられます。"},
-		Text{"Look at how long Notify takes to be answered (planetbell_callback_seconds), and at the proxy in front.", "Notifyの応答時間（planetbell_callback_seconds）と前段のプロキシをご確認ください。"}, 0, true),
+		Text{"Look at how long Notify takes to be answered (planetbell_http_request_duration_seconds), and at the proxy in front.", "Notifyの応答時間（planetbell_http_request_duration_seconds）と前段のプロキシをご確認ください。"}, 0, true),
 	pushError("callback_unreachable",
 		Text{"Planet Cloud could not reach this server to ask it to ring ({number}).", "Planet Cloudがこのサーバーに到達できず、鳴動を依頼できませんでした（{number}）。"}, reach, 203, false),
 	pushError("callback_user_not_found",

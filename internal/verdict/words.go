@@ -112,7 +112,7 @@ var providers = map[bell.Channel]Text{
 	bell.APNsAlert: {"APNs", "APNs"},
 	bell.FCM:       {"FCM", "FCM"},
 	bell.LongPoll:  {"the mailbox", "メールボックス"},
-	bell.WebPush:        {"the web push service", "Web Pushサービス"},
+	bell.WebPush:   {"the web push service", "Web Pushサービス"},
 }
 
 // channelNames are what a device is called that does not say what it is.

@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/planetbell/planetbell/examples/web"
 	"github.com/planetbell/planetbell/internal/app"
 	"github.com/planetbell/planetbell/internal/sim"
 	"github.com/planetbell/planetbell/internal/stage"
@@ -20,18 +21,22 @@ import (
 	"github.com/planetbell/planetbell/planet"
 )
 
-// demoRing is how long a call of the demo rings: long enough to watch, short enough to
-// wait for the one that nobody answers. Real calls ring for 60 seconds.
-const demoRing = 12 * time.Second
+// How long a call of the demo rings: long enough to walk to another tab, and the one that
+// nobody answers short enough to wait for it. Real calls ring for 60 seconds.
+const (
+	demoRing       = 30 * time.Second
+	demoUnanswered = 12 * time.Second
+)
 
 func newDemo() *cobra.Command {
 	var d demo
 	cmd := &cobra.Command{
 		Use:   "demo",
-		Short: "Ring a few pretend phones on this machine; no account, no configuration",
+		Short: "Ring a page and a few pretend phones on this machine; no account, no configuration",
 		Long: `Start planetbell, a pretend Planet Cloud, pretend Apple and Google push services and a few
 pretend phones, all on this machine's loopback, place some calls, and show what each party
-does. Then it stays up, so that you can place calls of your own. Nothing is kept.`,
+does. It serves a softphone, a page that rings in a browser: open it in two tabs, as two people,
+and let them call each other. It stays up until Ctrl-C. Nothing is kept.`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return d.run(cmd) },
 	}
@@ -39,6 +44,7 @@ does. Then it stays up, so that you can place calls of your own. Nothing is kept
 	cmd.Flags().StringVar(&d.public, "public-address", "127.0.0.1:8080", "host:port of the server; another one if it is taken")
 	cmd.Flags().StringVar(&d.admin, "admin-address", "127.0.0.1:8081", "host:port of the admin API")
 	cmd.Flags().StringVar(&d.control, "control-address", "127.0.0.1:8082", "host:port of the simulator")
+	cmd.Flags().StringVar(&d.page, "page-address", "127.0.0.1:8083", "host:port of the softphone's page")
 	cmd.Flags().DurationVar(&d.ring, "ring-time", demoRing, "how long a call rings; real ones ring for 60 s")
 	cmd.Flags().StringVar(&d.logLevel, "log-level", "error", "of the server: debug, info, warn or error")
 	return cmd
@@ -46,10 +52,10 @@ does. Then it stays up, so that you can place calls of your own. Nothing is kept
 
 // demo is one run of planetbell demo.
 type demo struct {
-	once                   bool
-	public, admin, control string
-	ring                   time.Duration
-	logLevel               string
+	once                         bool
+	public, admin, control, page string
+	ring                         time.Duration
+	logLevel                     string
 
 	stage    *stage.Stage
 	recorded chan planet.SessionID // calls whose Call Event was answered
@@ -108,6 +114,7 @@ func (d *demo) start(ctx context.Context, stderr io.Writer, dir string) error {
 	o := stage.Options{
 		Dir: dir, Log: log, RingTime: d.ring, Version: app.Version(version),
 		PublicAddress: free(d.public), AdminAddress: free(d.admin), ControlAddress: free(d.control),
+		PageAddress: free(d.page), People: demoPeople,
 	}
 	if d.stage, err = stage.New(ctx, o); err != nil {
 		return err
@@ -142,6 +149,9 @@ func program() string {
 	}
 	return "planetbell"
 }
+
+// demoPeople may be chosen on the softphone's page. They have phones, too.
+var demoPeople = []web.Person{{ID: "alice", Name: "Alice"}, {ID: "bob", Name: "Bob"}}
 
 // demoPhones are the devices of the demo: one of each kind that the official apps make.
 var demoPhones = []sim.PhoneRequest{
@@ -202,7 +212,7 @@ func (d *demo) placeCalls(ctx context.Context) error {
 	for i, c := range demoCalls {
 		d.out.line("")
 		d.out.line("Call %d of %d: %s", i+1, len(demoCalls), c.title)
-		placed, err := d.stage.World.Call(ctx, c.from, c.to, sim.CallRequest{Plan: c.plan})
+		placed, err := d.stage.World.Call(ctx, c.from, c.to, sim.CallRequest{Plan: c.plan, RingTime: min(d.ring, demoUnanswered)})
 		if err != nil {
 			return fmt.Errorf("call %d: %w", i+1, err)
 		}
@@ -258,6 +268,11 @@ func (d *demo) show(events <-chan sim.Event) {
 
 func (d *demo) welcome() {
 	s := d.stage
+	d.out.line("Open %s", s.PageURL())
+	d.out.line("")
+	d.out.line("It is a softphone. Be Alice in one tab and Bob in another, and call: it rings. What the server")
+	d.out.line("does meanwhile is shown here. Ctrl-C ends it.")
+	d.out.line("")
 	d.out.line("planetbell %s, with a pretend world around it. All of it runs on this machine.", version)
 	d.out.line("")
 	d.out.line("  server      %s", s.App.PublicURL())
@@ -270,9 +285,9 @@ func (d *demo) welcome() {
 func (d *demo) farewell(dir string) {
 	admin := " --admin-url " + d.stage.App.AdminURL() + " --admin-token-file " + tokenFile(dir)
 	lines := []string{
-		"", "Everything stays up. In another terminal, place a call yourself:", "",
-		"  curl -s " + d.stage.World.Settings().ControlURL + `/calls -d '{"from":"alice","to":"bob","plan":"answered","after":"2s","talk":"3s"}'`,
-		"", "Plans: answered, declined, canceled, unanswered, busy. Look at what the server recorded:", "",
+		"", "Everything stays up: call from " + d.stage.PageURL() + " or from another terminal:", "",
+		"  curl -s " + d.stage.World.Settings().ControlURL + `/calls -d '{"from":"carol","to":"bob","plan":"by-hand"}'`,
+		"", "Plans: by-hand (answer on the page), answered, declined, canceled, unanswered, busy. Look at what the server recorded:", "",
 		"  " + program() + " call list" + admin,
 		"  " + program() + " call show SID" + admin,
 		"  " + program() + " device list" + admin,

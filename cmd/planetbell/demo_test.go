@@ -26,11 +26,14 @@ func TestDemo(t *testing.T) {
 	var out, errs bytes.Buffer
 	code := run(ctx, []string{
 		"demo", "--once", "--ring-time", "2s", "--log-level", "warn",
-		"--public-address", "127.0.0.1:0", "--admin-address", "127.0.0.1:0", "--control-address", "127.0.0.1:0",
+		"--public-address", "127.0.0.1:0", "--admin-address", "127.0.0.1:0", "--control-address", "127.0.0.1:0", "--page-address", "127.0.0.1:0",
 	}, nil, &out, &errs)
 	testlog.Keep(t, "demo", out.String()+errs.String())
 	if code != 0 {
 		t.Fatalf("exit code %d, output:\n%s\n%s", code, out.String(), errs.String())
+	}
+	if first, _, _ := strings.Cut(out.String(), "\n"); !strings.HasPrefix(first, "Open http://127.0.0.1:") {
+		t.Errorf("the first line is %q, want the address of the softphone", first)
 	}
 	text := strings.Join(strings.Fields(out.String()), " ")
 	wants := []string{
@@ -65,7 +68,7 @@ func TestDemoInterrupted(t *testing.T) {
 	defer cancel()
 	out := &watched{until: "Call 1 of 4", then: cancel}
 	code := run(ctx, []string{
-		"demo", "--public-address", "127.0.0.1:0", "--admin-address", "127.0.0.1:0", "--control-address", "127.0.0.1:0",
+		"demo", "--public-address", "127.0.0.1:0", "--admin-address", "127.0.0.1:0", "--control-address", "127.0.0.1:0", "--page-address", "127.0.0.1:0",
 	}, nil, out, out)
 	if code != 0 {
 		t.Errorf("exit code %d, output:\n%s", code, out.text())

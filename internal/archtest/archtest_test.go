@@ -33,7 +33,7 @@ var layers = []struct {
 
 // leaves know nothing of ours but planet (and each other's nothing), and may be
 // imported from anywhere above the domain.
-var leaves = []string{"internal/config", "internal/telemetry", "internal/sim", "internal/testlog", "internal/testpg", "internal/testchrome", "internal/archtest", "internal/egress"}
+var leaves = []string{"internal/config", "internal/telemetry", "internal/sim", "internal/testlog", "internal/testpg", "internal/testchrome", "internal/archtest", "internal/egress", "examples"}
 
 type pkg struct {
 	ImportPath   string
@@ -118,6 +118,8 @@ func allowed(from, to string) bool {
 		return within(from, "tools") || within(from, "e2e")
 	case within(to, "internal/testpg"): // suites and benches; a server starts no PostgreSQL
 		return within(from, "internal/store/storetest") || within(from, "internal/bus/bustest") || within(from, "tools") || within(from, "e2e")
+	case within(to, "examples"): // what can be copied and changed; a server needs none of it
+		return within(from, "examples") || within(from, "internal/stage") || within(from, "cmd") || within(from, "e2e")
 	case within(from, "internal/sim"):
 		return within(to, "planet") || within(to, "internal/sim")
 	case leaf(from):

@@ -43,9 +43,11 @@ type Call struct {
 	request CallRequest
 	ccParam string
 
-	decided chan decision // one place: the first answer or decline
-	hangup  chan bool     // one place: true when the caller ended the call by hand
-	done    chan struct{}
+	decided   chan decision // one place: the first answer or decline
+	hangup    chan bool     // one place: true when the caller ended the call by hand
+	connected chan struct{} // closed by the answer
+	ended     chan struct{} // closed when the call is over for everybody
+	done      chan struct{}
 
 	mu     sync.Mutex
 	report CallReport
@@ -62,6 +64,7 @@ func newCall(c *Cloud, p Project, r CallRequest) *Call {
 	return &Call{
 		cloud: c, project: p, request: r, ccParam: newCCParam(sid, string(r.Type)),
 		decided: make(chan decision, 1), hangup: make(chan bool, 1), done: make(chan struct{}),
+		connected: make(chan struct{}), ended: make(chan struct{}),
 		report: CallReport{
 			SessionID: planet.SessionID(sid), Caller: r.Caller, Callee: r.Callee, Type: r.Type,
 			Plan: r.Plan.Kind, SetupAt: c.clock.Now(),
@@ -80,9 +83,12 @@ func (c *Call) Done() <-chan struct{} { return c.done }
 
 // Hangup ends the call by hand: a ringing one as canceled, an answered one as ended by
 // the caller.
-func (c *Call) Hangup() {
+func (c *Call) Hangup() { c.hangUp(true) }
+
+// hangUp is Hangup by either side.
+func (c *Call) hangUp(byCaller bool) {
 	select {
-	case c.hangup <- true:
+	case c.hangup <- byCaller:
 	default:
 	}
 }
@@ -148,14 +154,15 @@ func (c *Call) ring(ctx context.Context, failed <-chan struct{}) release {
 		cancelled = after(c.request.Plan.After)
 	}
 	var rel release
+	hung, byCaller := false, false
 	select {
 	case <-failed:
 		rel = pushError()
 	case <-cancelled:
 		rel = releaseOf(PlanCanceled, true)
-	case <-c.hangup:
-		rel = releaseOf(PlanCanceled, true)
-	case <-after(c.cloud.o.RingTime):
+	case byCaller = <-c.hangup:
+		hung, rel = true, releaseOf(PlanCanceled, true)
+	case <-after(c.ringTime()):
 		rel = releaseOf(PlanUnanswered, false)
 	case <-ctx.Done():
 		rel = releaseOf(PlanUnanswered, false)
@@ -163,9 +170,20 @@ func (c *Call) ring(ctx context.Context, failed <-chan struct{}) release {
 		return c.conversation(ctx, d, after)
 	}
 	if d, late := c.close(); late {
+		if hung { // somebody answered and hung up before this loop looked
+			c.hangUp(byCaller)
+		}
 		return c.conversation(ctx, d, after)
 	}
 	return rel
+}
+
+// ringTime is how long this call rings.
+func (c *Call) ringTime() time.Duration {
+	if c.request.RingTime > 0 {
+		return c.request.RingTime
+	}
+	return c.cloud.o.RingTime
 }
 
 // close ends the ring, unless a phone decided just before: then it returns that.
@@ -209,6 +227,7 @@ func (c *Call) end(rel release) {
 		l.endLocked(rel.reason)
 	}
 	at := c.report.EndedAt.Sub(c.report.SetupAt)
+	close(c.ended)
 	c.mu.Unlock()
 	c.event(EventEnded, at, fmt.Sprintf("the call is over: %s", rel.reasonName))
 }
@@ -224,7 +243,7 @@ func (c *Call) event(kind EventKind, latency time.Duration, text string) {
 func (c *Call) verify(phone string, user planet.UserRef) (*Leg, error) {
 	c.mu.Lock()
 	for _, l := range c.legs {
-		if l.report.Phone == phone {
+		if l.report.Phone == phone && !l.dropped {
 			l.report.Verifications++
 			c.mu.Unlock()
 			return nil, ErrVerifiedTwice
@@ -239,7 +258,7 @@ func (c *Call) verify(phone string, user planet.UserRef) (*Leg, error) {
 		return nil, ErrReleasedCall
 	}
 	now := c.cloud.clock.Now()
-	l := &Leg{call: c, done: make(chan struct{}), report: LegReport{
+	l := &Leg{call: c, connected: make(chan struct{}), done: make(chan struct{}), report: LegReport{
 		Phone: phone, VerifiedAt: now, Latency: now.Sub(c.report.SetupAt), Verifications: 1,
 	}}
 	c.legs = append(c.legs, l)
@@ -250,9 +269,11 @@ func (c *Call) verify(phone string, user planet.UserRef) (*Leg, error) {
 
 // Leg is one phone's part of a call: it rings until somebody decides.
 type Leg struct {
-	call   *Call
-	done   chan struct{}
-	report LegReport // guarded by call.mu
+	call      *Call
+	connected chan struct{} // closed when this leg answered
+	done      chan struct{}
+	report    LegReport // guarded by call.mu
+	dropped   bool      // likewise
 }
 
 // SessionID returns the call's "sid".
@@ -275,6 +296,34 @@ func (l *Leg) Answer() error { return l.decide(true) }
 // Decline refuses the call for all phones of the user; the others end with 1207.
 func (l *Leg) Decline() error { return l.decide(false) }
 
+// Hangup ends the call on the callee's side: an answered one as ended by the callee, if this
+// leg answered it, and a ringing one as declined.
+func (l *Leg) Hangup() error {
+	select {
+	case <-l.connected:
+		l.call.hangUp(false)
+		return nil
+	default:
+		return l.Decline()
+	}
+}
+
+// Drop is what the cloud sees of a phone that is gone without a word, such as a page that was
+// closed: an answered call ends, and a ringing one rings on elsewhere. The phone may come back
+// and verify the call again.
+func (l *Leg) Drop() {
+	select {
+	case <-l.connected:
+		l.call.hangUp(false)
+		return
+	default:
+	}
+	l.call.mu.Lock()
+	defer l.call.mu.Unlock()
+	l.dropped = true
+	l.endLocked(networkUnstable)
+}
+
 // Done is closed when the leg is over.
 func (l *Leg) Done() <-chan struct{} { return l.done }
 
@@ -285,16 +334,17 @@ func (l *Leg) Reason() int {
 	return l.report.DisconnectReason
 }
 
-// Disconnect reasons of the phones that lost (docs/line-planet.md 4.3).
+// Disconnect reasons of the phones that lost, or were lost (docs/line-planet.md 4.3).
 const (
 	multiDeviceAnswer  = 1206
 	multiDeviceDecline = 1207
+	networkUnstable    = 1301
 )
 
 func (l *Leg) decide(answer bool) error {
 	c := l.call
 	c.mu.Lock()
-	if c.over || l.report.DisconnectReason != 0 {
+	if c.over || l.report.DisconnectReason != 0 || !c.report.ConnectedAt.IsZero() {
 		c.mu.Unlock()
 		return ErrReleasedCall
 	}
@@ -308,6 +358,8 @@ func (l *Leg) decide(answer bool) error {
 	if answer {
 		lost = multiDeviceAnswer
 		c.report.ConnectedAt = c.cloud.clock.Now()
+		close(l.connected)
+		close(c.connected)
 	} else {
 		c.over = true
 	}

@@ -147,6 +147,7 @@ type CallRequest struct {
 	AppServerData  string          // sent as app_svr_data and as stid
 	AccessToken    planet.Secret   // the caller's; "" is not checked
 	Plan           Plan
+	RingTime       time.Duration // how long this call rings; 0 is the cloud's
 
 	before func(context.Context, planet.SessionID) // runs before Notify; may be nil
 }

@@ -18,11 +18,15 @@ const (
 	PlanCanceled   PlanKind = "canceled"   // the caller hangs up After the call was made
 	PlanUnanswered PlanKind = "unanswered" // rings until the ring time is over
 	PlanBusy       PlanKind = "busy"       // no Notify, only a Call Event
+	PlanByHand     PlanKind = "by-hand"    // people decide: on pages, or with the methods of Call and Leg
 )
+
+// byHandTalk ends a conversation of people who forgot it; LINE's own demo cuts calls then, too.
+const byHandTalk = 5 * time.Minute
 
 // PlanKinds returns all kinds.
 func PlanKinds() []PlanKind {
-	return []PlanKind{PlanAnswered, PlanDeclined, PlanCanceled, PlanUnanswered, PlanBusy}
+	return []PlanKind{PlanAnswered, PlanDeclined, PlanCanceled, PlanUnanswered, PlanBusy, PlanByHand}
 }
 
 // Plan says what the people and Planet Cloud do during a call. The zero Plan rings out.
@@ -53,6 +57,9 @@ func (p *Plan) check() error {
 	}
 	if !slices.Contains(PlanKinds(), p.Kind) {
 		return fmt.Errorf("the plan %q is none of %v", p.Kind, PlanKinds())
+	}
+	if p.Kind == PlanByHand && p.Talk == 0 {
+		p.Talk = byHandTalk
 	}
 	if p.After < 0 || p.Talk < 0 || p.Duplicates < 0 || p.Duplicates > 1000 {
 		return fmt.Errorf("the plan's times are negative, or it has more than 1000 duplicates")

@@ -35,6 +35,7 @@ type Room struct {
 	setup  time.Time
 	end    time.Time
 	online map[planet.UserRef]Participant
+	change chan struct{} // closed at the next change of online
 }
 
 // OpenRoom starts a group call: its host is the first participant. The room's service
@@ -49,7 +50,7 @@ func (c *Cloud) OpenRoom(ctx context.Context, ref planet.RoomRef, host Participa
 	r := &Room{
 		cloud: c, project: p, ref: ref, sid: randomHex(16), host: host.User, media: media,
 		setup: c.clock.Now(), online: map[planet.UserRef]Participant{host.User: host},
-		messages: newRing[ControlMessage](maxControlMessages),
+		messages: newRing[ControlMessage](maxControlMessages), change: make(chan struct{}),
 	}
 	c.mu.Lock()
 	c.rooms[ref] = r
@@ -64,6 +65,7 @@ func (r *Room) SessionID() planet.SessionID { return planet.SessionID(r.sid) }
 func (r *Room) Join(ctx context.Context, p Participant) Callback {
 	r.mu.Lock()
 	r.online[p.User] = p
+	r.changed()
 	r.mu.Unlock()
 	return r.send(ctx, planet.RoomChanged, planet.ParticipantConnected, p)
 }
@@ -93,6 +95,7 @@ func (r *Room) ChangeMedia(ctx context.Context, u planet.UserRef) (Callback, err
 func (r *Room) End(ctx context.Context) Callback {
 	r.mu.Lock()
 	clear(r.online)
+	r.changed()
 	r.end = r.cloud.clock.Now()
 	r.mu.Unlock()
 	r.cloud.forgetRoom(r)
@@ -121,6 +124,7 @@ func (r *Room) remove(u planet.UserRef) (p Participant, status planet.RoomStatus
 		return p, "", false
 	}
 	delete(r.online, u)
+	r.changed()
 	status = planet.RoomChanged
 	if len(r.online) == 0 {
 		status, r.end = planet.RoomEnded, r.cloud.clock.Now()

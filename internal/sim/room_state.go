@@ -67,6 +67,19 @@ func (r *Room) participants() []planet.UserRef {
 	return users
 }
 
+// changed wakes who watches the participants. The caller holds mu.
+func (r *Room) changed() {
+	close(r.change)
+	r.change = make(chan struct{})
+}
+
+// watch returns who is in the room, and a channel that is closed when that changes.
+func (r *Room) watch() ([]planet.UserRef, <-chan struct{}) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.participants(), r.change
+}
+
 // Messages returns the newest application control messages, oldest first.
 func (r *Room) Messages() []ControlMessage { return r.messages.all() }
 

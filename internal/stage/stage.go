@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/planetbell/planetbell/examples/web"
 	"github.com/planetbell/planetbell/internal/app"
 	"github.com/planetbell/planetbell/internal/bell"
 	"github.com/planetbell/planetbell/internal/config"
@@ -30,6 +31,8 @@ type Options struct {
 	PublicAddress  string                               // of the server; any port of 127.0.0.1 if empty
 	AdminAddress   string                               // likewise
 	ControlAddress string                               // of the simulator; likewise
+	PageAddress    string                               // of the example softphone; there is none if empty
+	People         []web.Person                         // who may be chosen there
 	Secret         func(name string, length int) string // makes secrets; random hexadecimal if nil
 	Change         func(*config.Config, sim.Settings)   // may change the configuration
 	World          func(*sim.WorldOptions)              // may change the simulator
@@ -42,6 +45,7 @@ type Stage struct {
 	App    *app.App
 	Config config.Config
 
+	page   *page // nil without a PageAddress
 	cancel context.CancelFunc
 	done   chan error
 }
@@ -53,13 +57,46 @@ func New(ctx context.Context, o Options) (*Stage, error) {
 		return nil, fmt.Errorf("start the simulator: %w", err)
 	}
 	s := &Stage{World: world}
-	if s.Config, err = configure(o, world.Settings()); err == nil {
-		err = s.Start(ctx, o)
-	}
-	if err != nil {
-		return nil, errors.Join(err, world.Close())
+	if err := s.set(ctx, o); err != nil {
+		return nil, errors.Join(err, s.page.close(), world.Close())
 	}
 	return s, nil
+}
+
+// set starts what stands before the simulator.
+func (s *Stage) set(ctx context.Context, o Options) (err error) {
+	if s.Config, err = configure(o, s.World.Settings()); err != nil {
+		return err
+	}
+	if o.PageAddress == "" {
+		return s.Start(ctx, o)
+	}
+	p, l, err := listenPage(ctx, o.PageAddress)
+	if err != nil {
+		return err
+	}
+	s.Config.Public.WebOrigins = append(s.Config.Public.WebOrigins, p.origin)
+	s.Config.Projects[0].CallerNames = true
+	if err := s.Start(ctx, o); err != nil {
+		return errors.Join(err, l.Close())
+	}
+	project := &s.Config.Projects[0]
+	err = p.serve(l, s.World, web.Config{
+		Server: s.App.PublicURL(), Service: project.ServiceID, ClientKey: project.ClientKey.Reveal(), Region: "JP", People: o.People,
+	})
+	if err != nil {
+		return errors.Join(err, s.Stop())
+	}
+	s.page = p
+	return nil
+}
+
+// PageURL is where the example softphone is, or "".
+func (s *Stage) PageURL() string {
+	if s.page == nil {
+		return ""
+	}
+	return s.page.origin + "/"
 }
 
 func newWorld(o Options) (*sim.World, error) {
@@ -101,7 +138,7 @@ func (s *Stage) Stop() error {
 }
 
 // Close stops everything.
-func (s *Stage) Close() error { return errors.Join(s.World.Close(), s.Stop()) }
+func (s *Stage) Close() error { return errors.Join(s.page.close(), s.World.Close(), s.Stop()) }
 
 // configure makes the configuration of a server with one project whose providers are
 // the simulator's.

@@ -135,7 +135,11 @@ func (p *Page) hear(event any) {
 		}
 		p.note("console.%s: %s", e.Type, strings.Join(words, " "))
 	case *runtime.EventExceptionThrown:
-		p.note("exception: %s", e.ExceptionDetails.Text)
+		what := ""
+		if o := e.ExceptionDetails.Exception; o != nil {
+			what = o.Description
+		}
+		p.note("exception: %s %s", e.ExceptionDetails.Text, what)
 	case *log.EventEntryAdded:
 		p.note("log %s: %s (%s)", e.Entry.Level, e.Entry.Text, e.Entry.URL)
 	case *audits.EventIssueAdded:

@@ -1,0 +1,138 @@
+package e2e
+
+import (
+	"testing"
+	"time"
+
+	"github.com/chromedp/chromedp"
+
+	"github.com/planetbell/planetbell/internal/sim"
+)
+
+// Two people in two tabs ring each other; meanwhile each one's call is the server's to tell.
+func TestTwoSoftphonesRingEachOther(t *testing.T) {
+	t.Parallel()
+	s := softphone(t)
+	alice, bob := s.open("alice"), s.open("bob")
+	alice.Screenshot("softphone-alice")
+	alice.Do(chromedp.SetValue("#peer", "bob"))
+	alice.click("#dial-form button")
+	alice.says(`[data-phase="calling"]`, "Calling")
+	bob.says(isRinging, "Alice")
+	alice.Screenshot("softphone-two-alice")
+	bob.Screenshot("softphone-two-bob")
+	bob.click(toAnswer)
+	bob.sees(isTalking)
+	alice.sees(isTalking)
+	alice.Screenshot("softphone-calling")
+	bob.click(toEnd)
+	alice.says(isOver, "The call has ended")
+	bob.misses(isTalking)
+
+	// The other way round, and she declines.
+	bob.Do(chromedp.SetValue("#peer", "alice"))
+	bob.click("#dial-form button")
+	alice.click(toDecline)
+	bob.says(isOver, "Declined")
+
+	// The caller thinks better of it.
+	alice.click("#dial-form button")
+	bob.sees(isRinging)
+	alice.click(toEnd)
+	bob.says(isOver, "The caller hung up")
+	alice.says(isOver, "Cancelled")
+	bob.sees(`[data-notice="missed_call"]`)
+
+	// A closed tab is a lost connection.
+	alice.click("#dial-form button")
+	bob.click(toAnswer)
+	alice.sees(isTalking)
+	alice.Do(chromedp.Navigate("about:blank"))
+	bob.says(isOver, "The call has ended")
+	alice.Do(chromedp.Navigate(s.PageURL() + "?user=alice"))
+	alice.sees("#me-state.on")
+
+	// A group call.
+	alice.click("#room-form button")
+	alice.says(`[data-direction="room"]`, "alone")
+	bob.click("#room-form button")
+	alice.says(`[data-direction="room"]`, "alice, bob")
+	bob.says(`[data-direction="room"]`, "alice, bob")
+	bob.Screenshot("softphone-room")
+	alice.click(toEnd)
+	bob.says(`[data-direction="room"]`, "alone")
+}
+
+// Two tabs of one person are one phone: both ring, one carries the call, and when that one is
+// closed, the other one takes over. A call that was answered elsewhere stops ringing.
+func TestASecondTabTakesOver(t *testing.T) {
+	t.Parallel()
+	s := softphone(t)
+	first, second := s.open("bob"), s.browserTab()
+	second.Do(chromedp.Navigate(s.PageURL() + "?user=bob"))
+	second.says("#me-state", "another tab")
+	if n := s.reachable("bob"); n != 1 {
+		t.Errorf("two tabs are %d devices, want one", n)
+	}
+
+	c := s.call("carol", "bob", sim.Plan{Kind: sim.PlanByHand})
+	first.sees(isRinging)
+	second.click(toAnswer)
+	second.sees(isTalking)
+	first.sees(isTalking)
+	first.misses(isRinging)
+	second.click(toEnd)
+	if r := s.over(c); r.Reason != "NORMAL" || len(r.Legs) != 1 || r.Legs[0].Verifications != 1 {
+		t.Errorf("a call in two tabs ended with %s, legs %+v", r.Reason, r.Legs)
+	}
+
+	// The tab with the line is closed while it rings.
+	c = s.call("carol", "bob", sim.Plan{Kind: sim.PlanByHand})
+	second.sees(isRinging)
+	first.Do(chromedp.Navigate("about:blank"))
+	second.waits(`!document.querySelector('#me-state').textContent.includes('another tab')`)
+	second.sees(isRinging)
+	second.click(toAnswer)
+	second.sees(isTalking)
+	second.click(toEnd)
+	if r := s.over(c); r.Reason != "NORMAL" {
+		t.Errorf("a call that another tab took over ended with %s", r.Reason)
+	}
+
+	// His Mac is quicker.
+	s.phone("bob", sim.MacOS, "bob's Mac")
+	c = s.call("carol", "bob", sim.Plan{Kind: sim.PlanAnswered, By: "bob's Mac", After: 2 * time.Second, Talk: 2 * time.Second})
+	second.sees(isRinging)
+	second.says(isOver, "Answered on another device")
+	second.Screenshot("softphone-elsewhere")
+	s.over(c)
+}
+
+// In Japanese, in the dark, on a narrow phone, nothing is cut off.
+func TestASoftphoneInJapanese(t *testing.T) {
+	t.Parallel()
+	s := softphone(t)
+	p := s.open("bob")
+	p.Size(320, 640)
+	p.Scheme("dark")
+	p.click(`[data-lang="ja"]`)
+	p.says("#me-state", "着信できます")
+	c := s.call("carol", "bob", sim.Plan{Kind: sim.PlanByHand})
+	p.says(isRinging, "着信中")
+	p.waits(`document.documentElement.lang === 'ja' && document.documentElement.scrollWidth <= innerWidth`)
+	p.Screenshot("softphone-japanese")
+	p.Do(chromedp.KeyEvent("\r")) // the focus is on the answer
+	p.says(isTalking, "通話中")
+	p.click(toEnd)
+	s.over(c)
+	p.says("#past", "carol")
+	p.Do(chromedp.Reload())
+	p.says("#me-state", "着信できます")
+}
+
+// browserTab is an empty tab.
+func (s *softphones) browserTab() *tab {
+	p := &tab{s.browser.Page(), s.t}
+	p.Size(420, 760)
+	return p
+}

@@ -1,0 +1,89 @@
+// The service worker. A push message wakes it when no tab is open: it shows the call, tells the
+// tabs that are open, and sends the receipt. The browser has decrypted the message.
+
+importScripts('messages.js', 'store.js');
+const { messages, store } = softphone;
+
+const ringTime = 60_000; // when a push does not say until when
+
+addEventListener('install', () => skipWaiting());
+addEventListener('activate', (event) => event.waitUntil(clients.claim()));
+
+addEventListener('push', (event) => {
+  let data = {};
+  try {
+    data = event.data.json();
+  } catch { /* every push has to show something */ }
+  event.waitUntil(received(data.data ?? data));
+});
+
+async function received(data) {
+  const language = (await store.get('settings', 'language').catch(() => null))?.value ?? messages.fit(navigator.language);
+  await Promise.all([data.app_event ? notice(data, language) : call(data, language), acknowledge(data)]);
+}
+
+const owner = (data) => `${data.app_callee_sid ?? ''}/${data.app_callee_uid ?? ''}`;
+const nameOf = (data) => data.app_caller_name || data.app_caller_uid || '?';
+
+async function call(data, language) {
+  const sid = String(data.app_session_id ?? '').toLowerCase();
+  const key = `${owner(data)} ${sid}`;
+  const expires = Number(data.app_expires_at) || Date.now() + ringTime;
+  const known = await store.get('calls', key).catch(() => null);
+  if (sid && data.cc_param) await store.keep(key, owner(data), data, 'push', expires).catch(() => {});
+  await tell({ type: 'push', data });
+  // A call that an open tab has dealt with must show something all the same: browsers take the
+  // permission away from pages whose pushes show nothing. It goes by itself.
+  const over = known?.over || expires <= Date.now();
+  await registration.showNotification(messages.text(language, over ? 'e1304' : 'incomingTitle', { name: nameOf(data) }), {
+    tag: `call-${sid}`, renotify: !known && !over, requireInteraction: !over, silent: over ? true : undefined,
+    lang: language, icon: 'icon.svg', badge: 'icon.svg', timestamp: Number(data.app_sent_at) || Date.now(),
+    body: data.app_caller_name ? data.app_caller_uid : '',
+    actions: over ? [] : [{ action: 'answer', title: messages.text(language, 'answer') }, { action: 'decline', title: messages.text(language, 'decline') }],
+    data: { user: data.app_callee_uid, owner: owner(data), sid },
+  });
+}
+
+// A notice of a missed call takes the place of the call's own notification: it has the same tag.
+async function notice(data, language) {
+  await tell({ type: 'push', data });
+  const key = data.app_event === 'missed_call' ? 'missed' : 'invitation';
+  const sid = String(data.app_call_session_id ?? data.app_session_id ?? '').toLowerCase();
+  await registration.showNotification(messages.text(language, key, { name: nameOf(data), room: data.app_room_id }), {
+    tag: `call-${sid}`, renotify: true, lang: language, icon: 'icon.svg', badge: 'icon.svg',
+    timestamp: Number(data.app_called_at) || Date.now(), body: data.app_message ?? '',
+    data: { user: data.app_callee_uid, owner: owner(data), sid: '' },
+  });
+}
+
+async function tell(message) {
+  for (const client of await clients.matchAll({ type: 'window', includeUncontrolled: true })) client.postMessage(message);
+}
+
+// acknowledge says that the message is here, with the app token of the user it is for.
+async function acknowledge(data) {
+  const session = await store.get('sessions', owner(data)).catch(() => null);
+  if (!session?.token || !data.app_session_id) return;
+  await fetch(`${session.server}/v2/notification/ack`, {
+    method: 'POST', credentials: 'omit', headers: { 'Content-Type': 'application/json', Authorization: `Bearer ${session.token}` },
+    body: JSON.stringify({ sid: data.app_session_id, channel: 'webpush', receivedAt: Date.now() }),
+  }).catch(() => {}); // the page sends its own
+}
+
+// A click opens the page of that user; "answer" and "decline" go with it. Of the call only the
+// session ID is in the address, never the cc_param.
+addEventListener('notificationclick', (event) => {
+  event.notification.close();
+  const { user, sid } = event.notification.data ?? {};
+  event.waitUntil(open(user, sid, event.action));
+});
+
+async function open(user, sid, action) {
+  for (const client of await clients.matchAll({ type: 'window', includeUncontrolled: true })) {
+    if (new URL(client.url).searchParams.get('user') !== user) continue;
+    client.postMessage({ type: 'click', sid, action });
+    return action === 'decline' ? undefined : client.focus();
+  }
+  const wish = sid && action ? `#${action}=${encodeURIComponent(sid)}` : '';
+  return clients.openWindow(`./?user=${encodeURIComponent(user ?? '')}${wish}`);
+}

@@ -64,6 +64,8 @@ type fake struct {
 	rules    *policy.Rules // of everybody
 	rulesErr error
 	audit    fakeAudit
+
+	fakeFigures
 }
 
 // fakeAudit keeps what was done, oldest first.
@@ -184,7 +186,11 @@ func newFake(t testing.TB) *fake {
 }
 
 func (f *fake) services() console.Services {
-	return console.Services{Devices: f, Calls: fakeCalls{f}, Rooms: fakeRooms{f}, Tokens: f, Projects: f, Events: f.events, Rules: f, Audit: &f.audit}
+	return console.Services{
+		Devices: f, Calls: fakeCalls{f}, Rooms: fakeRooms{f}, Tokens: f, Projects: f, Events: f.events, Rules: f,
+		Figures: f, Window: f, Trials: f, Route: func(d *bell.Device) string { return f.routes[d.ID] },
+		Audit: &f.audit,
+	}
 }
 
 func testConfig() console.Config {

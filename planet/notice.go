@@ -9,6 +9,7 @@ type NoticeEvent string
 const (
 	MissedCallEvent NoticeEvent = "missed_call" // a call that nobody answered
 	InvitationEvent NoticeEvent = "invitation"  // come into this room
+	TestEvent       NoticeEvent = "test"        // an operator looks whether the device can be reached
 )
 
 // Notice is what a user's devices are told beside a call. It is planetbell's own: LINE's

@@ -89,6 +89,12 @@ func (s *server) Remove(_ context.Context, id string) error {
 	return s.fail
 }
 
+func (s *server) Show(_ context.Context, id string) (bell.Device, error) {
+	return bell.Device{ID: id}, s.fail
+}
+
+func (s *server) Of(context.Context, bell.Owner) ([]bell.Device, error) { return s.devices, s.fail }
+
 func (s *server) MintFor(_ context.Context, p *bell.Project, userID string) (planet.Secret, error) {
 	s.asked = append(s.asked, "mint "+p.Name+" "+userID)
 	return s.minted, s.fail

@@ -23,6 +23,7 @@ import (
 	"github.com/planetbell/planetbell/internal/call"
 	"github.com/planetbell/planetbell/internal/canary"
 	"github.com/planetbell/planetbell/internal/config"
+	"github.com/planetbell/planetbell/internal/console/window"
 	"github.com/planetbell/planetbell/internal/delivery"
 	"github.com/planetbell/planetbell/internal/device"
 	"github.com/planetbell/planetbell/internal/policy"
@@ -58,6 +59,7 @@ type App struct {
 	policy   *policy.Service
 	rooms    *room.Service
 	webhooks *webhook.Worker
+	window   *window.Window
 	canaries *canary.Service
 	node     string // the name of this process
 	owner    string // of leases: another one for each process
@@ -71,6 +73,7 @@ type App struct {
 // bad credential or a port in use stops the start. Close what New returned by Run.
 func New(ctx context.Context, cfg config.Config, log *slog.Logger, version Version) (*App, error) {
 	a := &App{cfg: cfg, log: log, version: version, registry: prometheus.NewRegistry(), node: nodeName(cfg.Node)}
+	a.window = window.New(a.registry, nil)
 	a.owner = a.node + "-" + bell.NewID()
 	if cfg.Database.URL != "" {
 		a.log = log.With("node", a.node)
@@ -233,6 +236,7 @@ func (a *App) Run(ctx context.Context) error {
 	behind.Go(func() error { a.forgetOld(background); return nil })
 	behind.Go(func() error { a.rooms.Run(background); return nil })
 	behind.Go(func() error { a.webhooks.Run(background); return nil })
+	behind.Go(func() error { return a.window.Run(background) })
 	canaries, stopCanaries := context.WithCancel(ctx) // they end with the listener, not behind it
 	defer stopCanaries()
 

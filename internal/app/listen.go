@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/planetbell/planetbell/internal/bell"
 	"github.com/planetbell/planetbell/internal/config"
 	"github.com/planetbell/planetbell/internal/console"
 	"github.com/planetbell/planetbell/internal/console/signin"
@@ -84,6 +85,7 @@ func (a *App) publicHandler() http.Handler {
 }
 
 func (a *App) adminServer(t *tls.Config, signIn signin.Config) *http.Server {
+	stopping, stop := context.WithCancel(context.Background()) // ended by Shutdown
 	handler := console.New(console.Config{
 		Token:  a.cfg.Admin.Token,
 		SignIn: signIn,
@@ -97,15 +99,20 @@ func (a *App) adminServer(t *tls.Config, signIn signin.Config) *http.Server {
 		Ready:          a.readiness,
 		Node:           a.nodes.name(a.node),
 		Version:        string(a.version),
+		Stopping:       stopping,
+		Settings:       a.cfg.Redacted(),
 	}, console.Services{
 		Devices: a.devices, Calls: a.calls, Rooms: a.rooms, Tokens: a.accounts, Projects: a.projects, Events: a.webhooks, Rules: a.policy,
+		Figures: a.store, Window: a.window, Trials: a.engine, Route: func(d *bell.Device) string { _, reason := a.senders.Route(d); return reason },
 		Audit: a.store, Watch: &a.watch,
 	}, a.log, a.registry)
-	return &http.Server{
+	server := &http.Server{
 		Handler: handler, TLSConfig: t,
 		ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 30 * time.Second, IdleTimeout: 2 * time.Minute,
 		ErrorLog: slog.NewLogLogger(a.log.With("component", "console").Handler(), slog.LevelDebug),
 	}
+	server.RegisterOnShutdown(stop)
+	return server
 }
 
 func (a *App) readiness(context.Context) string {

@@ -26,6 +26,7 @@ type database interface {
 	account.Store
 	device.Store
 	call.Store
+	call.Figures
 	delivery.Store
 	policy.Store
 	retention.Store

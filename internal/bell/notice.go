@@ -20,13 +20,15 @@ const (
 	PurposeMissedCall Purpose = "missed_call"
 	// PurposeInvitation asks a user into a room: service ID and room ID.
 	PurposeInvitation Purpose = "invitation"
+	// PurposeTest shows that a device can be reached. An operator asks for it; it is not recorded.
+	PurposeTest Purpose = "test"
 )
 
-// Goes reports whether devices may be told by a channel. A missed call is never a VoIP
+// Goes reports whether devices may be told by a channel. A missed call, or a test, is never a VoIP
 // push: iOS kills an app that takes one without showing a ringing call
 // (docs/push-providers.md 7.6). An invitation may be, if the project's apps are made for it.
 func (p Purpose) Goes(channel Channel) bool {
-	return p != PurposeMissedCall || channel != APNsVoIP
+	return p != PurposeMissedCall && p != PurposeTest || channel != APNsVoIP
 }
 
 // Tells reports whether what has a purpose may go to the project's devices by a channel. A
@@ -35,10 +37,10 @@ func (p *Project) Tells(purpose Purpose, channel Channel) bool {
 	return purpose == PurposeCall || channel != APNsVoIP || purpose.Goes(channel) && p.VoIPInvitations
 }
 
-// Urgent reports whether a device should be woken for it. A missed call can wait until the
+// Urgent reports whether a device should be woken for it. A missed call, or a test, can wait until the
 // device wakes by itself: Google lowers the priority of apps that are woken and show nothing
 // (docs/push-providers.md 7.6), as LINE's demo would, and then calls would come late too.
-func (p Purpose) Urgent() bool { return p != PurposeMissedCall }
+func (p Purpose) Urgent() bool { return p != PurposeMissedCall && p != PurposeTest }
 
 // missedCallKept is how long a provider keeps the notice of a missed call for a phone that
 // is off. Our own attempts end with the delivery's deadline.

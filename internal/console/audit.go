@@ -136,17 +136,7 @@ func (c *console) listAudit(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	filter := audit.Filter{Who: q.text("who"), Action: q.text("action"), Outcome: audit.Outcome(q.text("outcome"))}
-	if filter.Outcome != "" && !slices.Contains(audit.Outcomes(), filter.Outcome) {
-		return invalid("outcome: want done, refused or failed.")
-	}
-	if filter.Since, err = q.time("since"); err != nil {
-		return err
-	}
-	if filter.Until, err = q.time("until"); err != nil {
-		return err
-	}
-	before, err := parseAuditCursor(q.text("before"))
+	filter, before, err := auditQuery(q)
 	if err != nil {
 		return err
 	}
@@ -191,4 +181,20 @@ func whoAttrs(p signin.Principal) []slog.Attr {
 		return nil
 	}
 	return []slog.Attr{slog.String("who", p.Name), slog.String("role", string(p.Role))}
+}
+
+// auditQuery reads what is asked of the audit log.
+func auditQuery(q query) (filter audit.Filter, before audit.Cursor, err error) {
+	filter = audit.Filter{Who: q.text("who"), Action: q.text("action"), Outcome: audit.Outcome(q.text("outcome"))}
+	if filter.Outcome != "" && !slices.Contains(audit.Outcomes(), filter.Outcome) {
+		return filter, before, invalid("outcome: want done, refused or failed.")
+	}
+	if filter.Since, err = q.time("since"); err != nil {
+		return filter, before, err
+	}
+	if filter.Until, err = q.time("until"); err != nil {
+		return filter, before, err
+	}
+	before, err = parseAuditCursor(q.text("before"))
+	return filter, before, err
 }

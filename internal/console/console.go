@@ -13,6 +13,7 @@ import (
 	"github.com/planetbell/planetbell/internal/audit"
 	"github.com/planetbell/planetbell/internal/bell"
 	"github.com/planetbell/planetbell/internal/call"
+	"github.com/planetbell/planetbell/internal/console/pages"
 	"github.com/planetbell/planetbell/internal/console/signin"
 	"github.com/planetbell/planetbell/internal/device"
 	"github.com/planetbell/planetbell/internal/policy"
@@ -29,6 +30,10 @@ type Devices interface {
 	List(ctx context.Context, f device.Filter, after string, limit int) ([]bell.Device, error)
 	// Add records a device for a user of the project.
 	Add(ctx context.Context, project *bell.Project, n device.NewDevice) (bell.Device, error)
+	// Show returns a device; bell.NotFound when there is none with this ID.
+	Show(ctx context.Context, id string) (bell.Device, error)
+	// Of returns all devices of a user, oldest first.
+	Of(ctx context.Context, owner bell.Owner) ([]bell.Device, error)
 	// Remove forgets a device; bell.NotFound when there is none with this ID.
 	Remove(ctx context.Context, id string) error
 }
@@ -83,7 +88,12 @@ type Services struct {
 	Events   Events
 	Rules    Rules
 	Watch    Watch
-	Audit    audit.Store
+	Figures  call.Figures
+	Window   Looker
+	Trials   Trials
+	// Route says why nothing leads to a device: a bounded word, empty if something does.
+	Route func(*bell.Device) string
+	Audit audit.Store
 }
 
 // Config is what a console is made of. Its zero value works, and lets nobody in.
@@ -116,8 +126,13 @@ type Config struct {
 	Node string
 	// Version of the program, for /debug/info.
 	Version string
+	// Settings is the configuration in effect, as YAML without any secret.
+	Settings string
 	// Now is the clock; time.Now if nil.
 	Now func() time.Time
+	// Stopping ends when the server begins to stop, so that pages which follow something do not
+	// keep it; nil: they end with their connections.
+	Stopping context.Context //nolint:containedctx // of the server, not of a request
 }
 
 // console answers the admin listener. Everything in it is read-only after New, or safe
@@ -127,6 +142,9 @@ type console struct {
 	services Services
 	signin   *signin.Service
 	hosts    map[string]bool
+	pages    *pages.Pages
+	watches  *watches
+	trials   *rate.Limiter
 	refusals *rate.Limiter // one token for each refusal that is answered at leisure and logged
 	started  time.Time
 	log      *slog.Logger
@@ -138,6 +156,10 @@ type console struct {
 // New makes the admin listener's handler. It is safe for concurrent use and starts no
 // goroutine. Metrics of gatherer are shown at /metrics.
 func New(config Config, services Services, log *slog.Logger, gatherer prometheus.Gatherer) http.Handler {
+	drawn, err := pages.New()
+	if err != nil {
+		panic(err) // templates and files are part of the program, and every test makes them
+	}
 	if config.Now == nil {
 		config.Now = time.Now
 	}
@@ -151,15 +173,16 @@ func New(config Config, services Services, log *slog.Logger, gatherer prometheus
 		services.Audit = unrecorded{}
 	}
 	c := &console{
-		Config: config, services: services, started: config.Now(),
+		Config: config, services: services, started: config.Now(), pages: drawn, watches: new(watches),
 		hosts:    hostSet(config.Hosts),
+		trials:   rate.NewLimiter(trialRate, trialBurst),
 		refusals: rate.NewLimiter(refusalRate, refusalBurst),
 		log:      log.With("component", "console"),
 
 		auditRefusals: rate.NewLimiter(auditedRefusalRate, auditedRefusalBurst),
 	}
 	access := config.SignIn
-	access.Token, access.Now, access.Log = config.Token, config.Now, c.log
+	access.Token, access.Now, access.Log, access.Page = config.Token, config.Now, c.log, c.signInPage
 	c.signin = signin.New(access)
 	return c.guard(c.mux(c.routes(gatherer)))
 }

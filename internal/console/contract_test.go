@@ -39,7 +39,7 @@ var contractRouter = sync.OnceValues(func() (routers.Router, error) {
 // described reports whether a route belongs into admin-openapi.yaml: pages are for people, and
 // profiles are Go's.
 func described(r console.Route) bool {
-	return r.Kind != "page" && r.Kind != "signin" && !strings.Contains(r.Pattern, "/debug/pprof/")
+	return r.Kind != "page" && r.Kind != "stream" && r.Kind != "signin" && !strings.HasPrefix(r.Pattern, "GET /assets/") && !strings.Contains(r.Pattern, "/debug/pprof/")
 }
 
 // checkContract holds an answer against admin-openapi.yaml. It is called for every answer that

@@ -65,6 +65,8 @@ type fake struct {
 	rulesErr error
 	audit    fakeAudit
 	watch    call.Watch
+
+	fakeFigures
 }
 
 // fakeAudit keeps what was done, oldest first.
@@ -185,7 +187,11 @@ func newFake(t testing.TB) *fake {
 }
 
 func (f *fake) services() console.Services {
-	return console.Services{Devices: f, Calls: fakeCalls{f}, Rooms: fakeRooms{f}, Tokens: f, Projects: f, Events: f.events, Rules: f, Watch: &f.watch, Audit: &f.audit}
+	return console.Services{
+		Devices: f, Calls: fakeCalls{f}, Rooms: fakeRooms{f}, Tokens: f, Projects: f, Events: f.events, Rules: f,
+		Figures: f, Window: f, Trials: f, Route: func(d *bell.Device) string { return f.routes[d.ID] },
+		Watch: &f.watch, Audit: &f.audit,
+	}
 }
 
 func testConfig() console.Config {

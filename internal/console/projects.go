@@ -15,11 +15,16 @@ func (c *console) listProjects(w http.ResponseWriter, _ *http.Request) error {
 		list.Projects = append(list.Projects, Project{
 			Name: p.Name, Environment: p.Environment, ServiceID: p.ServiceID,
 			EnvironmentLabel: p.EnvironmentLabel,
-			CallbackURL:      strings.TrimSuffix(c.PublicURL, "/") + "/cb/" + mask(p.CallbackSecret) + "/notify",
+			CallbackURL:      c.callbackURL(p),
 			Channels:         append([]bell.Channel{}, c.Channels(p)...),
 		})
 	}
 	return writeJSON(w, http.StatusOK, list)
+}
+
+// callbackURL is where Notify comes, its secret masked.
+func (c *console) callbackURL(p *bell.Project) string {
+	return strings.TrimSuffix(c.PublicURL, "/") + "/cb/" + mask(p.CallbackSecret) + "/notify"
 }
 
 // mask stands for a callback secret: its fingerprint tells two apart and opens nothing.

@@ -89,43 +89,50 @@ func (c *console) showRun(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	environment, err := q.environment()
-	if err != nil {
-		return err
-	}
 	limit, err := q.limit()
 	if err != nil {
 		return err
 	}
-	after, err := parseUserCursor(q.text("after"))
+	run, people, next, err := c.runOf(r, q, limit)
 	if err != nil {
 		return err
 	}
-	id, err := planet.ParseSessionID(r.PathValue("sid"))
-	if err != nil {
-		return invalid("sid: %s.", err)
-	}
-	const none = "There is no run of this room with this session ID."
-	run, err := c.services.Rooms.Show(r.Context(), environment, id)
-	if err != nil {
-		return missing(err, none)
-	}
-	if run.Room != (planet.RoomRef{ServiceID: r.PathValue("service"), RoomID: r.PathValue("room")}) {
-		return bell.E(bell.NotFound, none, nil)
-	}
-	people, err := c.services.Rooms.People(r.Context(), &run, after, limit+1)
-	if err != nil {
-		return err
-	}
-	story := RoomRunStory{Run: runView(&run), Participants: make([]Participant, 0, limit)}
-	if len(people) > limit {
-		people = people[:limit]
-		story.Next = formatUserCursor(people[limit-1].User)
-	}
+	story := RoomRunStory{Run: runView(&run), Participants: make([]Participant, 0, limit), Next: next}
 	for i := range people {
 		story.Participants = append(story.Participants, participantView(&people[i]))
 	}
 	return writeJSON(w, http.StatusOK, story)
+}
+
+// runOf finds the run of a path, with a page of who was in it.
+func (c *console) runOf(r *http.Request, q query, limit int) (run bell.RoomRun, people []bell.Participant, next string, err error) {
+	environment, err := q.environment()
+	if err != nil {
+		return run, nil, "", err
+	}
+	after, err := parseUserCursor(q.text("after"))
+	if err != nil {
+		return run, nil, "", err
+	}
+	id, err := planet.ParseSessionID(r.PathValue("sid"))
+	if err != nil {
+		return run, nil, "", invalid("sid: %s.", err)
+	}
+	const none = "There is no run of this room with this session ID."
+	if run, err = c.services.Rooms.Show(r.Context(), environment, id); err != nil {
+		return run, nil, "", missing(err, none)
+	}
+	if run.Room != (planet.RoomRef{ServiceID: r.PathValue("service"), RoomID: r.PathValue("room")}) {
+		return run, nil, "", bell.E(bell.NotFound, none, nil)
+	}
+	if people, err = c.services.Rooms.People(r.Context(), &run, after, limit+1); err != nil {
+		return run, nil, "", err
+	}
+	if len(people) > limit {
+		people = people[:limit]
+		next = formatUserCursor(people[limit-1].User)
+	}
+	return run, people, next, nil
 }
 
 // A cursor among participants is their IDs, in a form that needs no escaping. Clients take

@@ -14,6 +14,7 @@ const (
 	signInRoute  routeKind = "signin"  // anybody, who becomes somebody
 	apiRoute     routeKind = "api"     // JSON; refused with a problem
 	pageRoute    routeKind = "page"    // HTML; sent to sign in
+	streamRoute  routeKind = "stream"  // a page's news; refused with a problem, and as long as it goes on
 	profileRoute routeKind = "profile" // as api, but may take as long as it is told to
 )
 
@@ -51,13 +52,16 @@ func (c *console) mux(routes []route) *http.ServeMux {
 	mux := http.NewServeMux()
 	for _, r := range routes {
 		h := r.handler
+		if r.kind == pageRoute {
+			h = c.drawn(h)
+		}
 		if r.least != "" {
 			h = c.authorized(r, h)
 		}
 		if r.least != "" || r.action != "" {
 			h = c.audited(r, h)
 		}
-		if r.kind != openRoute && r.kind != profileRoute {
+		if r.kind != openRoute && r.kind != profileRoute && r.kind != streamRoute {
 			h = c.bounded(h)
 		}
 		mux.Handle(r.pattern, c.serve(h))

@@ -28,7 +28,9 @@ func (c *console) routes(gatherer prometheus.Gatherer) []route {
 	page := func(least bell.Role, pattern string, h handler, options ...routeOption) {
 		add(pageRoute, least)(pattern, h, options...)
 	}
-	_ = page // no page yet
+	c.pageRoutes(page)
+	open("GET /assets/{file...}", c.asset)
+	add(streamRoute, bell.Viewer)("GET /calls/{sid}/live", c.liveCall)
 
 	open("GET /livez", c.livez)
 	open("GET /readyz", c.readyz)
@@ -47,6 +49,10 @@ func (c *console) routes(gatherer prometheus.Gatherer) []route {
 	viewer("GET /admin/v1/me", c.whoAmI)
 	viewer("GET /admin/v1/projects", c.listProjects)
 	viewer("GET /admin/v1/devices", c.listDevices)
+	viewer("GET /admin/v1/overview", c.showOverview)
+	viewer("GET /admin/v1/deliveries/failing", c.listFailing)
+	viewer("GET /admin/v1/users/{service}/{user}/readiness", c.showReadiness)
+	operator("POST /admin/v1/devices/{id}/test", c.testDevice, does("device.test"))
 	operator("POST /admin/v1/devices", c.addDevice, does("device.add"))
 	operator("DELETE /admin/v1/devices/{id}", c.removeDevice, does("device.remove"))
 	viewer("GET /admin/v1/calls", c.listCalls)
@@ -79,6 +85,24 @@ func (c *console) routes(gatherer prometheus.Gatherer) []route {
 	profile("POST /debug/pprof/symbol", plain(pprof.Symbol), changesNothing())
 	profile("GET /debug/pprof/trace", plain(pprof.Trace))
 	return all
+}
+
+// pageRoutes lists the pages.
+func (c *console) pageRoutes(page func(bell.Role, string, handler, ...routeOption)) {
+	page(bell.Viewer, "GET /{$}", c.pageOverview)
+	page(bell.Viewer, "GET /calls", c.pageCalls)
+	page(bell.Viewer, "GET /calls/{sid}", c.pageCall)
+	page(bell.Viewer, "GET /rooms", c.pageRooms)
+	page(bell.Viewer, "GET /rooms/{service}/{room}/runs/{sid}", c.pageRun)
+	page(bell.Viewer, "GET /users", c.pageUsers)
+	page(bell.Viewer, "GET /users/{service}/{user}", c.pageUser)
+	page(bell.Viewer, "GET /devices/{id}", c.pageDevice)
+	page(bell.Operator, "POST /devices/{id}/test", c.pageTestDevice, does("device.test"))
+	page(bell.Viewer, "GET /deliveries", c.pageFailing)
+	page(bell.Viewer, "GET /events", c.pageEvents)
+	page(bell.Operator, "POST /events/replay", c.pageReplay, does("event.replay"))
+	page(bell.Admin, "GET /settings", c.pageSettings)
+	page(bell.Admin, "GET /audit", c.pageAudit)
 }
 
 // plain makes a handler of one that answers errors itself.

@@ -105,7 +105,12 @@ func (c *console) writeRules(w http.ResponseWriter, r *http.Request, project *be
 // member finds the project of a path's user. The environment need only be said when the
 // service is configured in both.
 func (c *console) member(r *http.Request) (*bell.Project, string, error) {
-	q, err := parseQuery(r.URL.RawQuery, "environment")
+	return c.memberOf(r, func() (query, error) { return parseQuery(r.URL.RawQuery, "environment") })
+}
+
+// memberOf is member with a query that is read otherwise.
+func (c *console) memberOf(r *http.Request, read func() (query, error)) (*bell.Project, string, error) {
+	q, err := read()
 	if err != nil {
 		return nil, "", err
 	}

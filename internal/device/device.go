@@ -241,6 +241,16 @@ func (s *Service) List(ctx context.Context, f Filter, after string, limit int) (
 	return s.Store.Devices(ctx, f, after, limit)
 }
 
+// Show returns a device; bell.NotFound when there is none with this ID.
+func (s *Service) Show(ctx context.Context, id string) (bell.Device, error) {
+	return s.Store.Device(ctx, id)
+}
+
+// Of returns all devices of an owner, oldest first.
+func (s *Service) Of(ctx context.Context, owner bell.Owner) ([]bell.Device, error) {
+	return s.Store.DevicesOf(ctx, owner)
+}
+
 // Remove forgets a device; bell.NotFound when there is none with this ID.
 func (s *Service) Remove(ctx context.Context, id string) error {
 	return s.Store.RemoveDevice(ctx, id)

@@ -161,7 +161,7 @@ func (s *Service) Return(w http.ResponseWriter, r *http.Request) (Principal, err
 	}
 	switch bell.KindOf(err) {
 	case bell.Unauthorized, bell.Forbidden:
-		if shown := s.page(w, http.StatusForbidden, v.Next, sentenceOf(err)); shown != nil {
+		if shown := s.page(w, r, http.StatusForbidden, v.Next, sentenceOf(err)); shown != nil {
 			return who, shown
 		}
 	}

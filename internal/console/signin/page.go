@@ -28,7 +28,7 @@ var pageTemplate = template.Must(template.New("signin").Parse(pageText))
 // browsers send Origin, without which a form over plain HTTP is refused.
 const Policy = "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
 
-func plainPage(w http.ResponseWriter, status int, p Page) error {
+func plainPage(w http.ResponseWriter, _ *http.Request, status int, p Page) error {
 	var b bytes.Buffer
 	if err := pageTemplate.Execute(&b, p); err != nil {
 		return fmt.Errorf("write the sign-in page: %w", err)
@@ -39,10 +39,10 @@ func plainPage(w http.ResponseWriter, status int, p Page) error {
 	return nil
 }
 
-func (s *Service) page(w http.ResponseWriter, status int, next, problem string) error {
+func (s *Service) page(w http.ResponseWriter, r *http.Request, status int, next, problem string) error {
 	w.Header().Set("Content-Security-Policy", Policy)
 	w.Header().Set("Referrer-Policy", "same-origin")
-	return s.Page(w, status, Page{
+	return s.Page(w, r, status, Page{
 		Password: len(s.users) > 0, Token: len(s.tokens) > 0, OIDC: s.oidc != nil, Next: LocalPath(next), Problem: problem,
 	})
 }
@@ -55,7 +55,7 @@ func (s *Service) Ask(w http.ResponseWriter, r *http.Request) error {
 		http.Redirect(w, r, next, http.StatusSeeOther)
 		return nil
 	}
-	return s.page(w, http.StatusOK, next, "")
+	return s.page(w, r, http.StatusOK, next, "")
 }
 
 // AskURL is the address of the sign-in page for somebody who asked for something else. Only what
@@ -88,7 +88,7 @@ func (s *Service) SignIn(w http.ResponseWriter, r *http.Request) (Principal, err
 	if status == http.StatusTooManyRequests {
 		w.Header().Set("Retry-After", "60")
 	}
-	return who, errors.Join(err, s.page(w, status, r.PostForm.Get("next"), sentenceOf(err)))
+	return who, errors.Join(err, s.page(w, r, status, r.PostForm.Get("next"), sentenceOf(err)))
 }
 
 // maxForm bounds the form, in bytes: a password of MaxPassword bytes, encoded.

@@ -54,7 +54,7 @@ type Config struct {
 	// most; 12 hours and 7 days if 0.
 	Idle, Lifetime time.Duration
 	// Page writes the sign-in page; a plain one if nil.
-	Page func(w http.ResponseWriter, status int, p Page) error
+	Page func(w http.ResponseWriter, r *http.Request, status int, p Page) error
 	// Now is the clock; time.Now if nil.
 	Now func() time.Time
 	Log *slog.Logger // none if nil

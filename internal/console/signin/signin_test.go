@@ -446,7 +446,7 @@ func TestThePage(t *testing.T) {
 	shown := Page{}
 	w = newWorld(t, func(c *Config) {
 		c.Token, c.Tokens = "", nil
-		c.Page = func(_ http.ResponseWriter, _ int, p Page) error { shown = p; return nil }
+		c.Page = func(_ http.ResponseWriter, _ *http.Request, _ int, p Page) error { shown = p; return nil }
 	})
 	ask(w, newBrowser(), "/signin?next=//evil")
 	if shown != (Page{Password: true, Next: "/"}) {

@@ -100,6 +100,7 @@ var screens = map[bell.Purpose]screen{
 	bell.PurposeCall:       {"Incoming call", "Incoming video call", "INCOMING_CALL", timeSensitive},
 	bell.PurposeMissedCall: {"Missed call", "Missed video call", "MISSED_CALL", ""},
 	bell.PurposeInvitation: {"Invitation to a call", "Invitation to a video call", "INVITATION", timeSensitive},
+	bell.PurposeTest:       {"Test notification", "Test notification", "TEST", ""},
 }
 
 // maxCaller bounds the caller's name in an alert, in characters: more is not shown.

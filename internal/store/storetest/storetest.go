@@ -39,6 +39,7 @@ type Store interface {
 	retention.Store
 	room.Store
 	webhook.Store
+	call.Figures
 	audit.Store
 	SignIns
 }
@@ -60,9 +61,9 @@ func Run(t *testing.T, open func(t *testing.T) Store) {
 		{"CallFilters", filterTests},
 		{"History", historyTests},
 		{"Notices", noticeTests},
-		{"WebPush", webPushTests},
 		{"Audit", auditTests},
 		{"SignIns", signInTests},
+		{"WebPush", webPushTests},
 		{"Journal", journalTests},
 		{"Agents", agentTests},
 		{"Deliveries", deliveryTests},
@@ -73,6 +74,7 @@ func Run(t *testing.T, open func(t *testing.T) Store) {
 		{"Rooms", roomTests},
 		{"RoomLists", roomListTests},
 		{"Webhooks", webhookTests},
+		{"Figures", figureTests},
 		{"Properties", propertyTests},
 	} {
 		t.Run(group.name, func(t *testing.T) {

@@ -1,0 +1,232 @@
+package console
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"strconv"
+	"time"
+
+	"golang.org/x/time/rate"
+
+	"github.com/planetbell/planetbell/internal/bell"
+	"github.com/planetbell/planetbell/internal/call"
+	"github.com/planetbell/planetbell/internal/console/window"
+	"github.com/planetbell/planetbell/internal/delivery"
+	"github.com/planetbell/planetbell/planet"
+)
+
+const (
+	overviewSpan  = time.Hour
+	overviewCalls = 20_000 // looked at for the overview; about 30 ms
+	failingSpan   = 15 * time.Minute
+	failingMost   = 5_000
+
+	// A test is a push to somebody's phone.
+	trialRate  = rate.Limit(0.5) // per second
+	trialBurst = 5
+)
+
+// Trials sends tests to devices.
+type Trials interface {
+	Try(ctx context.Context, t delivery.Trial) (delivery.TrialResult, error)
+}
+
+// Looker says what was going on in this process over the last minutes.
+type Looker interface{ Look() window.Look }
+
+// now is all that the overview is made of.
+type overview struct {
+	ready   string // why calls cannot be taken; empty when they can
+	ringing []bell.Call
+	minutes []call.Minute
+	more    bool
+	look    window.Look
+}
+
+func (c *console) overview(ctx context.Context) (o overview, err error) {
+	o.ready = c.Ready(ctx)
+	if o.ringing, err = c.services.Calls.List(ctx, call.Filter{State: bell.CallRinging}, call.Cursor{}, MaxLimit); err != nil {
+		return o, err
+	}
+	since := c.Now().Add(-overviewSpan).Truncate(time.Minute)
+	if o.minutes, o.more, err = c.services.Figures.Tally(ctx, since, overviewCalls); err != nil {
+		return o, err
+	}
+	o.look = c.services.Window.Look()
+	return o, nil
+}
+
+func (c *console) showOverview(w http.ResponseWriter, r *http.Request) error {
+	if _, err := parseQuery(r.URL.RawQuery); err != nil {
+		return err
+	}
+	o, err := c.overview(r.Context())
+	if err != nil {
+		return err
+	}
+	view := Overview{
+		Ready: o.ready == "", NotReady: o.ready, Ringing: len(o.ringing), Minutes: make([]Minute, 0, len(o.minutes)),
+		Partial: o.more, Node: c.nodeView(&o.look), At: c.Now().UTC(),
+	}
+	for _, m := range o.minutes {
+		view.Minutes = append(view.Minutes, Minute{m.At.UTC(), m.State, m.Outcome, m.Calls})
+	}
+	return writeJSON(w, http.StatusOK, view)
+}
+
+func (c *console) nodeView(l *window.Look) NodeView {
+	view := NodeView{
+		Name: c.Node, Since: l.Since.UTC(), Answer: latencyView(l.Answer), DeadLetters: l.DeadLetters, Backlog: l.Backlog,
+		Channels: []ChannelLatency{}, Routes: []RouteHealth{}, Expiring: []ExpiringView{},
+	}
+	for _, ch := range l.Channels {
+		view.Channels = append(view.Channels, ChannelLatency{bell.Channel(ch.Name), latencyView(ch.Accept), latencyView(ch.Receipt)})
+	}
+	for _, rt := range l.Routes {
+		health := RouteHealth{
+			Credential: rt.Credential, Channel: bell.Channel(rt.Channel), Server: rt.Server, CircuitOpen: rt.Open,
+			Attempts: rt.Attempts, Failed: rt.Failed,
+		}
+		if !rt.Last.At.IsZero() {
+			health.LastFailure = &LastFailure{rt.Last.At.UTC(), bell.Verdict(rt.Last.Verdict), rt.Last.Reason}
+		}
+		view.Routes = append(view.Routes, health)
+	}
+	for _, e := range l.Expiring {
+		view.Expiring = append(view.Expiring, ExpiringView{e.Credential, e.Server, c.Now().Add(e.Left).UTC().Truncate(time.Second)})
+	}
+	return view
+}
+
+func latencyView(q window.Quantiles) Latency {
+	ms := func(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
+	return Latency{Count: q.Count, P50MS: ms(q.P50), P95MS: ms(q.P95), Over: q.Over}
+}
+
+// readiness is what a call now would make of a user.
+type readiness struct {
+	owner   bell.Owner
+	devices []call.DeviceReadiness
+	quiet   bool // do-not-disturb is on
+}
+
+// rings reports whether anything would ring.
+func (u *readiness) rings() bool {
+	for _, d := range u.devices {
+		if d.Readiness.Rings() {
+			return !u.quiet
+		}
+	}
+	return false
+}
+
+func (c *console) readiness(ctx context.Context, project *bell.Project, userID string) (u readiness, err error) {
+	u.owner = bell.Owner{Environment: project.Environment, User: planet.UserRef{ServiceID: project.ServiceID, UserID: userID}}
+	devices, err := c.services.Devices.Of(ctx, u.owner)
+	if err != nil {
+		return u, err
+	}
+	u.devices = call.Ready(devices, c.Now(), c.services.Route)
+	rules, err := c.services.Rules.RulesOf(ctx, project, userID)
+	switch {
+	case err == nil:
+		u.quiet = rules.DoNotDisturb.Holds(c.Now())
+	case bell.KindOf(err) != bell.Forbidden && bell.KindOf(err) != bell.Invalid: // the project has no rules
+		return u, err
+	}
+	return u, nil
+}
+
+func (c *console) showReadiness(w http.ResponseWriter, r *http.Request) error {
+	project, userID, err := c.member(r)
+	if err != nil {
+		return err
+	}
+	u, err := c.readiness(r.Context(), project, userID)
+	if err != nil {
+		return err
+	}
+	view := UserReadiness{
+		Environment: project.Environment, ServiceID: project.ServiceID, UserID: userID, Rings: u.rings(), DoNotDisturb: u.quiet,
+		Devices: make([]ReadinessView, 0, len(u.devices)),
+	}
+	for i := range u.devices {
+		d := &u.devices[i]
+		view.Devices = append(view.Devices, ReadinessView{deviceView(&d.Device, c.Now()), d.Readiness.Rings(), d.Readiness, d.Reason})
+	}
+	return writeJSON(w, http.StatusOK, view)
+}
+
+func (c *console) listFailing(w http.ResponseWriter, r *http.Request) error {
+	q, err := parseQuery(r.URL.RawQuery, "minutes")
+	if err != nil {
+		return err
+	}
+	since := c.Now().Add(-failingSpan)
+	if text := q.text("minutes"); text != "" {
+		n, err := strconv.Atoi(text)
+		if err != nil || n < 1 || n > 24*60 {
+			return invalid("minutes: want a number from 1 to 1440.")
+		}
+		since = c.Now().Add(-time.Duration(n) * time.Minute)
+	}
+	groups, err := c.services.Figures.Failing(r.Context(), since, failingMost)
+	if err != nil {
+		return err
+	}
+	list := FailingList{Since: since.UTC(), Groups: make([]FailingGroup, 0, len(groups))}
+	for _, g := range groups {
+		list.Groups = append(list.Groups, FailingGroup{
+			Project: g.Project, Channel: g.Channel, APNsServer: g.Server, State: g.State, Reason: g.Reason, Count: g.Count,
+			Calls: g.Calls, LastAt: utc(g.Last), Environment: g.Environment, SID: g.SessionID, DeviceID: g.DeviceID,
+		})
+	}
+	return writeJSON(w, http.StatusOK, list)
+}
+
+func (c *console) testDevice(w http.ResponseWriter, r *http.Request) error {
+	var in DeviceTest
+	if err := readBody(w, r, &in); err != nil {
+		return err
+	}
+	_, result, err := c.try(r, in.Call)
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, http.StatusOK, DeviceTestResult{
+		DeviceID: r.PathValue("id"), Channel: result.Channel, Credential: result.Route.Credential, Server: result.Route.Server,
+		Attempt: attemptView(&result.Attempt),
+	})
+}
+
+// try sends a test to the device of a path.
+func (c *console) try(r *http.Request, asCall bool) (d bell.Device, result delivery.TrialResult, err error) {
+	if d, err = c.device(r); err != nil {
+		return d, result, err
+	}
+	if !c.trials.AllowN(c.Now(), 1) {
+		return d, result, bell.E(bell.TooMany, "Too many tests; wait a few seconds. Each is a push to somebody's phone.", nil)
+	}
+	trial := delivery.Trial{Device: d, Call: asCall}
+	if p, ok := c.services.Projects.ByName(d.Project); ok {
+		trial.Label = p.EnvironmentLabel
+	}
+	if result, err = c.services.Trials.Try(r.Context(), trial); err != nil {
+		return d, result, err
+	}
+	note(r.Context(), slog.String("tested_device", d.ID), slog.String("verdict", string(result.Attempt.Outcome.Verdict)),
+		slog.String("reason", result.Attempt.Outcome.Reason))
+	return d, result, nil
+}
+
+// device finds the device of a path.
+func (c *console) device(r *http.Request) (bell.Device, error) {
+	const none = "There is no device with this ID."
+	id := r.PathValue("id")
+	if !deviceID(id) {
+		return bell.Device{}, bell.E(bell.NotFound, none, nil)
+	}
+	d, err := c.services.Devices.Show(r.Context(), id)
+	return d, missing(err, none)
+}

@@ -1,0 +1,163 @@
+package console
+
+import (
+	"log/slog"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/planetbell/planetbell/internal/audit"
+	"github.com/planetbell/planetbell/internal/bell"
+	"github.com/planetbell/planetbell/internal/console/pages"
+	"github.com/planetbell/planetbell/internal/webhook"
+)
+
+const eventsPerPage = 50
+
+// pageFailing shows what fails now.
+func (c *console) pageFailing(w http.ResponseWriter, r *http.Request) error {
+	q, err := pageQuery(r, "minutes")
+	if err != nil {
+		return err
+	}
+	minutes := int(failingSpan / time.Minute)
+	if n, err := strconv.Atoi(q.text("minutes")); err == nil && n >= 1 && n <= 24*60 {
+		minutes = n
+	}
+	f := c.frame(r, "deliveries", words(r).T("nav.deliveries"))
+	groups, err := c.services.Figures.Failing(r.Context(), f.Now.Add(-time.Duration(minutes)*time.Minute), failingMost)
+	if err != nil {
+		return err
+	}
+	return c.show(w, r, http.StatusOK, "deliveries", f, pages.NewFailing(f.Words, groups, minutes, f.Now))
+}
+
+// pageEvents shows the endpoints, and what they were told or not.
+func (c *console) pageEvents(w http.ResponseWriter, r *http.Request) error {
+	q, err := pageQuery(r, "endpoint", "state", "before", "replayed")
+	if err != nil {
+		return err
+	}
+	f := c.frame(r, "events", words(r).T("nav.events"))
+	filter := webhook.Filter{Endpoint: q.text("endpoint"), State: webhook.State(q.text("state"))}
+	if filter.State != "" && !slices.Contains(EventStates(), filter.State) {
+		return invalid("state: want waiting, told or dead.")
+	}
+	before, err := parseEventCursor(q.text("before"))
+	if err != nil {
+		return err
+	}
+	body := pages.Events{
+		Endpoint: filter.Endpoint, Dead: filter.State == webhook.Dead,
+		States: pages.Choices(f.Words, "telling", EventStates(), string(filter.State)),
+	}
+	if n, err := strconv.Atoi(q.text("replayed")); err == nil && n >= 0 {
+		body.Told = f.T("events.replayed", n)
+	}
+	statuses, err := c.services.Events.Statuses(r.Context())
+	if err != nil {
+		return err
+	}
+	for i := range statuses {
+		body.Endpoints = append(body.Endpoints, pages.NewEndpointRow(f.Words, &statuses[i], f.Now))
+	}
+	events, err := c.services.Events.List(r.Context(), filter, before, eventsPerPage+1)
+	if err != nil {
+		return err
+	}
+	if len(events) > eventsPerPage {
+		events = events[:eventsPerPage]
+		last := events[eventsPerPage-1]
+		next := f.Query
+		next.Del("replayed")
+		next.Set("before", strconv.FormatInt(last.Seq, 10)+"-"+last.Endpoint)
+		body.Next = "/events?" + next.Encode()
+	}
+	for i := range events {
+		body.Rows = append(body.Rows, pages.NewEventRow(f.Words, &events[i], f.Now))
+	}
+	return c.show(w, r, http.StatusOK, "events", f, body)
+}
+
+// pageReplay tells one event anew, or all that an endpoint did not take, and goes back to the
+// list.
+func (c *console) pageReplay(w http.ResponseWriter, r *http.Request) error {
+	form, err := readForm(w, r)
+	if err != nil {
+		return err
+	}
+	id, endpoint := form("id"), form("endpoint")
+	n := 0
+	switch {
+	case len(id) > maxEventID || endpoint == "":
+		return bell.E(bell.NotFound, "There is no event with this ID.", nil)
+	case id != "":
+		n, err = c.services.Events.Replay(r.Context(), id, endpoint)
+	default:
+		n, _, err = c.services.Events.ReplayDead(r.Context(), endpoint)
+	}
+	if err != nil {
+		return err
+	}
+	note(r.Context(), slog.Int("replayed_events", n))
+	http.Redirect(w, r, "/events?"+url.Values{"endpoint": {endpoint}, "replayed": {strconv.Itoa(n)}}.Encode(), http.StatusSeeOther)
+	return nil
+}
+
+// pageSettings shows the configuration in effect. It holds no secret.
+func (c *console) pageSettings(w http.ResponseWriter, r *http.Request) error {
+	if _, err := pageQuery(r); err != nil {
+		return err
+	}
+	f := c.frame(r, "settings", words(r).T("nav.settings"))
+	body := pages.Settings{YAML: c.Settings}
+	for _, p := range c.services.Projects.All() {
+		row := pages.ProjectRow{
+			Name: p.Name, Environment: f.Word("environment", p.Environment), Service: p.ServiceID, Callback: c.callbackURL(p),
+		}
+		var channels []string
+		for _, channel := range c.Channels(p) {
+			channels = append(channels, f.Word("channel", channel))
+		}
+		row.Channels = strings.Join(channels, ", ")
+		body.Projects = append(body.Projects, row)
+	}
+	return c.show(w, r, http.StatusOK, "settings", f, body)
+}
+
+const auditPerPage = 100
+
+// pageAudit shows who did what.
+func (c *console) pageAudit(w http.ResponseWriter, r *http.Request) error {
+	q, err := pageQuery(r, "who", "action", "outcome", "before")
+	if err != nil {
+		return err
+	}
+	filter, before, err := auditQuery(q)
+	if err != nil {
+		return err
+	}
+	f := c.frame(r, "audit", words(r).T("nav.audit"))
+	body := pages.Audit{
+		Who: filter.Who, Action: filter.Action, Filter: filter != (audit.Filter{}),
+		Outcomes: pages.Choices(f.Words, "audited", audit.Outcomes(), string(filter.Outcome)),
+	}
+	entries, err := c.services.Audit.AuditLog(r.Context(), filter, before, auditPerPage+1)
+	if err != nil {
+		return err
+	}
+	if len(entries) > auditPerPage {
+		entries = entries[:auditPerPage]
+		last := &entries[auditPerPage-1]
+		next := f.Query
+		next.Set("before", strconv.FormatInt(last.At.UnixMicro(), 10)+"-"+last.ID)
+		body.Next = "/audit?" + next.Encode()
+	}
+	for i := range entries {
+		body.Rows = append(body.Rows, pages.NewAuditRow(f.Words, &entries[i]))
+	}
+	return c.show(w, r, http.StatusOK, "audit", f, body)
+}

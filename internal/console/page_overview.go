@@ -1,0 +1,26 @@
+package console
+
+import (
+	"net/http"
+
+	"github.com/planetbell/planetbell/internal/console/pages"
+)
+
+// pageOverview says first what is wrong, and then how much of what is going on.
+func (c *console) pageOverview(w http.ResponseWriter, r *http.Request) error {
+	o, err := c.overview(r.Context())
+	if err != nil {
+		return err
+	}
+	f := c.frame(r, "overview", words(r).T("nav.overview"))
+	of := &pages.OverviewOf{
+		NotReady: o.ready, Ringing: o.ringing, Minutes: o.minutes, Partial: o.more, Look: o.look, Node: c.Node, Now: f.Now,
+	}
+	if of.Failing, err = c.services.Figures.Failing(r.Context(), f.Now.Add(-failingSpan), failingMost); err != nil {
+		return err
+	}
+	if of.Endpoints, err = c.services.Events.Statuses(r.Context()); err != nil {
+		return err
+	}
+	return c.show(w, r, http.StatusOK, "overview", f, pages.NewOverview(f.Words, of))
+}

@@ -1,0 +1,189 @@
+package console
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/planetbell/planetbell/internal/bell"
+	"github.com/planetbell/planetbell/internal/console/pages"
+)
+
+const (
+	// watchEvery is how often a page that follows a call is drawn anew.
+	watchEvery = time.Second
+	// watchFresh is how old what is known of a call may be before the database is asked again:
+	// so each call is read once a second, however many follow it.
+	watchFresh = 900 * time.Millisecond
+	// watchAtMost bounds the pages that follow calls at once, on this node.
+	watchAtMost = 64
+	// watchFor is how long a page follows one call; a ring takes a minute, a missed call's notice
+	// three. The browser may ask again.
+	watchFor = 10 * time.Minute
+	// watchRead and watchWrite bound what one turn may take.
+	watchRead  = 5 * time.Second
+	watchWrite = 10 * time.Second
+)
+
+// watches are the calls that pages follow. Safe for concurrent use.
+type watches struct {
+	mu    sync.Mutex // guards both
+	calls map[callKey]*watched
+	count int
+}
+
+// watched is a call that somebody follows.
+type watched struct {
+	followers int // guarded by watches.mu
+
+	mu   sync.Mutex // held while the database is asked, so that one asks for all
+	told *pages.StoryOf
+	at   time.Time
+}
+
+// follow begins to follow a call, or reports that too many are followed. What it returns ends it.
+func (s *watches) follow(key callKey) (*watched, func(), bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.count >= watchAtMost {
+		return nil, nil, false
+	}
+	c := s.calls[key]
+	if c == nil {
+		c = &watched{}
+		if s.calls == nil {
+			s.calls = map[callKey]*watched{}
+		}
+		s.calls[key] = c
+	}
+	s.count++
+	c.followers++
+	return c, func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.count--
+		if c.followers--; c.followers == 0 {
+			delete(s.calls, key)
+		}
+	}, true
+}
+
+// look returns what is known of a call, at most watchFresh old.
+func (c *console) look(ctx context.Context, key callKey, of *watched) (*pages.StoryOf, error) {
+	of.mu.Lock()
+	defer of.mu.Unlock()
+	if of.told != nil && c.Now().Sub(of.at) < watchFresh {
+		return of.told, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, watchRead)
+	defer cancel()
+	told, err := c.told(ctx, key)
+	if err != nil {
+		return nil, err
+	}
+	of.told, of.at = told, c.Now()
+	return told, nil
+}
+
+// liveCall sends a call's story as server-sent events, whenever it has changed, until nothing of
+// it can change any more, who reads it signs out, the server stops, or watchFor is over. The
+// event "over" says that the page need not ask again.
+func (c *console) liveCall(w http.ResponseWriter, r *http.Request) error {
+	key, err := callOf(r)
+	if err != nil {
+		return err
+	}
+	call, leave, ok := c.watches.follow(key)
+	if !ok {
+		return bell.E(bell.TooMany, "Too many pages follow calls at the moment.", nil)
+	}
+	defer leave()
+	ctx, cancel := context.WithTimeout(r.Context(), watchFor)
+	defer cancel()
+	if c.Stopping != nil {
+		defer context.AfterFunc(c.Stopping, cancel)()
+	}
+	h := w.Header()
+	h.Set("Content-Type", "text/event-stream")
+	h.Set("X-Accel-Buffering", "no") // nginx would keep it back
+	control := http.NewResponseController(w)
+	_ = control.SetReadDeadline(time.Time{}) // the server's bounds a request, and this one goes on
+	ticker := time.NewTicker(watchEvery)
+	defer ticker.Stop()
+	for s := (stream{w: w, control: control}); ; {
+		over, err := c.tell(ctx, &s, r, key, call)
+		if err != nil || over {
+			return nil // the reader has gone, or knows all; there is nobody to tell
+		}
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// stream is one reader of a call.
+type stream struct {
+	w       io.Writer
+	control *http.ResponseController
+	last    []byte
+	quiet   int // turns since something was sent
+}
+
+// tell sends what has changed. It reports true when nothing will change any more.
+func (c *console) tell(ctx context.Context, s *stream, r *http.Request, key callKey, call *watched) (over bool, err error) {
+	if !c.stillSignedIn(r) {
+		return true, s.send("over", nil)
+	}
+	told, err := c.look(ctx, key, call)
+	if err != nil {
+		return false, err
+	}
+	story := c.story(words(r), told)
+	var b bytes.Buffer
+	if err := c.pages.Part(&b, "call", "story", c.frame(r, "calls", ""), story); err != nil {
+		return false, err
+	}
+	if s.quiet++; !bytes.Equal(b.Bytes(), s.last) || s.quiet >= 15 {
+		s.last, s.quiet = b.Bytes(), 0
+		if err := s.send("", s.last); err != nil {
+			return false, err
+		}
+	}
+	if story.Going {
+		return false, nil
+	}
+	return true, s.send("over", nil)
+}
+
+// send writes one event.
+func (s *stream) send(event string, data []byte) error {
+	var b bytes.Buffer
+	if event != "" {
+		b.WriteString("event: " + event + "\n")
+	}
+	for line := range bytes.Lines(data) {
+		b.WriteString("data: ")
+		b.Write(bytes.TrimRight(line, "\r\n"))
+		b.WriteByte('\n')
+	}
+	if len(data) == 0 {
+		b.WriteString("data: \n")
+	}
+	b.WriteByte('\n')
+	_ = s.control.SetWriteDeadline(time.Now().Add(watchWrite)) // not every writer can; then the connection's end ends it
+	if _, err := b.WriteTo(s.w); err != nil {
+		return err
+	}
+	return s.control.Flush()
+}
+
+// stillSignedIn reports whether who began to follow a call may still.
+func (c *console) stillSignedIn(r *http.Request) bool {
+	p, err := c.identify(r)
+	return err == nil && p.Role.Covers(bell.Viewer)
+}

@@ -54,6 +54,7 @@ type server struct {
 	asked   []string    // what the services were asked, in short
 	added   planet.Secret
 	minted  planet.Secret
+	watch   call.Watch
 	fail    error // of every service
 }
 
@@ -153,7 +154,7 @@ func newServer(t testing.TB) *server {
 func (s *server) start() string {
 	h := console.New(
 		console.Config{Token: adminToken, Now: func() time.Time { return noon }},
-		console.Services{Devices: s, Calls: serverCalls{s}, Rooms: serverRooms{s}, Tokens: s, Projects: s, Events: serverEvents{s}, Audit: &audited{}},
+		console.Services{Devices: s, Calls: serverCalls{s}, Rooms: serverRooms{s}, Tokens: s, Projects: s, Events: serverEvents{s}, Watch: &s.watch, Audit: &audited{}},
 		testlog.New(s.t), prometheus.NewRegistry(),
 	)
 	srv := httptest.NewServer(h)
@@ -181,7 +182,7 @@ func (c command) run(t testing.TB) result {
 	admin := &adminFlags{environ: c.environ, now: func() time.Time { return noon }}
 	root.AddCommand(newTokenCommand(admin), newDeviceCommand(admin), newCallCommand(admin),
 		newWhyCommand(admin), newRoomCommand(admin), newAgentCommand(admin), newEventCommand(admin),
-		newAuditCommand(admin), newAdminCommand())
+		newAuditCommand(admin), newAdminCommand(), newDebugCommand(admin))
 	var stdout, stderr bytes.Buffer
 	root.SetIn(strings.NewReader(c.stdin))
 	root.SetOut(&stdout)

@@ -21,7 +21,7 @@ func TestEveryAdminCommandAndFlagIsDocumented(t *testing.T) {
 	alone := []*cobra.Command{newWhyCommand(admin)} // no group
 	for _, group := range []*cobra.Command{
 		newTokenCommand(admin), newDeviceCommand(admin), newCallCommand(admin), newRoomCommand(admin), newAgentCommand(admin), newEventCommand(admin),
-		newAuditCommand(admin), newAdminCommand(),
+		newAuditCommand(admin), newAdminCommand(), newDebugCommand(admin),
 	} {
 		group.PersistentFlags().VisitAll(func(f *pflag.Flag) {
 			if !strings.Contains(document, "`--"+f.Name) {
@@ -45,7 +45,7 @@ func TestEveryAdminCommandAndFlagIsDocumented(t *testing.T) {
 			})
 		}
 	}
-	if commands != 21 || flags < 15 {
+	if commands != 24 || flags < 15 {
 		t.Errorf("looked at %d commands and %d flags", commands, flags)
 	}
 }

@@ -43,6 +43,7 @@ func commands() []*cobra.Command {
 		newRoomCommand(admin),
 		newAgentCommand(admin),
 		newEventCommand(admin),
+		newDebugCommand(admin),
 		newAuditCommand(admin),
 		newAdminCommand(),
 		newVersion(),

@@ -162,6 +162,19 @@ func (s *Service) MintFor(_ context.Context, project *bell.Project, userID strin
 	return s.mint(project, userID)
 }
 
+// Vouch returns an app token by which this process itself may register a user's ID anew, though an
+// earlier registration has not ended. It is valid for a minute and for this server only.
+func (s *Service) Vouch(project *bell.Project, userID string) (planet.Secret, error) {
+	if err := planet.ValidateUserID(userID); err != nil {
+		return "", bell.E(bell.Invalid, "user ID: "+err.Error(), nil)
+	}
+	now := s.now()
+	return s.tokens.sign(bell.Session{
+		ID: uuid.NewString(), Project: project.Name, IssuedAt: now.Truncate(time.Second), ExpiresAt: now.Add(time.Minute).Truncate(time.Second),
+		Owner: bell.Owner{Environment: project.Environment, User: planet.UserRef{ServiceID: project.ServiceID, UserID: userID}},
+	})
+}
+
 func (s *Service) mint(project *bell.Project, userID string) (planet.Secret, error) {
 	issuer := planet.AccessTokenIssuer{
 		ServiceID: project.ServiceID, APIKey: project.APIKey,

@@ -168,3 +168,31 @@ func FuzzVerify(f *testing.F) {
 		}
 	})
 }
+
+// What this process vouches for has a user ID that is registered already, and nothing else has.
+func TestVouchedForRegistersAnew(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := newOffice(t)
+		o.store.devices[o.authenticate(t, o.signUp(t, wish(o.acme, "bob"))).SessionID] = true
+		in := wish(o.acme, "bob")
+		if _, err := o.SignUp(t.Context(), in); bell.KindOf(err) != bell.Taken {
+			t.Fatalf("without: error %v", err)
+		}
+		token, err := o.Vouch(o.acme, "bob")
+		if err != nil {
+			t.Fatal(err)
+		}
+		identity := o.authenticate(t, token)
+		in.Current = &identity
+		if _, err := o.SignUp(t.Context(), in); err != nil {
+			t.Errorf("with: error %v", err)
+		}
+		if _, err := o.Vouch(o.acme, "no user"); bell.KindOf(err) != bell.Invalid {
+			t.Errorf("for nobody: error %v", err)
+		}
+		<-time.After(time.Minute)
+		if _, err := o.Authenticate(t.Context(), token); bell.KindOf(err) != bell.Unauthorized {
+			t.Errorf("a minute later: error %v", err)
+		}
+	})
+}

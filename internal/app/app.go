@@ -21,6 +21,7 @@ import (
 	"github.com/planetbell/planetbell/internal/account"
 	"github.com/planetbell/planetbell/internal/bell"
 	"github.com/planetbell/planetbell/internal/call"
+	"github.com/planetbell/planetbell/internal/canary"
 	"github.com/planetbell/planetbell/internal/config"
 	"github.com/planetbell/planetbell/internal/console/window"
 	"github.com/planetbell/planetbell/internal/delivery"
@@ -28,6 +29,7 @@ import (
 	"github.com/planetbell/planetbell/internal/policy"
 	"github.com/planetbell/planetbell/internal/push/mailbox"
 	"github.com/planetbell/planetbell/internal/room"
+	"github.com/planetbell/planetbell/internal/telemetry"
 	"github.com/planetbell/planetbell/internal/webhook"
 	"github.com/planetbell/planetbell/planet"
 )
@@ -52,10 +54,13 @@ type App struct {
 	accounts *account.Service
 	devices  *device.Service
 	calls    *call.Service
+	watch    call.Watch
+	traces   *telemetry.Traces // nil: calls are not traced
 	policy   *policy.Service
 	rooms    *room.Service
 	webhooks *webhook.Worker
 	window   *window.Window
+	canaries *canary.Service
 	node     string // the name of this process
 	owner    string // of leases: another one for each process
 
@@ -74,7 +79,7 @@ func New(ctx context.Context, cfg config.Config, log *slog.Logger, version Versi
 		a.log = log.With("node", a.node)
 	}
 	a.registerOwn()
-	for _, step := range []func(context.Context) error{a.openStore, a.openSenders, a.buildServices, a.buildWebhooks, a.listen} {
+	for _, step := range []func(context.Context) error{a.openStore, a.openTraces, a.openSenders, a.buildServices, a.buildWebhooks, a.listen, a.buildCanaries} {
 		if err := step(ctx); err != nil {
 			stop, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), cfg.ShutdownTimeout, errShutdown)
 			defer cancel()
@@ -139,7 +144,7 @@ func (a *App) buildServices(context.Context) error {
 	ring := new(bells) // engine and calls need each other
 	a.cleanups.push("record what waits in memory", func(ctx context.Context) error { a.calls.Stop(ctx); return nil })
 	a.calls = call.New(call.Config{
-		Store: a.callStore(), Bells: ring, Projects: projects, Policy: a.callPolicy(), Now: a.nodes.now(),
+		Store: a.callStore(), Bells: ring, Projects: projects, Policy: a.callPolicy(), Watch: &a.watch, Now: a.nodes.now(),
 		RingTime: a.cfg.Calls.RingTime, Safety: a.cfg.Calls.Safety, LostAfter: a.cfg.Calls.LostAfter, LostEvents: a.lostEvents,
 		Log: a.log.With("component", "call"), Metrics: call.NewMetrics(a.registry),
 	})
@@ -150,7 +155,7 @@ func (a *App) buildServices(context.Context) error {
 	a.engine = delivery.New(delivery.Config{
 		Store: ledger{a.store, a.calls}, Router: a.senders, Registry: a.devices, Owner: a.owner, Log: a.log.With("component", "delivery"),
 		Metrics: delivery.NewMetrics(a.registry), MaxInFlight: a.cfg.Limits.DeliveriesInFlight, Tells: a.tells,
-		Waits: a.waits(), Now: a.nodes.now(),
+		Waits: a.waits(), Now: a.nodes.now(), Watched: a.watch.Call, Traces: a.deliveryTraces(),
 	})
 	a.cleanups.push("finish or give back deliveries", func(ctx context.Context) error { a.engine.Stop(ctx); return nil })
 	box := mailbox.Config{
@@ -232,15 +237,19 @@ func (a *App) Run(ctx context.Context) error {
 	behind.Go(func() error { a.rooms.Run(background); return nil })
 	behind.Go(func() error { a.webhooks.Run(background); return nil })
 	behind.Go(func() error { return a.window.Run(background) })
+	canaries, stopCanaries := context.WithCancel(ctx) // they end with the listener, not behind it
+	defer stopCanaries()
 
 	group, serving := errgroup.WithContext(ctx)
 	group.Go(func() error { return a.engine.Run(background, a.nodes.alone()) })
 	group.Go(func() error { return serve(a.public, a.publicListener) })
 	group.Go(func() error { return serve(a.admin, a.adminListener) })
 	a.ready.Store(true)
+	behind.Go(func() error { a.canaries.Run(canaries); return nil })
 	a.log.Info("ready", "public", a.PublicURL(), "admin", a.AdminURL(), "projects", len(a.cfg.Projects))
 
 	<-serving.Done()
+	stopCanaries()
 	a.ready.Store(false)
 	a.log.Info("stopping", "cause", context.Cause(serving))
 	stop, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), a.cfg.ShutdownTimeout, errShutdown)

@@ -76,7 +76,7 @@ func (a *App) publicHandler() http.Handler {
 		AccessTokensPerMinute: a.cfg.Limits.AccessTokensPerMinute,
 		InvitationsPerMinute:  a.cfg.Limits.InvitationsPerMinute,
 
-		Now: a.nodes.now(), Brief: a.nodes.cutOff(),
+		Now: a.nodes.now(), Brief: a.nodes.cutOff(), Traces: a.callbackTraces(),
 		Identity: func(nonce string) string { return Identity(a.cfg.AppTokens.SigningKey, nonce) },
 	}, httpapi.Services{
 		Projects: a.projects, Accounts: a.accounts, Devices: a.devices, Calls: a.calls, History: a.calls, Rooms: a.rooms,
@@ -91,6 +91,7 @@ func (a *App) adminServer(t *tls.Config, signIn signin.Config) *http.Server {
 		SignIn: signIn,
 		// Without credentials the configuration allows loopback only, and so does the console.
 		OpenOnLoopback: a.cfg.Admin.Open(),
+		Exemplars:      a.traces != nil,
 		ProtectMetrics: a.cfg.Admin.ProtectMetrics,
 		PublicURL:      a.cfg.Public.ExternalURL(),
 		Hosts:          hostsOf(&a.cfg),
@@ -103,7 +104,7 @@ func (a *App) adminServer(t *tls.Config, signIn signin.Config) *http.Server {
 	}, console.Services{
 		Devices: a.devices, Calls: a.calls, Rooms: a.rooms, Tokens: a.accounts, Projects: a.projects, Events: a.webhooks, Rules: a.policy,
 		Figures: a.store, Window: a.window, Trials: a.engine, Route: func(d *bell.Device) string { _, reason := a.senders.Route(d); return reason },
-		Audit: a.store,
+		Audit: a.store, Watch: &a.watch,
 	}, a.log, a.registry)
 	server := &http.Server{
 		Handler: handler, TLSConfig: t,

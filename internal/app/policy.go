@@ -27,7 +27,7 @@ func (a *App) buildPolicy() error {
 	}
 	a.policy, err = policy.New(policy.Config{
 		Store: a.store, Settings: settings, RootCAs: roots, Now: a.nodes.now(),
-		Log: a.log.With("component", "policy"), Metrics: policy.NewMetrics(a.registry),
+		Log: a.log.With("component", "policy"), Metrics: policy.NewMetrics(a.registry), Traceparent: a.traceparent(),
 	})
 	if err != nil {
 		return err

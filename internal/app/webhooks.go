@@ -57,7 +57,7 @@ func (a *App) buildWebhooks(context.Context) error {
 		Transport:   webhook.NewTransport(egress.Policy{Private: a.cfg.Webhooks.AllowPrivate}, roots),
 		Concurrency: a.cfg.Webhooks.Concurrency, Keep: a.cfg.Webhooks.Keep,
 		MaxOpen: a.cfg.Webhooks.MaxWaiting, MaxDead: a.cfg.Webhooks.MaxDead,
-		Log: a.log.With("component", "webhook"), Metrics: webhook.NewMetrics(a.registry),
+		Log: a.log.With("component", "webhook"), Metrics: webhook.NewMetrics(a.registry), Traceparent: a.eventParent(),
 	})
 	return nil
 }

@@ -24,7 +24,7 @@ var layers = []struct {
 		"internal/account", "internal/device", "internal/call", "internal/room", "internal/policy", "internal/delivery",
 		"internal/retention", "internal/webhook", "internal/cluster", "internal/verdict",
 	}},
-	{"adapters and edges", []string{"internal/push", "internal/store", "internal/bus", "internal/httpapi", "internal/console"}},
+	{"adapters and edges", []string{"internal/push", "internal/store", "internal/bus", "internal/httpapi", "internal/console", "internal/canary"}},
 	{"app", []string{"internal/app"}},
 	{"doctor", []string{"internal/doctor"}},
 	{"stage", []string{"internal/stage"}},

@@ -61,6 +61,7 @@ type Config struct {
 	Store    Store
 	Bells    Bells
 	Projects Projects
+	Watch    *Watch           // whose calls are logged in detail; nobody's if nil
 	Policy   Policy           // asked before a call rings; nil: every call rings
 	RingTime time.Duration    // DefaultRingTime if 0
 	Safety   time.Duration    // how long before the ring's end the last attempt may start; DefaultSafety if 0
@@ -83,6 +84,7 @@ type Service struct {
 	bells    Bells
 	projects Projects
 	policy   Policy
+	watch    *Watch
 	window   time.Duration
 	now      func() time.Time
 	log      *slog.Logger
@@ -126,7 +128,7 @@ func New(c Config) *Service {
 		c.BacklogBytes = DefaultBacklogBytes
 	}
 	return &Service{
-		store: c.Store, bells: c.Bells, projects: c.Projects, policy: c.Policy, window: c.RingTime - c.Safety, now: c.Now,
+		store: c.Store, bells: c.Bells, projects: c.Projects, policy: c.Policy, watch: c.Watch, window: c.RingTime - c.Safety, now: c.Now,
 		lostAfter: c.LostAfter, lostEvents: c.LostEvents, missed: make(chan struct{}, 1),
 		log: c.Log, metrics: c.Metrics, backlog: newBacklog(&c), memory: newMemory(), lately: newLately(),
 		flights: flights{under: map[callKey]chan struct{}{}},
@@ -220,6 +222,7 @@ func (s *Service) End(ctx context.Context, project *bell.Project, e planet.CallE
 	if err != nil {
 		return fmt.Errorf("record the end of call %s: %w", e.SessionID, err)
 	}
+	s.sayEnded(&c, now)
 	if !c.MissedAt.IsZero() {
 		s.wakeMissed()
 	}

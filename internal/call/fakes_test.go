@@ -147,18 +147,20 @@ func (s *fakeStore) MissedTold(_ context.Context, calls []bell.Call) error {
 	return nil
 }
 
-func (s *fakeStore) LoseCalls(_ context.Context, before time.Time, limit int, events func(bell.Call) []bell.Event) (n int, err error) {
+func (s *fakeStore) LoseCalls(_ context.Context, before time.Time, limit int, events func(bell.Call) []bell.Event) (lost []bell.Call, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for key, c := range s.calls {
-		if c.State == bell.CallRinging && c.NotifiedAt.Before(before) && n < limit {
+		if c.State == bell.CallRinging && c.NotifiedAt.Before(before) && len(lost) < limit {
 			c.State, c.CCParam = bell.CallLost, ""
-			c.Events = events(c)
+			if events != nil {
+				c.Events = events(c)
+			}
 			s.calls[key] = c
-			n++
+			lost = append(lost, c)
 		}
 	}
-	return n, s.fail["LoseCalls"]
+	return lost, s.fail["LoseCalls"]
 }
 
 func (s *fakeStore) Call(_ context.Context, e planet.Environment, id planet.SessionID) (call.Record, error) {

@@ -35,6 +35,9 @@ type lately struct {
 // trace is when a call began and ended, as far as this process was told.
 type trace struct {
 	began, ended time.Time
+	first        time.Time // when its first Notify came
+	devices      int       // that rang
+	said         bool      // that it ended is in the log
 }
 
 func newLately() *lately {
@@ -53,8 +56,24 @@ func (l *lately) mark(key callKey, change func(*trace)) {
 	l.calls.Add(key, t)
 }
 
-func (l *lately) begin(key callKey, now time.Time) { l.mark(key, func(t *trace) { t.began = now }) }
-func (l *lately) end(key callKey, now time.Time)   { l.mark(key, func(t *trace) { t.ended = now }) }
+func (l *lately) begin(key callKey, now time.Time) {
+	l.mark(key, func(t *trace) {
+		if t.began = now; t.first.IsZero() {
+			t.first = now
+		}
+	})
+}
+
+func (l *lately) end(key callKey, now time.Time) { l.mark(key, func(t *trace) { t.ended = now }) }
+
+// rang notes how many devices of a call that began rang.
+func (l *lately) rang(key callKey, devices int) { l.mark(key, func(t *trace) { t.devices = devices }) }
+
+// say returns what is known of a call that ended, and whether that was said before.
+func (l *lately) say(key callKey) (known trace, before bool) {
+	l.mark(key, func(t *trace) { known, before, t.said = *t, t.said, true })
+	return known, before
+}
 
 // what says whether the call began, and whether it ended, in the last time.
 func (l *lately) what(key callKey, now time.Time) (began, ended bool) {

@@ -47,9 +47,12 @@ func (s *Service) sweepLost(ctx context.Context) error {
 		}
 	}()
 	for ctx.Err() == nil && !s.backlog.troubled() {
-		n, err := s.store.LoseCalls(ctx, s.now().Add(-s.lostAfter), lostBatch, s.lostEvents)
-		total += n
-		if err != nil || n < lostBatch {
+		lost, err := s.store.LoseCalls(ctx, s.now().Add(-s.lostAfter), lostBatch, s.lostEvents)
+		total += len(lost)
+		for i := range lost {
+			s.sayLost(&lost[i])
+		}
+		if err != nil || len(lost) < lostBatch {
 			return err
 		}
 	}

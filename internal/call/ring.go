@@ -43,7 +43,7 @@ type RingResult struct {
 // until then. The error kind is bell.Overload or bell.Unavailable when the call could not
 // be taken; then nothing rings. One case is left open: when the commit was under way, the
 // call may be on disk, and is then claimed at once, like that of a dead process.
-func (s *Service) Ring(ctx context.Context, project *bell.Project, n planet.NotifyCallback) (RingResult, error) {
+func (s *Service) Ring(ctx context.Context, project *bell.Project, n planet.NotifyCallback) (result RingResult, err error) {
 	now := s.now()
 	c := s.begin(project, n, now)
 	key := callKey{c.Environment, c.SessionID}
@@ -52,6 +52,10 @@ func (s *Service) Ring(ctx context.Context, project *bell.Project, n planet.Noti
 		return RingResult{}, err
 	}
 	defer leave()
+	watched := s.watch.begins(&c, now)
+	if watched {
+		defer func() { s.sayRung(&c, &result, err) }()
+	}
 	switch repeat, late := s.backlog.notified(key); {
 	case repeat:
 		return RingResult{Repeated: true}, nil
@@ -80,12 +84,16 @@ func (s *Service) Ring(ctx context.Context, project *bell.Project, n planet.Noti
 	if project.Events.Has(bell.EventCallRinging) {
 		c.Events = []bell.Event{bell.RingingEvent(&c, len(rings)-refused(rings))}
 	}
-	result, err := s.record(ctx, &c, rings, n.Raw)
+	result, err = s.record(ctx, &c, rings, n.Raw)
 	if err != nil || result.Repeated {
 		s.bells.Dismiss(rings)
 		return result, err
 	}
 	result.Devices, result.Skipped = len(rings)-refused(rings), skipped // counted before: what is started is not ours any more
+	s.lately.rang(key, result.Devices)
+	if watched {
+		s.sayDevices(rings)
+	}
 	s.bells.Start(rings)
 	return result, nil
 }
@@ -306,6 +314,7 @@ func (s *Service) Claim(claim func() ([]bell.Ring, error)) ([]bell.Ring, error) 
 	for _, r := range claimed {
 		key := callKey{r.Call.Environment, r.Call.SessionID}
 		if s.flights.ended(ctx, key) && !rings(key) {
+			s.watch.begins(r.Call, s.now())
 			kept = append(kept, r)
 		}
 	}

@@ -64,8 +64,8 @@ type Store interface {
 
 	// LoseCalls turns calls that have been ringing since before a time into lost ones, the oldest
 	// first, at most limit, and erases their cc_param. events makes what is recorded in the same
-	// transaction, of the call as it is then; nil makes nothing. It returns how many were lost.
-	LoseCalls(ctx context.Context, before time.Time, limit int, events func(bell.Call) []bell.Event) (int, error)
+	// transaction, of the call as it is then; nil makes nothing. It returns those that were lost.
+	LoseCalls(ctx context.Context, before time.Time, limit int, events func(bell.Call) []bell.Event) ([]bell.Call, error)
 
 	// Call returns everything recorded about a call, or bell.NotFound. environment
 	// may be empty: then the newest call with that session ID is meant. Of a session of which

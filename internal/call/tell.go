@@ -79,6 +79,9 @@ func (s *Service) tell(ctx context.Context, notice bell.Call, rules bool) (devic
 		return devices, nil
 	}
 	s.metrics.noticed(notice.Purpose, "told")
+	if s.watch.begins(&notice, now) {
+		s.sayDevices(rings)
+	}
 	s.bells.Start(rings)
 	return devices, nil
 }

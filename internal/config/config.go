@@ -42,7 +42,10 @@ type Config struct {
 	Retention Retention `koanf:"retention"`
 	Webhooks  Webhooks  `koanf:"webhooks"`
 	Log       Log       `koanf:"log"`
+	Telemetry Telemetry `koanf:"telemetry"`
 
+	// Canaries are synthetic calls, which show that real ones can ring.
+	Canaries []Canary `koanf:"canaries"`
 	// Projects are the LINE Planet projects that this process serves; at least one.
 	Projects []Project `koanf:"projects"`
 }

@@ -126,7 +126,17 @@ func (d *decoder) value(v reflect.Value, f reflect.StructField, path string) {
 			return
 		}
 		v.SetBool(raw)
+	case float64:
+		if v.Kind() != reflect.Float64 {
+			d.problems.wrong(shown(path), wantOf(v))
+			return
+		}
+		v.SetFloat(raw)
 	case int:
+		if v.Kind() == reflect.Float64 {
+			v.SetFloat(float64(raw))
+			break
+		}
 		if v.Kind() != reflect.Int {
 			d.problems.wrong(shown(path), wantOf(v))
 			return
@@ -187,6 +197,8 @@ func wantOf(v reflect.Value) string {
 		return "want true or false."
 	case v.Kind() == reflect.Int:
 		return "want a whole number."
+	case v.Kind() == reflect.Float64:
+		return "want a number, such as 0.1."
 	case v.Kind() == reflect.Slice:
 		return "want a list."
 	default:

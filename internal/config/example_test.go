@@ -84,6 +84,7 @@ func TestTheExampleShowsTheDefaults(t *testing.T) {
 	want := []string{
 		"public.base_url", "public.behind_proxy", "public.trusted_proxies", "public.web_origins", "admin.token",
 		"admin.users[0].name", "admin.users[0].password_hash", "admin.tokens[0].name", "admin.tokens[0].token_sha256", "app_tokens.signing_key",
+		"canaries[0].name", "canaries[0].project", "canaries[0].caller_user_id", "canaries[0].callee_user_id",
 		"projects[0].name", "projects[0].service_id", "projects[0].api_key", "projects[0].api_secret", "projects[0].client_key", "projects[0].callback_secret",
 		"projects[0].invitations.members[0].room", "projects[0].invitations.members[0].users", "projects[0].invitations.members_url", "projects[0].invitations.members_token",
 		"projects[0].web_push.vapid_subject", "projects[0].events[0].url", "projects[0].events[0].secret",

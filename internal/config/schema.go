@@ -104,6 +104,12 @@ func setText(v reflect.Value, text string) error {
 			return fmt.Errorf("%s, want a whole number", quote(text))
 		}
 		v.SetInt(int64(n))
+	case v.Kind() == reflect.Float64:
+		n, err := strconv.ParseFloat(text, 64)
+		if err != nil {
+			return fmt.Errorf("%s, want a number such as 0.1", quote(text))
+		}
+		v.SetFloat(n)
 	default:
 		v.SetString(text)
 	}

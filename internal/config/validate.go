@@ -66,6 +66,8 @@ func (c *checker) config(cfg *Config) {
 			durationText(keep), durationText(cfg.Calls.LostAfter)))
 	}
 	c.projects(cfg)
+	c.canaries(cfg)
+	c.telemetry(&cfg.Telemetry.Traces)
 }
 
 // retention refuses what would remove calls that ring, or that people still ask about.

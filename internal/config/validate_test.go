@@ -63,7 +63,7 @@ func TestForm(t *testing.T) {
 			name: "key of another section", yaml: "weborigins: []\ncalls: {signing_key: x}\n",
 			errors: []string{
 				"calls.signing_key: is not a setting here; it belongs to app_tokens.signing_key.",
-				"weborigins: is not a setting; known here: data_dir, ca_file, shutdown_timeout, node, public, admin, database, bus, app_tokens, calls, rooms, long_poll, streams, devices, callbacks, limits, retention, webhooks, log, projects.",
+				"weborigins: is not a setting; known here: data_dir, ca_file, shutdown_timeout, node, public, admin, database, bus, app_tokens, calls, rooms, long_poll, streams, devices, callbacks, limits, retention, webhooks, log, telemetry, canaries, projects.",
 			},
 		},
 		{name: "hyphen for underscore", yaml: "long-poll: {}\n", errors: []string{"long-poll: is not a setting; did you mean long_poll?"}},

@@ -62,6 +62,16 @@ type Rules interface {
 	ReplaceRules(ctx context.Context, project *bell.Project, userID string, rules policy.Rules) error
 }
 
+// Watch is what the console needs to have all be logged about one user's calls.
+type Watch interface {
+	// Add returns bell.Invalid for a time that is not allowed, and bell.TooMany.
+	Add(owner bell.Owner, now time.Time, long time.Duration) (call.Watched, error)
+	// Remove reports whether the user was watched.
+	Remove(owner bell.Owner, now time.Time) bool
+	// List returns who is watched.
+	List(now time.Time) []call.Watched
+}
+
 // Projects is what the console needs of the configuration.
 type Projects interface {
 	ByName(name string) (*bell.Project, bool)
@@ -77,6 +87,7 @@ type Services struct {
 	Projects Projects
 	Events   Events
 	Rules    Rules
+	Watch    Watch
 	Figures  call.Figures
 	Window   Looker
 	Trials   Trials
@@ -94,6 +105,8 @@ type Config struct {
 	// OpenOnLoopback lets everybody in who connects from this machine, by a loopback name
 	// or address, while there are no credentials.
 	OpenOnLoopback bool
+	// Exemplars lets /metrics speak OpenMetrics, which has the traces of some requests.
+	Exemplars bool
 	// ProtectMetrics makes /metrics want the role viewer.
 	ProtectMetrics bool
 	// Hosts are the names, without port, under which the listener is reached, besides

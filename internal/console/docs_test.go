@@ -82,6 +82,8 @@ func documented() []any {
 		console.Problem{},
 		console.AuditList{},
 		console.Me{},
+		console.DebugUserRequest{},
+		console.DebugUserList{},
 		console.EventList{},
 		console.EventEndpointList{},
 		console.EndpointRequest{},

@@ -64,6 +64,7 @@ type fake struct {
 	rules    *policy.Rules // of everybody
 	rulesErr error
 	audit    fakeAudit
+	watch    call.Watch
 
 	fakeFigures
 }
@@ -189,7 +190,7 @@ func (f *fake) services() console.Services {
 	return console.Services{
 		Devices: f, Calls: fakeCalls{f}, Rooms: fakeRooms{f}, Tokens: f, Projects: f, Events: f.events, Rules: f,
 		Figures: f, Window: f, Trials: f, Route: func(d *bell.Device) string { return f.routes[d.ID] },
-		Audit: &f.audit,
+		Watch: &f.watch, Audit: &f.audit,
 	}
 }
 

@@ -38,7 +38,7 @@ func (c *console) routes(gatherer prometheus.Gatherer) []route {
 	if c.ProtectMetrics {
 		metrics = add(profileRoute, bell.Viewer)
 	}
-	metrics("GET /metrics", plain(promhttp.HandlerFor(gatherer, promhttp.HandlerOpts{}).ServeHTTP))
+	metrics("GET /metrics", plain(promhttp.HandlerFor(gatherer, promhttp.HandlerOpts{EnableOpenMetrics: c.Exemplars}).ServeHTTP))
 
 	session("GET /signin", c.askSignIn)
 	session("POST /signin", c.signIn, does("session.begin"))
@@ -65,6 +65,9 @@ func (c *console) routes(gatherer prometheus.Gatherer) []route {
 	viewer("GET /admin/v1/users/{service}/{user}/rules", c.showRules)
 	operator("PUT /admin/v1/users/{service}/{user}/rules", c.replaceRules, does("rules.replace"))
 	admin("POST /admin/v1/access_tokens", c.mintAccessToken, does("access_token.mint"))
+	viewer("GET /admin/v1/debug_users", c.listDebugUsers)
+	operator("POST /admin/v1/debug_users", c.debugUser, does("debug_user.add"))
+	operator("DELETE /admin/v1/debug_users/{service}/{user}", c.undebugUser, does("debug_user.remove"))
 	viewer("GET /admin/v1/events", c.listEvents)
 	viewer("GET /admin/v1/events/endpoints", c.listEndpoints)
 	operator("POST /admin/v1/events/{id}/replay", c.replayEvent, does("event.replay"))

@@ -118,18 +118,24 @@ func (c *console) memberOf(r *http.Request, read func() (query, error)) (*bell.P
 	if err != nil {
 		return nil, "", err
 	}
+	found, err := c.ofService(environment, r.PathValue("service"))
+	return found, r.PathValue("user"), err
+}
+
+// ofService finds the project of a service; the environment may be empty when that is clear.
+func (c *console) ofService(environment planet.Environment, service string) (*bell.Project, error) {
 	var found *bell.Project
 	for _, p := range c.services.Projects.All() {
-		if p.ServiceID != r.PathValue("service") || environment != "" && p.Environment != environment {
+		if p.ServiceID != service || environment != "" && p.Environment != environment {
 			continue
 		}
 		if found != nil {
-			return nil, "", invalid("environment: the service is configured in both; say which, evaluation or real.")
+			return nil, invalid("environment: the service is configured in both; say which, evaluation or real.")
 		}
 		found = p
 	}
 	if found == nil {
-		return nil, "", bell.E(bell.NotFound, "There is no project of this service; GET /admin/v1/projects lists them.", nil)
+		return nil, bell.E(bell.NotFound, "There is no project of this service; GET /admin/v1/projects lists them.", nil)
 	}
-	return found, r.PathValue("user"), nil
+	return found, nil
 }

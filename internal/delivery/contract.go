@@ -54,6 +54,15 @@ type Registry interface {
 	Learn(ctx context.Context, lesson bell.Lesson)
 }
 
+// Traces writes attempts and receipts as spans. Its methods must not block.
+type Traces interface {
+	// Attempt takes one that is over, or a hand-over. It returns the trace's ID; empty when it is not
+	// sampled.
+	Attempt(r *bell.Ring, via, server string, a bell.Attempt) (traceID string)
+	// Receipt takes a device's first word that it has a call.
+	Receipt(r *bell.Receipt, delivery string)
+}
+
 // Store is what delivery needs of a database. Each method is one transaction.
 type Store interface {
 	// RecordAttempt appends an attempt and moves its delivery: State, Reason, Attempts,

@@ -72,7 +72,11 @@ type Config struct {
 	// Waits reports whether a device polls here at the moment. A ring that lies in a mailbox is
 	// then held by this process, and else by nobody, until the process where its device polls
 	// claims it. Nil: there is no other process, and every poll comes here.
-	Waits func(device string) bool
+	Waits  func(device string) bool
+	Traces Traces // nil: none are written
+	// Watched reports whether everything is logged about a call, and not only what went wrong. Nil:
+	// about none.
+	Watched func(environment planet.Environment, id planet.SessionID) bool
 }
 
 // Engine rings devices. All methods are safe for concurrent use. Use Run to make it
@@ -304,13 +308,22 @@ func (e *Engine) leave(key callKey, r *bell.Ring) {
 // Withdraw stops what is still to be sent for a call, also for deliveries that are
 // started later.
 func (e *Engine) Withdraw(environment planet.Environment, id planet.SessionID) {
+	under := e.withdraw(callKey{environment, id})
+	if e.watches(environment, id) {
+		e.Log.Info("withdrawal", "sid", id, "in_memory", under)
+	}
+}
+
+// withdraw returns how many deliveries of the call were in memory.
+func (e *Engine) withdraw(key callKey) (under int) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	key := callKey{environment, id}
 	e.withdrawn[key] = e.Now()
 	if c := e.calls[key]; c != nil {
+		under = c.count
 		c.cancel(errWithdrawn)
 	}
+	return under
 }
 
 // settle ends what is still to be sent of one delivery, because its device has the call:

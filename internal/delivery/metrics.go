@@ -108,8 +108,8 @@ func (m *Metrics) route(key RouteKey) *routeMetrics {
 	return rm
 }
 
-// attempted counts an attempt.
-func (m *routeMetrics) attempted(a bell.Attempt, notified time.Time) {
+// attempted counts an attempt, with its trace as an example if there is one.
+func (m *routeMetrics) attempted(a bell.Attempt, notified time.Time, traceID string) {
 	accepted := a.Outcome.Verdict == bell.Accepted
 	if accepted && a.Number == 1 && a.Outcome.Reason == "" {
 		m.taken.Inc()
@@ -125,11 +125,19 @@ func (m *routeMetrics) attempted(a bell.Attempt, notified time.Time) {
 		m.alarms.WithLabelValues(m.key.Credential, string(m.key.Channel), m.key.Server, string(alarm)).Inc()
 	}
 	if m.latency != nil {
-		m.latency.Observe(a.Took.Seconds())
+		observe(m.latency, a.Took, traceID)
 	}
 	if accepted && !notified.IsZero() {
-		m.accept.Observe(a.StartedAt.Add(a.Took).Sub(notified).Seconds())
+		observe(m.accept, a.StartedAt.Add(a.Took).Sub(notified), traceID)
 	}
+}
+
+func observe(o prometheus.Observer, d time.Duration, traceID string) {
+	if with, ok := o.(prometheus.ExemplarObserver); ok && traceID != "" {
+		with.ObserveWithExemplar(d.Seconds(), prometheus.Labels{"trace_id": traceID})
+		return
+	}
+	o.Observe(d.Seconds())
 }
 
 // reason is the label for a reason: itself while there are few, "other" after that. The

@@ -60,7 +60,7 @@ func TestReasonsInMetricsAreBounded(t *testing.T) {
 func TestAttemptNumbersInMetricsAreBounded(t *testing.T) {
 	b := newBench(t, nil)
 	for number := 1; number <= 9; number++ {
-		b.Metrics.route(RouteKey{Credential: "acme", Channel: bell.FCM}).attempted(bell.Attempt{Number: number, Outcome: answer(bell.RetryNow)}, time.Time{})
+		b.Metrics.route(RouteKey{Credential: "acme", Channel: bell.FCM}).attempted(bell.Attempt{Number: number, Outcome: answer(bell.RetryNow)}, time.Time{}, "")
 	}
 	for label, want := range map[string]float64{"1": 1, "2": 1, "3": 1, "4+": 6, "4": 0} {
 		if got := b.metric(t, "planetbell_push_attempts_total", label); got != want {

@@ -27,8 +27,10 @@ func (e *Engine) Receive(ctx context.Context, r bell.Receipt) (bell.Arrival, err
 		return arrival, nil
 	}
 	e.Metrics.receipts.received(got, r)
-	e.Log.Debug("receipt", "sid", r.SessionID, "device", r.DeviceID, "delivery", got.DeliveryID, "channel", got.Channel,
-		"via", r.Channel, "priority", r.Priority, "original_priority", r.OriginalPriority)
+	e.logReceipt(&r, &got)
+	if e.Traces != nil {
+		e.Traces.Receipt(&r, got.DeliveryID)
+	}
 	return arrival, nil
 }
 
@@ -52,7 +54,7 @@ func (e *Engine) polled(r *bell.Ring, at time.Time, how string) bell.Attempt {
 		Outcome: bell.Outcome{Verdict: bell.Accepted, Reason: how, Token: bell.TokenKeep},
 	}
 	rt, _, _ := e.routeTo(&r.Device)
-	rt.metrics.attempted(a, notified(r.Call))
+	rt.metrics.attempted(a, notified(r.Call), e.trace(r, rt.key, a))
 	e.logAttempt(r, rt.key, a)
 	return a
 }

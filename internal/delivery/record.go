@@ -53,6 +53,7 @@ func (e *Engine) recordUntil(r *bell.Ring, state bell.DeliveryState, a bell.Atte
 	if e.ctx.Err() != nil && !state.Final() {
 		d.State, d.LeaseUntil = bell.DeliveryPending, d.UpdatedAt
 	}
+	e.logState(d)
 	ctx, cancel := context.WithTimeoutCause(context.Background(), e.patience(), errSlowStore)
 	defer cancel()
 	if err := e.Store.RecordAttempt(ctx, *d, a); err != nil {

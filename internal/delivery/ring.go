@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"runtime/debug"
 	"time"
 
@@ -300,7 +299,7 @@ func (j *journey) attempt(ctx context.Context, w way, t Try) bell.Attempt {
 	if outcome.Verdict == bell.Accepted && w.route.hedges != nil {
 		w.route.hedges.answered(a.Took)
 	}
-	w.route.metrics.attempted(a, notified(j.r.Call))
+	w.route.metrics.attempted(a, notified(j.r.Call), j.trace(j.r, w.route.key, a))
 	j.logAttempt(j.r, w.route.key, a)
 	return a
 }
@@ -340,6 +339,7 @@ func (j *journey) deposited() {
 	if j.r.Delivery.LeaseUntil.Before(j.r.Delivery.Deadline) {
 		j.record(j.r, bell.DeliveryPending, bell.Attempt{})
 	}
+	j.logDeposit(j.r)
 }
 
 // interrupted ends a delivery whose context ended while no attempt was under way.
@@ -384,20 +384,4 @@ func finalState(o bell.Outcome) bell.DeliveryState {
 		return bell.DeliveryAccepted
 	}
 	return bell.DeliveryFailed
-}
-
-// logAttempt tells of what did not go well at once; what went well is in the record.
-func (e *Engine) logAttempt(r *bell.Ring, key RouteKey, a bell.Attempt) {
-	level := slog.LevelDebug
-	if a.Outcome.Verdict != bell.Accepted {
-		level = slog.LevelWarn
-	}
-	ctx := context.Background()
-	if !e.Log.Enabled(ctx, level) {
-		return
-	}
-	e.Log.Log(ctx, level, "attempt", "sid", r.Call.SessionID, "device", r.Device.ID,
-		"fingerprint", r.Device.PushToken.Fingerprint(), "via", key.Credential, "channel", key.Channel, "server", key.Server,
-		"number", a.Number, "verdict", a.Outcome.Verdict, "reason", a.Outcome.Reason, "status", a.Outcome.Status,
-		"detail", a.Outcome.Detail, "took", a.Took)
 }

@@ -127,6 +127,7 @@ func (a *api) notify(ctx context.Context, r *http.Request, project *bell.Project
 	}
 	e := eventOf(r)
 	e.add(slog.String("sid", string(n.SessionID)))
+	a.trace(r, "notify", project, n.SessionID)
 	if inside, ok := n.CCParam.EmbeddedSessionID(); ok && inside != n.SessionID {
 		// Suspicious, but the format of param is not ours to rely on: ring all the same.
 		a.metrics.sidMismatch.Inc()
@@ -171,6 +172,7 @@ func (a *api) callEvent(ctx context.Context, r *http.Request, project *bell.Proj
 		return unreadable(r, err)
 	}
 	eventOf(r).add(slog.String("sid", string(event.SessionID)))
+	a.trace(r, call.KindCallEvent, project, event.SessionID)
 	return kept(a.services.Calls.End(ctx, project, event))
 }
 

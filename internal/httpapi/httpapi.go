@@ -106,6 +106,14 @@ type Rules interface {
 	SetDoNotDisturb(ctx context.Context, id bell.Identity, d policy.DoNotDisturb) error
 }
 
+// Traces writes what becomes of calls as traces.
+type Traces interface {
+	// Callback begins the span of a callback about a call, at start. traceparent is the header
+	// that came with it. end is called with what was answered. traceID is empty when the trace is
+	// not sampled.
+	Callback(kind string, environment planet.Environment, sid planet.SessionID, traceparent string, start time.Time) (traceID string, end func(status int))
+}
+
 // Services are the capabilities behind the routes. All are needed.
 type Services struct {
 	Projects Projects
@@ -147,6 +155,8 @@ const (
 // Config is how the listener behaves. The zero value is a working one without CORS,
 // without trusted proxies, open to callbacks from everywhere.
 type Config struct {
+	// Traces gets callbacks about calls; nil: none are written.
+	Traces Traces
 	// WebOrigins are the origins whose pages may call /v2, such as
 	// "https://app.example.com": scheme, host, and the port if it is not the usual one.
 	WebOrigins []string

@@ -26,6 +26,10 @@ type event struct {
 	alert string // what the operator should look into, though the request went well
 	quiet bool   // ordinary and frequent: debug level
 	gone  bool   // the client left before it had its answer
+
+	start   time.Time
+	traceID string           // of a sampled trace
+	traced  func(status int) // ends its span; nil without one
 }
 
 type eventKey struct{}
@@ -75,7 +79,7 @@ func (w *recorder) Write(b []byte) (int, error) {
 func (a *api) observe(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		start := time.Now()
-		e := &event{id: a.requestID(r), route: unmatched}
+		e := &event{id: a.requestID(r), route: unmatched, start: start}
 		rec := &recorder{ResponseWriter: w}
 		w.Header().Set("X-Request-Id", e.id)
 		r = r.WithContext(context.WithValue(r.Context(), eventKey{}, e))
@@ -125,7 +129,10 @@ func (a *api) finish(e *event, rec *recorder, method string, took time.Duration)
 		status = statusGone
 	}
 	a.metrics.requests.WithLabelValues(e.route, strconv.Itoa(status)).Inc()
-	a.metrics.duration.WithLabelValues(e.route).Observe(took.Seconds())
+	e.observe(a.metrics.duration.WithLabelValues(e.route), took)
+	if e.traced != nil {
+		e.traced(status)
+	}
 
 	level := slog.LevelInfo
 	switch {

@@ -91,7 +91,8 @@ type hook struct {
 	now     func() time.Time
 	log     *slog.Logger
 	metrics *Metrics
-	ctx     context.Context //nolint:containedctx // ends when the service closes
+	parent  func(planet.Environment, planet.SessionID) string // of traces; may be nil
+	ctx     context.Context                                   //nolint:containedctx // ends when the service closes
 	work    *sync.WaitGroup
 
 	mu      sync.Mutex // guards flights
@@ -106,7 +107,7 @@ func newHook(ctx context.Context, c *Config, project string, settings Hook, work
 	}
 	h := &hook{
 		Hook: settings, project: project, key: key, answers: newCache[hookKey, bell.Decision](answersKept),
-		now: c.Now, log: c.Log, metrics: c.Metrics, ctx: ctx, work: work, flights: map[hookKey]*flight{},
+		now: c.Now, log: c.Log, metrics: c.Metrics, parent: c.Traceparent, ctx: ctx, work: work, flights: map[hookKey]*flight{},
 	}
 	transport := c.Transport
 	if transport == nil {
@@ -304,6 +305,11 @@ func (h *hook) post(ctx context.Context, key hookKey, sid planet.SessionID) (hoo
 	r.Header.Set("Webhook-Id", id)
 	r.Header.Set("Webhook-Timestamp", at)
 	r.Header.Set("Webhook-Signature", "v1,"+base64.StdEncoding.EncodeToString(mac.Sum(nil)))
+	if h.parent != nil {
+		if parent := h.parent(key.environment, sid); parent != "" {
+			r.Header.Set("Traceparent", parent)
+		}
+	}
 	resp, err := h.client.Do(r)
 	if err != nil {
 		return hookResponse{}, err

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/planetbell/planetbell/internal/bell"
+	"github.com/planetbell/planetbell/planet"
 )
 
 const (
@@ -49,6 +50,8 @@ type Config struct {
 	Now       func() time.Time    // time.Now if nil
 	Log       *slog.Logger        // none if nil
 	Metrics   *Metrics            // not registered if nil
+	// Traceparent is the W3C header that a call's question has; empty: none. nil: none has one.
+	Traceparent func(environment planet.Environment, sid planet.SessionID) string
 }
 
 // Service decides. It is safe for concurrent use. Close it.

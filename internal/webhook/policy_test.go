@@ -23,7 +23,7 @@ func post(t *testing.T, p egress.Policy, address string) answer {
 	transport := NewTransport(p, nil)
 	defer transport.CloseIdleConnections()
 	e := &Endpoint{Project: "acme", Name: "main", URL: planet.Secret(address)}
-	return newPoster(transport, time.Now).post(t.Context(), e, e.URL, "evt_1", []byte(`{}`))
+	return newPoster(transport, time.Now).post(t.Context(), e, e.URL, message{id: "evt_1", body: []byte(`{}`)})
 }
 
 // What a name, a notation or a redirect leads to is looked at when the connection is made.
@@ -110,7 +110,7 @@ func TestHostileAnswers(t *testing.T) {
 	stopped, cancel := context.WithCancel(t.Context())
 	cancel()
 	e := &Endpoint{URL: planet.Secret(closed.URL)}
-	if a := newPoster(NewTransport(loopback, nil), time.Now).post(stopped, e, e.URL, "evt_1", nil); a.reason != reasonStopped {
+	if a := newPoster(NewTransport(loopback, nil), time.Now).post(stopped, e, e.URL, message{id: "evt_1"}); a.reason != reasonStopped {
 		t.Errorf("a stop: %+v", a)
 	}
 }

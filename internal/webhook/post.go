@@ -88,8 +88,16 @@ func newPoster(transport http.RoundTripper, now func() time.Time) *poster {
 	}}
 }
 
+// message is one event as it is told.
+type message struct {
+	id          string
+	traceparent string // empty: none
+	body        []byte
+}
+
 // post tells one event to one address.
-func (p *poster) post(ctx context.Context, e *Endpoint, to planet.Secret, id string, body []byte) answer {
+func (p *poster) post(ctx context.Context, e *Endpoint, to planet.Secret, m message) answer {
+	id, body := m.id, m.body
 	parent := ctx
 	ctx, cancel := context.WithTimeoutCause(ctx, postTimeout, errPostTimeout)
 	defer cancel()
@@ -106,6 +114,9 @@ func (p *poster) post(ctx context.Context, e *Endpoint, to planet.Secret, id str
 		"Content-Type": {"application/json"}, "User-Agent": {"planetbell"},
 		"Webhook-Id": {id}, "Webhook-Timestamp": {strconv.FormatInt(now.Unix(), 10)},
 		"Webhook-Signature": {strings.Join(signatures, " ")},
+	}
+	if m.traceparent != "" {
+		r.Header.Set("Traceparent", m.traceparent)
 	}
 	w, err := p.client.Do(r)
 	if err != nil {

@@ -53,9 +53,13 @@ func (w *Worker) try(ctx context.Context, l *line, t *Telling) (a answer) {
 		return answer{reason: reasonData}
 	}
 	id := messageID(t.Event.ID)
+	parent := ""
+	if w.Traceparent != nil {
+		parent = w.Traceparent(t.Event.Subject)
+	}
 	route, probe := l.gate.route(l.Endpoint, t.Attempts, w.Now())
 	for _, to := range route {
-		a = w.poster.post(ctx, l.Endpoint, to, id, body)
+		a = w.poster.post(ctx, l.Endpoint, to, message{id, parent, body})
 		if a.reason == reasonStopped {
 			return a
 		}

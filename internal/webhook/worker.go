@@ -62,6 +62,8 @@ type Config struct {
 	Now         func() time.Time // time.Now if nil
 	Log         *slog.Logger     // none if nil
 	Metrics     *Metrics         // not registered if nil
+	// Traceparent is the W3C header that events of a subject have; empty: none. nil: none has one.
+	Traceparent func(subject string) string
 }
 
 // Worker tells events. It is safe for concurrent use. Run must run for it to do anything.

@@ -54,33 +54,34 @@ func (s *Store) MissedTold(ctx context.Context, calls []bell.Call) error {
 // lost is a call that is to be lost, with what is recorded of it.
 type lost struct {
 	id     int64
+	call   bell.Call
 	events EventRows
 }
 
 // LoseCalls implements call.Store. The calls are read, and their events made, before the
 // writer's turn; one that has ended meanwhile is left alone.
-func (s *Store) LoseCalls(ctx context.Context, before time.Time, limit int, events func(bell.Call) []bell.Event) (int, error) {
+func (s *Store) LoseCalls(ctx context.Context, before time.Time, limit int, events func(bell.Call) []bell.Event) ([]bell.Call, error) {
 	found, err := s.ringingSince(ctx, before, limit, events)
 	if err != nil || len(found) == 0 {
-		return 0, err
+		return nil, err
 	}
-	var total int
+	var total []bell.Call
 	err = s.Write(ctx, "lose calls", func(l Tx) error {
-		n := 0
+		var calls []bell.Call
 		for i := range found {
 			changed, err := found[i].lose(l)
 			if err != nil {
 				return err
 			}
 			if changed {
-				n++
+				calls = append(calls, found[i].call)
 			}
 		}
-		total = n
+		total = calls
 		return nil
 	})
 	if err != nil {
-		return 0, err // total is not read: the closure may still be at work on it
+		return nil, err // total is not read: the closure may still be at work on it
 	}
 	return total, nil
 }
@@ -98,6 +99,7 @@ func (s *Store) ringingSince(ctx context.Context, before time.Time, limit int, e
 			if c.State = bell.CallLost; events != nil {
 				one.events = NewEventRows(events(c))
 			}
+			one.call, one.call.CCParam = c, ""
 			found = append(found, one)
 			return nil
 		}, Micros(before), max(limit, 0))

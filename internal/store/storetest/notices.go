@@ -279,9 +279,14 @@ func missedOnce(t *testing.T, s Store) {
 
 func lose(t *testing.T, s Store, before time.Time, limit int, events func(bell.Call) []bell.Event) int {
 	t.Helper()
-	n, err := s.LoseCalls(t.Context(), before, limit, events)
+	calls, err := s.LoseCalls(t.Context(), before, limit, events)
 	ok(t, "LoseCalls", err)
-	return n
+	for _, c := range calls {
+		if got := record(t, s, c).Call; c.State != bell.CallLost || got.State != bell.CallLost || c.CCParam != "" || !c.NotifiedAt.Equal(got.NotifiedAt) {
+			t.Errorf("returned as lost: %+v; on record: %+v", c, got)
+		}
+	}
+	return len(calls)
 }
 
 func lostCalls(t *testing.T, s Store) {

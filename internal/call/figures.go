@@ -42,8 +42,8 @@ type FailingGroup struct {
 	Reason  string
 	Count   int
 	Calls   int // of so many calls
-	Last    time.Time
-	// One of them, the newest.
+	Last    time.Time // when the last of them failed
+	// The one that failed last.
 	Environment planet.Environment
 	SessionID   planet.SessionID
 	DeviceID    string

@@ -149,9 +149,11 @@ func (s *Store) RecordReceipt(ctx context.Context, r bell.Receipt) (delivery.Rec
 	var received delivery.Received
 	err := s.Write(ctx, "record a receipt", func(l Tx) error {
 		var got delivery.Received
-		found, err := l.One(`SELECT d.id, d.channel, CASE c.purpose WHEN '' THEN c.notified_at ELSE 0 END, c.state IN ('ended', 'lost'), d.deadline FROM calls c JOIN deliveries d ON d.call_id = c.id
+		var silent bool // no receipt ever came from the device
+		found, err := l.One(`SELECT d.id, d.channel, CASE c.purpose WHEN '' THEN c.notified_at ELSE 0 END, c.state IN ('ended', 'lost'), d.deadline,
+			coalesce(v.acknowledges_since = 0, FALSE) FROM calls c JOIN deliveries d ON d.call_id = c.id LEFT JOIN devices v ON v.id = d.device_id
 			WHERE c.session_id = ? AND c.environment = ? AND d.device_id = ?`,
-			Into([]any{&got.DeliveryID, &got.Channel, At{&got.NotifiedAt}, &got.Over, At{&got.Deadline}}), string(r.SessionID), string(r.Environment), r.DeviceID)
+			Into([]any{&got.DeliveryID, &got.Channel, At{&got.NotifiedAt}, &got.Over, At{&got.Deadline}, &silent}), string(r.SessionID), string(r.Environment), r.DeviceID)
 		if err := Must(found, err, "No call with this session ID was for this device."); err != nil {
 			return Refuse(err)
 		}
@@ -171,8 +173,10 @@ func (s *Store) RecordReceipt(ctx context.Context, r bell.Receipt) (delivery.Rec
 				updated_at = CASE WHEN updated_at < ?1 THEN ?1 ELSE updated_at END WHERE id = ?2`, Micros(r.At), got.DeliveryID); err != nil {
 				return fmt.Errorf("move a received delivery: %w", err)
 			}
-			if _, err := l.Exec(`UPDATE devices SET acknowledges_since = ? WHERE id = ? AND acknowledges_since = 0`, Micros(r.At), r.DeviceID); err != nil {
-				return fmt.Errorf("note that a device acknowledges: %w", err)
+			if silent {
+				if _, err := l.Exec(`UPDATE devices SET acknowledges_since = ? WHERE id = ? AND acknowledges_since = 0`, Micros(r.At), r.DeviceID); err != nil {
+					return fmt.Errorf("note that a device acknowledges: %w", err)
+				}
 			}
 		}
 		if got.NotifiedAt.IsZero() { // a notice: its times are not measured

@@ -41,7 +41,7 @@ type FailingGroup struct {
 	State   bell.DeliveryState
 	Reason  string
 	Count   int
-	Calls   int // of so many calls
+	Calls   int       // of so many calls
 	Last    time.Time // when the last of them failed
 	// The one that failed last.
 	Environment planet.Environment

@@ -43,22 +43,36 @@ const (
 	NoteTooMany   NoteWhy = "too_many"   // more devices than are rung for one call had been seen later
 )
 
-// Note says what spoke against a device at now; ok is false if nothing did.
-func (d *Device) Note(now time.Time) (n DeviceNote, ok bool) {
-	n = DeviceNote{DeviceID: d.ID, AppType: CleanName(d.AppType), Channel: d.Channel}
+// against is the one rule of what speaks against a device at now; empty if nothing does. What
+// keeps a device from being reached comes before its suspension.
+func (d *Device) against(now time.Time) NoteWhy {
 	switch {
 	case d.Channel != LongPoll && d.PushToken == "" && !d.ForgottenAt.IsZero():
-		n.Why, n.Reason, n.Since = NoteForgotten, d.ForgottenFor, d.ForgottenAt
+		return NoteForgotten
 	case d.Channel == "":
-		n.Why = NoteNoChannel
+		return NoteNoChannel
 	case d.Channel != LongPoll && d.PushToken == "":
-		n.Why = NoteNoToken
+		return NoteNoToken
 	case !d.ExpiresAt.IsZero() && !now.Before(d.ExpiresAt):
-		n.Why, n.Since = NoteExpired, d.ExpiresAt
+		return NoteExpired
 	case d.Suspended(now):
-		n.Why, n.Reason, n.Since = NoteSuspended, d.SuspendedFor, d.StruckAt
-	default:
+		return NoteSuspended
+	}
+	return ""
+}
+
+// Note says what spoke against a device at now; ok is false if nothing did.
+func (d *Device) Note(now time.Time) (n DeviceNote, ok bool) {
+	n = DeviceNote{DeviceID: d.ID, AppType: CleanName(d.AppType), Channel: d.Channel, Why: d.against(now)}
+	switch n.Why {
+	case "":
 		return DeviceNote{}, false
+	case NoteForgotten:
+		n.Reason, n.Since = d.ForgottenFor, d.ForgottenAt
+	case NoteExpired:
+		n.Since = d.ExpiresAt
+	case NoteSuspended:
+		n.Reason, n.Since = d.SuspendedFor, d.StruckAt
 	}
 	return n, true
 }

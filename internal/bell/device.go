@@ -99,12 +99,11 @@ type Device struct {
 	AcknowledgesSince time.Time
 }
 
-// Reachable reports whether a call can be delivered to the device at now.
+// Reachable reports whether a call can be delivered to the device at now: nothing speaks
+// against it but a suspension.
 func (d *Device) Reachable(now time.Time) bool {
-	if d.Channel == "" || (d.Channel != LongPoll && d.PushToken == "") {
-		return false
-	}
-	return d.ExpiresAt.IsZero() || now.Before(d.ExpiresAt)
+	why := d.against(now)
+	return why == "" || why == NoteSuspended
 }
 
 // Over is the device as a delivery over a channel reaches it: an iPhone that rings by VoIP

@@ -8,17 +8,22 @@ import (
 )
 
 // noted is what spoke against a callee's devices when a call came in, of which those that
-// ring are chosen.
-func noted(devices, chosen []bell.Device, now time.Time) bell.Circumstances {
+// ring are chosen. The caller waits for it, and for nearly every call there is nothing.
+func noted(devices, chosen []bell.Device, now time.Time) (c bell.Circumstances) {
+	if len(chosen) == len(devices) && !anySuspended(chosen, now) {
+		return c
+	}
 	rings := make(map[string]bool, len(chosen))
 	for i := range chosen {
 		rings[chosen[i].ID] = true
 	}
-	var c bell.Circumstances
-	bySeen := slices.Clone(devices) // which nobody else has
-	slices.SortStableFunc(bySeen, func(a, b bell.Device) int { return b.LastSeenAt.Compare(a.LastSeenAt) })
+	bySeen := make([]int, len(devices))
 	for i := range bySeen {
-		d := &bySeen[i]
+		bySeen[i] = i
+	}
+	slices.SortStableFunc(bySeen, func(a, b int) int { return devices[b].LastSeenAt.Compare(devices[a].LastSeenAt) })
+	for _, i := range bySeen {
+		d := &devices[i]
 		n, spoken := d.Note(now)
 		n.Rung = rings[d.ID]
 		switch {
@@ -34,4 +39,13 @@ func noted(devices, chosen []bell.Device, now time.Time) bell.Circumstances {
 		c.Devices = append(c.Devices, n)
 	}
 	return c
+}
+
+func anySuspended(devices []bell.Device, now time.Time) bool {
+	for i := range devices {
+		if devices[i].Suspended(now) {
+			return true
+		}
+	}
+	return false
 }

@@ -57,3 +57,46 @@ func TestNotesAreBounded(t *testing.T) {
 		t.Errorf("the first note is %+v", n)
 	}
 }
+
+// A call that all of its callee's devices ring for pays nothing for notes.
+func TestNothingToNoteCostsNothing(t *testing.T) { // not parallel: it counts allocations
+	now := time.Date(2026, 9, 1, 12, 0, 0, 0, time.UTC)
+	devices := []bell.Device{{ID: "a", Channel: bell.FCM, PushToken: "t"}, {ID: "b", AppType: "IOS", Channel: bell.APNsVoIP, PushToken: "t"}}
+	chosen, _ := choose(devices, now)
+	if n := testing.AllocsPerRun(10, func() { noted(devices, chosen, now) }); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+}
+
+// A device's readiness and the note of a call, which a verdict is made of, say the same, and a
+// device that can be reached is one that only a suspension speaks against.
+func TestReadinessAndNotesAgree(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 9, 1, 12, 0, 0, 0, time.UTC)
+	says := map[bell.NoteWhy]Readiness{
+		"": ReadyNow, bell.NoteForgotten: NotForgotten, bell.NoteNoChannel: NotAddressed, bell.NoteNoToken: NotAddressed,
+		bell.NoteExpired: NotExpired, bell.NoteSuspended: ReadyAtLast,
+	}
+	for _, channel := range []bell.Channel{"", bell.LongPoll, bell.FCM} {
+		for bits := range 16 {
+			d := bell.Device{ID: "d", Channel: channel}
+			if bits&1 != 0 {
+				d.PushToken = "t"
+			}
+			if bits&2 != 0 {
+				d.ForgottenAt = now.Add(-time.Hour)
+			}
+			if bits&4 != 0 {
+				d.ExpiresAt = now
+			}
+			if bits&8 != 0 {
+				d.SuspendedUntil = now.Add(time.Hour)
+			}
+			n, _ := d.Note(now)
+			got := Ready([]bell.Device{d}, now, func(*bell.Device) string { return "" })[0].Readiness
+			if got != says[n.Why] || d.Reachable(now) != got.Rings() {
+				t.Errorf("%q, bits %b: the note says %q, readiness %q, reachable %t", channel, bits, n.Why, got, d.Reachable(now))
+			}
+		}
+	}
+}

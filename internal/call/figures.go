@@ -41,9 +41,9 @@ type FailingGroup struct {
 	State   bell.DeliveryState
 	Reason  string
 	Count   int
-	Calls   int // of so many calls
-	Last    time.Time
-	// One of them, the newest.
+	Calls   int       // of so many calls
+	Last    time.Time // when the last of them failed
+	// The one that failed last.
 	Environment planet.Environment
 	SessionID   planet.SessionID
 	DeviceID    string

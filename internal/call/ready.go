@@ -50,24 +50,29 @@ func Ready(devices []bell.Device, now time.Time, route func(*bell.Device) string
 }
 
 func ready(d *bell.Device, chosen bool, now time.Time, route func(*bell.Device) string) (Readiness, string) {
-	switch {
-	case !d.ForgottenAt.IsZero() && d.PushToken == "" && d.Channel != bell.LongPoll:
-		return NotForgotten, d.ForgottenFor
-	case !d.Reachable(now) && !d.ExpiresAt.IsZero() && !now.Before(d.ExpiresAt):
-		return NotExpired, ""
-	case !d.Reachable(now):
-		return NotAddressed, ""
+	n, _ := d.Note(now)
+	if r, kept := unreachable[n.Why]; kept {
+		return r, n.Reason
 	}
 	why := route(d)
+	suspended := n.Why == bell.NoteSuspended
 	switch {
 	case chosen && why != "":
 		return NotRouted, why
-	case chosen && d.Suspended(now):
-		return ReadyAtLast, d.SuspendedFor
+	case chosen && suspended:
+		return ReadyAtLast, n.Reason
 	case chosen:
 		return ReadyNow, ""
-	case d.Suspended(now):
-		return NotSuspended, d.SuspendedFor
+	case suspended:
+		return NotSuspended, n.Reason
 	}
 	return NotAmongMany, ""
+}
+
+// unreachable is how it is called that a device cannot be reached.
+var unreachable = map[bell.NoteWhy]Readiness{
+	bell.NoteForgotten: NotForgotten,
+	bell.NoteNoChannel: NotAddressed,
+	bell.NoteNoToken:   NotAddressed,
+	bell.NoteExpired:   NotExpired,
 }

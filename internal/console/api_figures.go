@@ -130,4 +130,6 @@ type DeviceTestResult struct {
 	Credential string       `json:"credential"`
 	Server     string       `json:"server,omitempty"`
 	Attempt    Attempt      `json:"attempt"`
+	// OwnAttempt is the refusal of the device's own APNs server, if Attempt is of the other.
+	OwnAttempt *Attempt `json:"own_attempt,omitempty"`
 }

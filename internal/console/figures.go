@@ -194,10 +194,14 @@ func (c *console) testDevice(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return writeJSON(w, http.StatusOK, DeviceTestResult{
+	out := DeviceTestResult{
 		DeviceID: r.PathValue("id"), Channel: result.Channel, Credential: result.Route.Credential, Server: result.Route.Server,
 		Attempt: attemptView(&result.Attempt),
-	})
+	}
+	if result.Own != nil {
+		out.OwnAttempt = new(attemptView(result.Own))
+	}
+	return writeJSON(w, http.StatusOK, out)
 }
 
 // try sends a test to the device of a path.

@@ -154,7 +154,7 @@ func (j *journey) follow(ctx context.Context, rt *route, t tries) bool {
 	repeated := j.note(last.Outcome)
 	d := decide(tried{
 		channel: j.r.Device.Channel, outcome: last.Outcome, reached: j.reached, repeated: repeated,
-		other: last.Outcome.Verdict == bell.RetryOtherHost && !j.other && !j.r.Device.APNsServerConfirmed && j.otherWay(),
+		other: last.Outcome.Verdict == bell.RetryOtherHost && !j.other && j.otherWay(&j.r.Device),
 		now:   j.Now(), deadline: j.r.Delivery.Deadline, random: j.Random(),
 	})
 	if !d.again {
@@ -203,14 +203,15 @@ func otherServer(s bell.APNsServer) bell.APNsServer {
 	return bell.APNsProduction
 }
 
-// otherWay reports whether there is a way to the device over the other APNs server.
-func (j *journey) otherWay() bool {
-	other := j.r.Device
-	if other.APNsServer == "" {
+// otherWay reports whether the other APNs server may know a device's token, and there is a
+// way to the device over it.
+func (e *Engine) otherWay(d *bell.Device) bool {
+	if d.APNsServer == "" || d.APNsServerConfirmed {
 		return false
 	}
+	other := *d
 	other.APNsServer = otherServer(other.APNsServer)
-	_, reason := j.Router.Route(&other)
+	_, reason := e.Router.Route(&other)
 	return reason == ""
 }
 
@@ -219,19 +220,30 @@ func (j *journey) otherWay() bool {
 // the one that can be held against the token. It waited, because a registry that takes its
 // time must not keep the other server from being asked.
 func (j *journey) learn(rt *route, a bell.Attempt) {
-	if j.Registry == nil || a.Outcome.Status == 0 {
+	switch {
+	case a.Outcome.Status == 0:
+	case j.own != nil && a.Outcome.Token == bell.TokenCheck:
+		j.teach(*j.own, *j.lesson(rt, a))
+	default:
+		j.teach(*j.lesson(rt, a))
+	}
+}
+
+// teach tells the registry lessons. It has a deadline of its own: a ring or a request that is
+// over is no reason to forget what was learned.
+func (e *Engine) teach(lessons ...bell.Lesson) {
+	if e.Registry == nil {
 		return
 	}
-	parent := j.ctx // the end of a stop's patience is this one's too: the next attempt teaches the same
+	parent := e.ctx // the end of a stop's patience is this one's too: the next attempt teaches the same
 	if parent.Err() != nil {
 		parent = context.Background()
 	}
-	ctx, cancel := context.WithTimeoutCause(parent, j.patience(), errors.New("the registry of devices did not answer in time"))
+	ctx, cancel := context.WithTimeoutCause(parent, e.patience(), errors.New("the registry of devices did not answer in time"))
 	defer cancel()
-	if j.own != nil && a.Outcome.Token == bell.TokenCheck {
-		j.Registry.Learn(ctx, *j.own)
+	for _, l := range lessons {
+		e.Registry.Learn(ctx, l)
 	}
-	j.Registry.Learn(ctx, *j.lesson(rt, a))
 }
 
 // lesson is what an attempt teaches.
@@ -291,7 +303,7 @@ func (j *journey) attempt(ctx context.Context, w way, t Try) bell.Attempt {
 	outcome := j.send(ctx, w, t)
 	a := bell.Attempt{
 		DeliveryID: j.r.Delivery.ID, Number: t.Number,
-		StartedAt: t.Now, Took: j.Now().Sub(t.Now), Server: bell.APNsServer(w.route.key.Server), Outcome: outcome,
+		StartedAt: t.Now, Took: j.Now().Sub(t.Now), Server: w.route.key.apnsServer(), Outcome: outcome,
 	}
 	if outcome.Verdict == bell.Deposited {
 		return a

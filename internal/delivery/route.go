@@ -24,6 +24,14 @@ type route struct {
 	metrics *routeMetrics
 }
 
+// apnsServer is which of Apple's servers a route leads to; empty for every other provider.
+func (k RouteKey) apnsServer() bell.APNsServer {
+	if k.Channel != bell.APNsVoIP && k.Channel != bell.APNsAlert {
+		return ""
+	}
+	return bell.APNsServer(k.Server)
+}
+
 // routeTo returns the route to a device, with its sender, or a bounded reason why there is
 // none. A device without a sender has a route all the same, so that it takes up room.
 func (e *Engine) routeTo(d *bell.Device) (*route, Sender, string) {

@@ -28,7 +28,9 @@ type Trial struct {
 type TrialResult struct {
 	Channel bell.Channel // by which it went
 	Route   RouteKey
-	Attempt bell.Attempt
+	Attempt bell.Attempt // the last one: its answer counts
+	// Own is what the device's own APNs server said, if the other was asked after it; else nil.
+	Own *bell.Attempt
 }
 
 // testCCParam is in a test that looks like a call: a device cannot verify it, and so ends the
@@ -36,9 +38,14 @@ type TrialResult struct {
 const testCCParam = "planetbell-test-call"
 
 // Try sends one test to one device, through its real sender, and returns what the provider
-// answered. It is one attempt, never repeated and not recorded; the registry learns from it
-// what it is worth for the push token, as from any. It takes one of the places that notices
-// have, so that calls do not wait for it, and says nothing to the breaker.
+// answered. It is one attempt, not recorded, and never repeated, but for one thing: where a
+// ring would ask the other APNs server, so does it. It takes one of the places that notices
+// have, and one of the route's, as a notice does: so calls find places, and a route never has
+// more attempts at once than it may. It says nothing to the breaker.
+//
+// The registry learns that a push was taken, and that the provider calls the token dead.
+// It does not learn of a doubt ([bell.TokenCheck]): who tests again and again would suspend
+// the device.
 //
 // The error kind is bell.Invalid for a device that cannot be tested (it polls, it has no
 // address, or no token for notices; nothing leads to it), and bell.Unavailable when the
@@ -60,23 +67,49 @@ func (e *Engine) Try(ctx context.Context, t Trial) (TrialResult, error) {
 	if reason != "" {
 		return TrialResult{}, bell.E(bell.Invalid, "Nothing leads to this device: "+reason+".", nil)
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, trialTime, errTrial)
+	trial, cancel := context.WithTimeoutCause(ctx, trialTime, errTrial)
 	defer cancel()
 	defer context.AfterFunc(e.ctx, cancel)()
-	select {
-	case rt.aside <- struct{}{}:
-		defer func() { <-rt.aside }()
-	case <-ctx.Done():
-		return TrialResult{}, bell.E(bell.Unavailable, "This route has no room for a test at the moment; try again.", context.Cause(ctx))
+	ring := trialRing(t, d, e.Now())
+	a, err := e.tryOnce(trial, way{rt, sender}, &ring, 1)
+	if err != nil {
+		return TrialResult{}, err
 	}
+	got := TrialResult{Channel: d.Channel, Route: rt.key, Attempt: a}
+	if a.Outcome.Verdict == bell.RetryOtherHost && e.otherWay(&d) {
+		other := ring
+		other.Device.APNsServer = otherServer(d.APNsServer)
+		if rt, sender, reason = e.routeTo(&other.Device); reason == "" {
+			if a, err = e.tryOnce(trial, way{rt, sender}, &other, 2); err == nil {
+				ring, got.Own, got.Route, got.Attempt = other, new(got.Attempt), rt.key, a
+			}
+		}
+	}
+	if o := got.Attempt.Outcome; o.Verdict == bell.Accepted || o.Token == bell.TokenDrop {
+		e.teach(bell.Lesson{
+			Device: ring.Device, Credential: got.Route.Credential, Outcome: o, OtherTried: got.Own != nil, At: got.Attempt.StartedAt,
+		})
+	}
+	return got, nil
+}
+
+// tryOnce makes one attempt of a test, when there is a place for it.
+func (e *Engine) tryOnce(ctx context.Context, w way, r *bell.Ring, number int) (bell.Attempt, error) {
+	for _, places := range []chan struct{}{w.route.aside, w.route.places} {
+		select {
+		case places <- struct{}{}:
+			defer func() { <-places }()
+		case <-ctx.Done():
+			return bell.Attempt{}, bell.E(bell.Unavailable, "This route has no room for a test at the moment; try again.", context.Cause(ctx))
+		}
+	}
+	w.route.metrics.attempting.Inc()
+	defer w.route.metrics.attempting.Dec()
 	now := e.Now()
-	ring := trialRing(t, d, now)
-	outcome := sender.Send(ctx, &ring, Try{Number: 1, Now: now})
-	a := bell.Attempt{DeliveryID: ring.Delivery.ID, Number: 1, StartedAt: now, Took: e.Now().Sub(now), Outcome: outcome}
-	if e.Registry != nil && (outcome.Verdict == bell.Accepted || outcome.Token == bell.TokenDrop) {
-		e.Registry.Learn(ctx, bell.Lesson{Device: d, Credential: rt.key.Credential, Outcome: outcome, At: now})
-	}
-	return TrialResult{Channel: d.Channel, Route: rt.key, Attempt: a}, nil
+	outcome := w.sender.Send(ctx, r, Try{Number: number, Now: now})
+	return bell.Attempt{
+		DeliveryID: r.Delivery.ID, Number: number, StartedAt: now, Took: e.Now().Sub(now), Server: w.route.key.apnsServer(), Outcome: outcome,
+	}, nil
 }
 
 // trialRing makes what is sent.

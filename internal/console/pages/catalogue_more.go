@@ -118,6 +118,7 @@ var deviceTexts = map[Key]text{
 	"test.route":     {"Credential", "認証情報"},
 	"test.reason":    {"Reason", "理由"},
 	"test.detail":    {"Meaning", "意味"},
+	"test.own":       {"Refused before, by", "先に拒否した配信元"},
 	"test.token":     {"Push token", "プッシュトークン"},
 	"test.dead":      {"Dead since", "無効になった時刻"},
 	"token.keep":     {"nothing against it", "問題なし"},

@@ -44,13 +44,14 @@ func NewDeviceRow(w Words, d *bell.Device, now time.Time) DeviceRow {
 		Label: appLabel(w, d), Channel: channelText(w, d, d.Channel), Project: d.Project,
 		Seen: w.Ago(now, d.LastSeenAt), SeenAt: d.LastSeenAt, Tone: Good, State: w.T("device.reachable"),
 	}
-	switch {
-	case !d.ForgottenAt.IsZero() && d.PushToken == "" && d.Channel != bell.LongPoll:
-		row.Tone, row.State, row.Reason = Bad, w.Word("ready", call.NotForgotten), d.ForgottenFor
-	case !d.Reachable(now):
+	switch n, spoken := d.Note(now); {
+	case !spoken:
+	case n.Why == bell.NoteForgotten:
+		row.Tone, row.State, row.Reason = Bad, w.Word("ready", call.NotForgotten), n.Reason
+	case n.Why == bell.NoteSuspended:
+		row.Tone, row.State, row.Reason = Warn, w.Word("ready", call.NotSuspended), n.Reason
+	default:
 		row.Tone, row.State = Quiet, w.T("device.unreachable")
-	case d.Suspended(now):
-		row.Tone, row.State, row.Reason = Warn, w.Word("ready", call.NotSuspended), d.SuspendedFor
 	}
 	return row
 }
@@ -248,6 +249,9 @@ func (t *DeviceTest) Answer(w Words, r *delivery.TrialResult) {
 		add("HTTP", w.Count(int64(o.Status)))
 	}
 	add(w.T("test.reason"), o.Reason)
+	if own := r.Own; own != nil {
+		add(w.T("test.own"), string(own.Server)+" · "+own.Outcome.Reason)
+	}
 	add(w.T("test.detail"), o.Detail)
 	add(w.T("test.token"), w.Word("token", o.Token))
 	if o.RetryAfter > 0 {

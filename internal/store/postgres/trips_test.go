@@ -12,6 +12,7 @@ import (
 	"github.com/planetbell/planetbell/internal/bell"
 	"github.com/planetbell/planetbell/internal/call"
 	"github.com/planetbell/planetbell/internal/delivery"
+	"github.com/planetbell/planetbell/internal/device"
 	"github.com/planetbell/planetbell/internal/room"
 	"github.com/planetbell/planetbell/internal/testlog"
 	"github.com/planetbell/planetbell/planet"
@@ -54,11 +55,14 @@ func (c *counter) TraceBatchStart(ctx context.Context, _ *pgx.Conn, data pgx.Tra
 func (c *counter) TraceBatchQuery(context.Context, *pgx.Conn, pgx.TraceBatchQueryData) {}
 func (c *counter) TraceBatchEnd(context.Context, *pgx.Conn, pgx.TraceBatchEndData)     {}
 
+// runs are enough for connections and prepared statements to be there.
+const runs = 30
+
 // cost runs an operation until a run costs no more than the one before: connections and
 // prepared statements are made once.
 func (c *counter) cost(t *testing.T, operation func() error) (trips, statements int64) {
 	t.Helper()
-	for n := range 30 {
+	for n := range runs {
 		beforeTrips, beforeStatements := c.trips.Load(), c.statements.Load()
 		if err := operation(); err != nil {
 			t.Fatal(err)
@@ -113,6 +117,19 @@ func TestRoundTrips(t *testing.T) {
 		}
 		return err
 	}
+	phone := bell.Device{ID: bell.NewID(), Owner: known.CalleeOwner(), SessionID: "phone", Channel: bell.FCM, PushToken: "token"}
+	if _, err := s.ChangeDevice(ctx, device.Key{SessionID: phone.SessionID}, func(device.Known) (bell.Device, error) { return phone, nil }); err != nil {
+		t.Fatal(err)
+	}
+	var rung []bell.Call // of which no receipt has come
+	for range runs {
+		c, deliveries := fresh()
+		deliveries[0].DeviceID = phone.ID
+		if _, err := s.BeginCall(ctx, c, deliveries, nil); err != nil {
+			t.Fatal(err)
+		}
+		rung = append(rung, c)
+	}
 	n := int64(0)
 	for _, path := range []struct {
 		name              string
@@ -131,6 +148,15 @@ func TestRoundTrips(t *testing.T) {
 		{"a repeat", 2, 3, func() error { return begin(known, deliveries, call.Repeated) }},
 		{"an attempt", 1, 2, func() error {
 			return s.RecordAttempt(ctx, deliveries[0], bell.Attempt{Number: 1, StartedAt: now})
+		}},
+		{"a receipt", 5, 7, func() error { // the phone's first one is one more of both
+			c := rung[0]
+			rung = rung[1:]
+			got, err := s.RecordReceipt(ctx, bell.Receipt{Environment: c.Environment, SessionID: c.SessionID, DeviceID: phone.ID, At: now})
+			if got.Repeated {
+				t.Error("a first receipt is taken for a repeat")
+			}
+			return err
 		}},
 		{"a Call Event", 1, 3, func() error {
 			c, _ := fresh()

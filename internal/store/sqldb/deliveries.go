@@ -150,10 +150,12 @@ func (s *Store) RecordReceipt(ctx context.Context, r bell.Receipt) (delivery.Rec
 	err := s.Write(ctx, "record a receipt", func(l Tx) error {
 		var got delivery.Received
 		var key int64
-		found, err := l.One(`SELECT c.id, d.id, d.channel, CASE c.purpose WHEN '' THEN c.notified_at ELSE 0 END, c.state IN ('ended', 'lost'), d.deadline FROM calls c JOIN deliveries d ON d.call_id = c.id
+		var silent bool // no receipt ever came from the device
+		found, err := l.One(`SELECT c.id, d.id, d.channel, CASE c.purpose WHEN '' THEN c.notified_at ELSE 0 END, c.state IN ('ended', 'lost'), d.deadline,
+			coalesce(v.acknowledges_since = 0, FALSE) FROM calls c JOIN deliveries d ON d.call_id = c.id LEFT JOIN devices v ON v.id = d.device_id
 			WHERE c.session_id = ? AND c.environment = ? AND d.device_id = ?
 			ORDER BY CASE d.channel WHEN ? THEN 0 ELSE 1 END, d.created_at, d.id LIMIT 1`, // a browser may have two: that by which it came
-			Into([]any{&key, &got.DeliveryID, &got.Channel, At{&got.NotifiedAt}, &got.Over, At{&got.Deadline}}), string(r.SessionID), string(r.Environment), r.DeviceID, string(r.Channel))
+			Into([]any{&key, &got.DeliveryID, &got.Channel, At{&got.NotifiedAt}, &got.Over, At{&got.Deadline}, &silent}), string(r.SessionID), string(r.Environment), r.DeviceID, string(r.Channel))
 		if err := Must(found, err, "No call with this session ID was for this device."); err != nil {
 			return Refuse(err)
 		}
@@ -175,8 +177,10 @@ func (s *Store) RecordReceipt(ctx context.Context, r bell.Receipt) (delivery.Rec
 				WHERE call_id = ?2 AND device_id = ?3 AND (id = ?4 OR state IN ('pending', 'sending'))`, Micros(r.At), key, r.DeviceID, got.DeliveryID); err != nil {
 				return fmt.Errorf("move a received delivery: %w", err)
 			}
-			if _, err := l.Exec(`UPDATE devices SET acknowledges_since = ? WHERE id = ? AND acknowledges_since = 0`, Micros(r.At), r.DeviceID); err != nil {
-				return fmt.Errorf("note that a device acknowledges: %w", err)
+			if silent {
+				if _, err := l.Exec(`UPDATE devices SET acknowledges_since = ? WHERE id = ? AND acknowledges_since = 0`, Micros(r.At), r.DeviceID); err != nil {
+					return fmt.Errorf("note that a device acknowledges: %w", err)
+				}
 			}
 		}
 		if got.NotifiedAt.IsZero() { // a notice: its times are not measured

@@ -83,8 +83,8 @@ func (s *Store) Failing(ctx context.Context, since time.Time, most int) ([]call.
 			known := groups[k]
 			known.Count++
 			calls[k][g.SessionID] = true
-			if g.Last.After(known.Last) {
-				known.Last = g.Last
+			if g.Last.After(known.Last) { // the example is the one that Last is of
+				known.Last, known.Environment, known.SessionID, known.DeviceID = g.Last, g.Environment, g.SessionID, g.DeviceID
 			}
 			return nil
 		}, Micros(since), max(most, 0))

@@ -123,7 +123,7 @@ func TestGuidesJavaScriptParses(t *testing.T) {
 	}
 }
 
-// sample is what stands around a sample of web.md to run it, and what it then prints.
+// sample is what stands around a sample of docs/clients/web.md to run it, and what it then prints.
 type sample struct{ before, after, want string }
 
 // samples are the samples that a lost call may hang on, by a piece of their text.
@@ -154,7 +154,7 @@ var samples = map[string]sample{
 	},
 }
 
-// runSample runs the one sample of web.md that has part in it.
+// runSample runs the one sample of docs/clients/web.md that has part in it.
 func runSample(t *testing.T, node, part string, around sample) {
 	t.Helper()
 	ran := 0

@@ -135,7 +135,10 @@ var samples = map[string]sample{
 			const streams = [["id: a\nevent: call\nda", 'ta: {"n":1}\n\n: alive\n\nid: b\nevent: ended\ndata: {"n":2}\n\n'], ['id:\nevent: call\ndata:{"n":3}\n\n'], []];
 			globalThis.fetch = async (path, { headers }) => {
 				told.push("from " + (headers["Last-Event-ID"] ?? "now"));
-				return new Response(ReadableStream.from(streams.shift()).pipeThrough(new TextEncoderStream()));
+				return new Response(new ReadableStream({ start(c) {
+					for (const piece of streams.shift()) c.enqueue(new TextEncoder().encode(piece));
+					c.close();
+				} }));
 			};`,
 		after: `for (let i = 0; i < 3; i++) await hold();
 			console.log(told.join());`,

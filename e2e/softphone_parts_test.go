@@ -74,16 +74,31 @@ func TestTheSoftphonesParts(t *testing.T) {
 		"reasons have words":                    `[1001, 1002, 1201, 1203, 1206, 1207, 1304, 1501].filter((c) => softphone.messages.ending('en', c) === softphone.messages.ending('ja', c)).map(String)`,
 		"calls are kept until they are over or expire": `(async () => {
 			const { store } = softphone, wrong = [], now = Date.now();
-			if (!(await store.keep('k1', 'svc/u', { cc_param: 'x' }, 'push', now + 1000))) wrong.push('a new call is known');
-			if (await store.keep('k1', 'svc/u', { cc_param: 'x' }, 'stream', now + 1000)) wrong.push('a known call is new');
+			if (await store.keep('k1', 'svc/u', { cc_param: 'x' }, 'push', now + 1000)) wrong.push('a new call is known');
+			if ((await store.keep('k1', 'svc/u', { cc_param: 'x' }, 'stream', now + 1000))?.via !== 'push') wrong.push('a known call is new');
 			await store.over('k1');
 			const [over] = await store.calls('svc/u', now);
 			if (!over?.over || over.data) wrong.push('a call that is over keeps ' + JSON.stringify(over));
 			await store.keep('k2', 'svc/u', { cc_param: 'y' }, 'push', now - 1);
 			if ((await store.calls('svc/u', now)).length !== 1 || (await store.get('calls', 'k2'))) wrong.push('an expired call is kept');
 			if ((await store.calls('svc/other', now)).length) wrong.push('calls of somebody else');
+			await store.put('sessions', { key: 'svc/u', token: 't', expires: now + 5000, offset: 6000 });
+			await store.purge(now);
+			if ((await store.get('sessions', 'svc/u')).token) wrong.push('a token that has ended is kept');
+			await store.keep('k3', 'svc/other', { cc_param: 'z' }, 'push', now + 1000);
+			await store.forget('svc/u');
+			if ((await store.get('sessions', 'svc/u')) || (await store.get('calls', 'k1'))) wrong.push('something is left of somebody who has signed out');
+			if (!(await store.get('calls', 'k3'))) wrong.push('calls of somebody else are erased');
+			await store.forget('svc/other');
 			return wrong;
 		})()`,
+		"notices have their own titles": `(() => {
+			const { notice } = softphone.messages, room = 'tea';
+			const got = [['missed_call', { name: 'Eve' }], ['invitation', { name: 'Eve', room }], ['invitation', { room }], ['test', {}], ['else', {}]].map(([event, values]) => notice('en', event, values));
+			const want = ['Missed call from Eve', 'Eve asks you into the room tea', 'You are asked into the room tea', 'A test: this browser can be reached', 'There is news in the softphone'];
+			return got.filter((text, i) => text !== want[i]);
+		})()`,
+		"without storage a call rings, and though it expires, when it is verified": ringsWithoutStorage,
 		"tokens say when they end": `import('/api.js').then(({ expiry }) => [expiry('a.' + btoa('{"exp":17}').replace(/=/g, '') + '.c') === 17000, expiry('nonsense') === 0].filter((ok) => !ok).map(String))`,
 	} {
 		for _, wrong := range get[[]string](p, script) {
@@ -91,3 +106,41 @@ func TestTheSoftphonesParts(t *testing.T) {
 		}
 	}
 }
+
+// A phone whose browser has no storage rings, with a cloud that does what the script says. The call
+// that is verified stays when the server says that it has expired, and goes when it has ended; its
+// handle is dropped then. Both words come at once, so that the script waits for one pause.
+const ringsWithoutStorage = `import('/phone.js').then(async ({ Phone }) => {
+	const real = indexedDB.open, wrong = [], verified = [], dropped = [];
+	Object.defineProperty(indexedDB, 'open', { configurable: true, value: () => { throw new Error('no storage'); } });
+	try {
+		let word;
+		const end = 'event: ended\ndata: ';
+		const server = {
+			base: '', offset: 0, token: '', register: async () => {}, registerDevice: async () => {}, acknowledge: async () => {}, pastCalls: async () => [], pushKey: async () => null,
+			fetch: async (method, path, { signal }) => new Response(new ReadableStream({ start(c) {
+				word = (text) => c.enqueue(new TextEncoder().encode(text));
+				signal.addEventListener('abort', () => c.error(signal.reason));
+			} })),
+		};
+		const cloud = { verify: ({ ccParam, on }) => {
+			verified.push(ccParam);
+			if (ccParam !== 'unsure') on({ state: 'verified' });
+			return { end() {}, drop() { dropped.push(ccParam); } };
+		} };
+		const phone = new Phone({ config: { service: 'svc' }, server, cloud, user: 'u', name: '', device: 'd', signIn: '', language: () => 'en', onChange() {}, onLost() {} });
+		await phone.start();
+		for (const sid of ['expired', 'over', 'unsure']) await phone.received({ app_session_id: sid, cc_param: sid, app_callee_uid: 'u' }, 'push');
+		if (verified.join() !== 'expired,over,unsure') wrong.push('verified: ' + verified);
+		for (const [sid, why] of [['expired', 'expired'], ['over', 'ended'], ['unsure', 'expired']]) word(end + JSON.stringify({ app_session_id: sid, why }) + '\n\n');
+		await new Promise((resolve) => { phone.onChange = ({ calls }) => { if (calls.filter((c) => c.phase === 'ended').length >= 2) resolve(); }; });
+		await new Promise((resolve) => setTimeout(resolve));
+		const phases = phone.state.calls.map((c) => c.id + ' ' + c.phase).sort().join();
+		if (phases !== 'expired ringing,over ended,unsure ended') wrong.push(phases);
+		if (dropped.sort().join() !== 'over,unsure') wrong.push('dropped: ' + dropped);
+		phone.stop();
+	} finally {
+		Object.defineProperty(indexedDB, 'open', { configurable: true, value: real });
+	}
+	return wrong;
+})`

@@ -86,6 +86,24 @@ func TestASecondTabTakesOver(t *testing.T) {
 		t.Errorf("a call in two tabs ended with %s, legs %+v", r.Reason, r.Legs)
 	}
 
+	// A tab that a press in a notification has opened leaves the answer to the tab with the line.
+	c = s.call("carol", "bob", sim.Plan{Kind: sim.PlanByHand})
+	first.sees(isRinging)
+	second.Do(chromedp.Navigate(s.PageURL() + "manifest.webmanifest"))
+	second.Do(chromedp.Navigate(s.PageURL() + "?user=bob#answer=" + string(c.SessionID())))
+	first.sees(isTalking)
+	second.click(toEnd)
+	s.over(c)
+
+	// The service worker finds a tab by its user, not by its address.
+	if user := get[string](second, `new Promise((resolve) => {
+		const { port1, port2 } = new MessageChannel();
+		port1.onmessage = ({ data }) => resolve(data);
+		navigator.serviceWorker.dispatchEvent(new MessageEvent('message', { data: { type: 'whose' }, ports: [port2] }));
+	})`); user != "bob" {
+		t.Errorf("the tab is open for %q, want bob", user)
+	}
+
 	// The tab with the line is closed while it rings.
 	c = s.call("carol", "bob", sim.Plan{Kind: sim.PlanByHand})
 	second.sees(isRinging)

@@ -48,7 +48,8 @@ type Person struct {
 }
 
 // Handler serves files with the page's configuration, under a content security policy that
-// lets it talk to the server and the cloud of the configuration and to nobody else. vendor is
+// lets it talk to the server and the cloud of the configuration, and take PlanetKit from where
+// the configuration says, and to nobody else. vendor is
 // where a copy of PlanetKit is served from, and may be nil. A configuration that contradicts
 // itself is an error.
 func Handler(files, vendor fs.FS, c Config) (http.Handler, error) {
@@ -86,14 +87,17 @@ func Handler(files, vendor fs.FS, c Config) (http.Handler, error) {
 
 // policy is the page's content security policy.
 func (c *Config) policy() (string, error) {
-	connect := []string{"'self'"}
-	for _, address := range []string{c.Server, c.CloudURL} {
-		u, err := url.Parse(address)
-		if err != nil || strings.ContainsAny(address, " ;,\r\n\t") {
-			return "", fmt.Errorf("the softphone's configuration: %q is no address", address)
+	connect, scripts := []string{"'self'"}, []string{"'self'"}
+	for _, a := range []struct {
+		address string
+		allowed *[]string
+	}{{c.Server, &connect}, {c.CloudURL, &connect}, {c.PlanetKit, &scripts}} {
+		origin, err := originOf(a.address)
+		if err != nil {
+			return "", err
 		}
-		if u.Host != "" {
-			connect = append(connect, u.Scheme+"://"+u.Host)
+		if origin != "" {
+			*a.allowed = append(*a.allowed, origin)
 		}
 	}
 	if c.Server == "" {
@@ -111,7 +115,19 @@ func (c *Config) policy() (string, error) {
 		return "", fmt.Errorf(`the softphone's configuration: "cloud" is %q, want "planetkit" or "sim"`, c.Cloud)
 	}
 	return strings.Join([]string{
-		"default-src 'none'", "script-src 'self'", "style-src 'self'", "img-src 'self'", "manifest-src 'self'", "worker-src 'self'",
+		"default-src 'none'", "script-src " + strings.Join(scripts, " "), "style-src 'self'", "img-src 'self'", "manifest-src 'self'", "worker-src 'self'",
 		"media-src 'self' blob:", "connect-src " + strings.Join(connect, " "), "base-uri 'none'", "form-action 'none'", "frame-ancestors 'none'",
 	}, "; "), nil
+}
+
+// originOf is the origin of an address; "" if it is relative to the page.
+func originOf(address string) (string, error) {
+	u, err := url.Parse(address)
+	if err != nil || strings.ContainsAny(address, " ;,\r\n\t") || (u.Scheme != "" || u.Host != "") && (u.Scheme != "http" && u.Scheme != "https" || u.Host == "") {
+		return "", fmt.Errorf("the softphone's configuration: %q is no address: write a path, or https:// and a host", address)
+	}
+	if u.Host == "" {
+		return "", nil
+	}
+	return u.Scheme + "://" + u.Host, nil
 }

@@ -95,7 +95,7 @@ func sent(t *testing.T) map[string]bool {
 	return fields
 }
 
-// The JavaScript of the guides is JavaScript.
+// The JavaScript of the guides is JavaScript, and what a lost call may hang on does what it says.
 func TestGuidesJavaScriptParses(t *testing.T) {
 	node, err := exec.LookPath("node")
 	if err != nil && os.Getenv("PLANETBELL_TEST_LOGS") != "" {
@@ -117,5 +117,63 @@ func TestGuidesJavaScriptParses(t *testing.T) {
 	}
 	if blocks < 4 {
 		t.Errorf("found %d blocks of JavaScript; the test would prove nothing", blocks)
+	}
+	for part, around := range samples {
+		runSample(t, node, part, around)
+	}
+}
+
+// sample is what stands around a sample of docs/clients/web.md to run it, and what it then prints.
+type sample struct{ before, after, want string }
+
+// samples are the samples that a lost call may hang on, by a piece of their text.
+var samples = map[string]sample{
+	// Three streams: the first in pieces, with a heartbeat; the second ends with an empty id.
+	"async function hold": {
+		before: `const base = "", appToken = "t", told = [];
+			const incoming = (call, by) => told.push("call " + call.n + " " + by), stopRinging = (call) => told.push("ended " + call.n);
+			const streams = [["id: a\nevent: call\nda", 'ta: {"n":1}\n\n: alive\n\nid: b\nevent: ended\ndata: {"n":2}\n\n'], ['id:\nevent: call\ndata:{"n":3}\n\n'], []];
+			globalThis.fetch = async (path, { headers }) => {
+				told.push("from " + (headers["Last-Event-ID"] ?? "now"));
+				return new Response(new ReadableStream({ start(c) {
+					for (const piece of streams.shift()) c.enqueue(new TextEncoder().encode(piece));
+					c.close();
+				} }));
+			};`,
+		after: `for (let i = 0; i < 3; i++) await hold();
+			console.log(told.join());`,
+		want: "from now,call 1 stream,ended 2,from b,call 3 stream,from now",
+	},
+	// No receipt gets through, and the call comes twice; another one is long over.
+	"planetKit.verifyCall": {
+		before: `const told = [], clock = 0, myId = "", myServiceId = "", mediaHtmlElement = null, delegate = null;
+			const api = async (method, path, { sid, channel }) => { told.push(sid + " by " + channel); throw new Error("no network"); };
+			const planetKit = { verifyCall: ({ ccParam }) => told.push("verify " + ccParam) };`,
+		after: `for (const by of ["push", "stream"]) incoming({ app_session_id: "s", cc_param: "c", app_expires_at: String(Date.now() + 60000) }, by);
+			incoming({ app_session_id: "old", cc_param: "o", app_expires_at: "1" }, "push");
+			await null;
+			console.log(told.join());`,
+		want: "s by webpush,verify c,s by sse,old by webpush",
+	},
+}
+
+// runSample runs the one sample of docs/clients/web.md that has part in it.
+func runSample(t *testing.T, node, part string, around sample) {
+	t.Helper()
+	ran := 0
+	for _, m := range code.FindAllStringSubmatch(guides(t)["web.md"], -1) {
+		if !strings.Contains(m[1], part) {
+			continue
+		}
+		ran++
+		file := filepath.Join(t.TempDir(), "sample.mjs")
+		write(t, file, around.before+"\n"+m[1]+"\n"+around.after)
+		out, err := exec.Command(node, file).CombinedOutput()
+		if got := strings.TrimSpace(string(out)); err != nil || got != around.want {
+			t.Errorf("web.md, the sample with %s: %v\ngot  %s\nwant %s", part, err, got, around.want)
+		}
+	}
+	if ran != 1 {
+		t.Errorf("web.md has %d samples with %s, want one", ran, part)
 	}
 }

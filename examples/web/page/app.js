@@ -4,6 +4,7 @@ import { Server } from './api.js';
 import { Phone } from './phone.js';
 import { PlanetKitCloud } from './planetkit.js';
 import { SimCloud } from './simcloud.js';
+import { pause } from './stream.js';
 import { Tabs } from './tabs.js';
 import { View } from './view.js';
 import './store.js';
@@ -50,7 +51,7 @@ function open(user, token = '') {
   const name = config.people?.find((p) => p.id === user)?.name ?? '';
   tabs = new Tabs(config.service, user, {
     lead: () => lead(user, name, token),
-    state: (state) => view.draw(state, true),
+    state: (state) => { view.draw(state, true); wish(); }, // now it is known that another tab leads
     command: (what, argument) => phone?.[what]?.(argument),
     bye: () => leave(),
   });
@@ -58,7 +59,7 @@ function open(user, token = '') {
 }
 
 // lead makes this tab the phone.
-async function lead(user, name, token) {
+async function lead(user, name, token, attempt = 0) {
   try {
     const server = new Server(config);
     const cloud = config.cloud === 'planetkit' ? await PlanetKitCloud.load(config, document.getElementById('media')) : new SimCloud(config);
@@ -68,15 +69,16 @@ async function lead(user, name, token) {
       onLost: () => lost('session'),
     });
     await phone.start();
+    view.trouble();
     wish();
   } catch (error) {
     if (error.status === 409) lost('taken');
-    else if (error.status >= 400 && error.status < 500) lost('refused', { why: error.message });
+    else if (error.status >= 400 && error.status < 500 && error.status !== 429) lost('refused', { why: error.message });
     else if (error.message === 'no PlanetKit') lost('noCloud');
     else if (error.status === undefined) throw error;
     else {
-      view.trouble('noServer');
-      setTimeout(() => lead(user, name, token), 3000);
+      view.trouble(error.status === 429 ? 'busy' : 'noServer');
+      setTimeout(() => { if (tabs?.leads) lead(user, name, token, attempt + 1); }, pause(attempt));
     }
   }
 }
@@ -120,7 +122,8 @@ function wish() {
   tabs.command('clicked', { id: pressed[2].toLowerCase(), what: pressed[1] });
 }
 
-navigator.serviceWorker?.addEventListener('message', ({ data }) => {
+navigator.serviceWorker?.addEventListener('message', ({ data, ports }) => {
+  if (data.type === 'whose') ports[0].postMessage(tabs?.user);
   if (data.type === 'push' && tabs?.leads) phone?.received(data.data, 'push');
   if (data.type === 'click') tabs?.command('clicked', { id: data.sid, what: data.action });
 });

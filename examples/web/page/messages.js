@@ -21,11 +21,12 @@
       cancel: 'Cancel', hangUp: 'Hang up', calling: 'Calling …', answering: 'Connecting …', talking: 'In a call', room: 'Room {room}',
       missed: 'Missed call from {name}', missedAt: 'Missed at {time}', callBack: 'Call back', dismiss: 'Dismiss',
       invitation: '{name} asks you into the room {room}', invitationAnon: 'You are asked into the room {room}',
+      test: 'A test: this browser can be reached', otherNotice: 'There is news in the softphone',
       newTitle: '{name} is calling', e1001: 'The call has ended', e1002: 'Declined', e1201: 'The caller hung up', e1202: 'Is in another call', e1203: 'Nobody answered',
       e1204: 'It rings already in this browser', e1205: 'You are in a call on another device', e1206: 'Answered on another device', e1207: 'Declined on another device',
       e1301: 'The connection is lost', e1302: 'The call could not be announced', e1304: 'The call is already over', e1110: 'Removed from the room',
       e1501: 'The access token was refused', canceled: 'Cancelled', ended: 'The call has ended ({code})', failed: 'The call failed',
-      noCalleeID: 'Nobody can call himself', noServer: 'The server cannot be reached', taken: 'This user ID is in use. Choose another one.',
+      noCalleeID: 'Nobody can call himself', noServer: 'The server cannot be reached', busy: 'The server is busy. Trying again …', taken: 'This user ID is in use. Choose another one.',
       refused: 'The server refuses: {why}', session: 'Your registration has expired. Sign in again.', noCloud: 'PlanetKit is not there: see examples/web/README.md.',
       lSigned: 'registered at the server', lStream: 'the stream is open', lPoll: 'asks by long polling', lOffline: 'not connected: {why}', lGot: 'call {sid} came by {via}', lRepeat: 'call {sid} came once more, by {via}',
       lAck: 'receipt for {sid} sent', lVerified: 'call {sid} verified: it rings', lEnded: 'call {sid} is over: {why}', lNotice: 'notice {event}', lLeader: 'this tab holds the line', lServerEnded: 'the server says that {sid} has ended',
@@ -50,11 +51,12 @@
       cancel: '取り消し', hangUp: '切る', calling: '呼び出しています…', answering: '接続しています…', talking: '通話中', room: 'ルーム {room}',
       missed: '{name} さんからの不在着信', missedAt: '{time} の不在着信', callBack: 'かけ直す', dismiss: '閉じる',
       invitation: '{name} さんがルーム {room} に招待しています', invitationAnon: 'ルーム {room} に招待されています',
+      test: 'テスト：このブラウザーに通知が届きます', otherNotice: 'ソフトフォンにお知らせがあります',
       newTitle: '{name} さんから着信', e1001: '通話が終了しました', e1002: '拒否されました', e1201: '相手が切りました', e1202: '相手は通話中です', e1203: '応答がありませんでした',
       e1204: 'このブラウザーではすでに着信中です', e1205: '別の端末で通話中です', e1206: '別の端末で応答しました', e1207: '別の端末で拒否しました',
       e1301: '接続が切れました', e1302: '着信を通知できませんでした', e1304: '通話はすでに終了しています', e1110: 'ルームから退出させられました',
       e1501: 'アクセストークンが拒否されました', canceled: '取り消しました', ended: '通話が終了しました（{code}）', failed: '通話できませんでした',
-      noCalleeID: '自分には電話できません', noServer: 'サーバーに接続できません', taken: 'このユーザーIDは使用中です。別のIDを選んでください。',
+      noCalleeID: '自分には電話できません', noServer: 'サーバーに接続できません', busy: 'サーバーが混み合っています。再試行しています…', taken: 'このユーザーIDは使用中です。別のIDを選んでください。',
       refused: 'サーバーが拒否しました：{why}', session: '登録の有効期限が切れました。もう一度サインインしてください。', noCloud: 'PlanetKit がありません。examples/web/README.md をご覧ください。',
       lSigned: 'サーバーに登録しました', lStream: 'ストリームを開きました', lPoll: 'ロングポーリングを始めました', lOffline: '未接続：{why}', lGot: '着信 {sid}（{via}）', lRepeat: '着信 {sid} が再度届きました（{via}）',
       lAck: '{sid} の受領を返しました', lVerified: '{sid} を確認し、鳴らしています', lEnded: '{sid} が終了しました：{why}', lNotice: 'お知らせ {event}', lLeader: 'このタブが接続しています', lServerEnded: '{sid} の終了をサーバーが知らせました',
@@ -76,7 +78,13 @@
     return code ? text(language, 'ended', { code: name || code }) : text(language, 'failed');
   }
 
+  // notice says what a notice is of; event is its app_event.
+  function notice(language, event, values) {
+    const keys = { missed_call: 'missed', invitation: values.name ? 'invitation' : 'invitationAnon', test: 'test' };
+    return text(language, keys[event] ?? 'otherNotice', { ...values, name: values.name || '?' });
+  }
+
   const missing = () => Object.keys(words.en).filter((k) => !(k in words.ja)).concat(Object.keys(words.ja).filter((k) => !(k in words.en)));
 
-  globalThis.softphone = Object.assign(globalThis.softphone ?? {}, { messages: { fit, text, ending, missing } });
+  globalThis.softphone = Object.assign(globalThis.softphone ?? {}, { messages: { fit, text, ending, notice, missing } });
 })();

@@ -24,6 +24,7 @@ export class Phone {
   #seen = new Set();
   #renewal = 0;
   #refreshes = 0;
+  #stopped = false;
 
   // onChange is told when the state has changed; onLost when the user has to sign in again.
   constructor({ config, server, cloud, user, name, device, signIn, language, onChange, onLost }) {
@@ -48,10 +49,11 @@ export class Phone {
   async start() {
     await store.put('settings', { key: 'language', value: this.language() });
     const session = await store.get('sessions', this.owner);
-    if (session?.token && session.server === this.#server.base && session.expires > Date.now() + 60_000) this.#server.use(session.token);
+    if (session?.token && session.server === this.#server.base && session.expires - (session.offset ?? 0) > Date.now() + 60_000) this.#server.use(session.token);
     this.#server.onExpired = (refused) => this.#renew(refused);
     if (!this.#server.token) await this.#register();
     await this.#server.registerDevice(this.device);
+    await this.#keepSession(); // the clocks may have changed
     this.#scheduleRenewal();
     this.#log('lSigned');
     this.#line = new Line(this.#server, {
@@ -70,6 +72,7 @@ export class Phone {
 
   // stop leaves the line. Calls that ring do so elsewhere, or in the tab that takes over.
   stop() {
+    this.#stopped = true;
     clearTimeout(this.#renewal);
     this.#line?.stop();
     for (const [key, handle] of this.#handles) {
@@ -81,13 +84,20 @@ export class Phone {
   // signOut also forgets the user in this browser.
   async signOut() {
     this.stop();
-    await store.remove('sessions', this.owner);
+    await store.forget(this.owner);
     await this.#push?.stop().catch(() => {});
   }
 
   async #register() {
-    const token = await this.#server.register(this.user, this.name, this.#signIn);
-    await store.put('sessions', { key: this.owner, token, server: this.#server.base, expires: expiry(token) });
+    await this.#server.register(this.user, this.name, this.#signIn);
+    await this.#keepSession();
+  }
+
+  // keepSession is also for the service worker, which sends receipts and has to know the server's clock.
+  async #keepSession() {
+    if (this.#stopped) return;
+    const { token, base, offset } = this.#server;
+    await store.put('sessions', { key: this.owner, token, server: base, expires: expiry(token), offset });
   }
 
   // renew gets a new app token before the old one ends, or when it is refused.
@@ -136,8 +146,8 @@ export class Phone {
     if (!data.cc_param) return;
     const expires = (Number(data.app_expires_at) || Date.now() + this.#server.offset + ringTime) - this.#server.offset + late;
     if (expires <= Date.now()) return;
-    await store.keep(key, this.owner, data, via, expires);
-    if ((await store.calls(this.owner)).some((call) => call.key === key && call.over)) return; // it rang, and was dealt with, before a reload
+    const known = await store.keep(key, this.owner, data, via, expires);
+    if (known?.over) return; // it rang, and was dealt with, before a reload
     this.#log('lGot', { sid: short(id), via });
     this.#verify(key, id, data, via);
   }
@@ -221,12 +231,18 @@ export class Phone {
     this.refresh();
   }
 
-  // endedElsewhere: the server says that a call is over, which the cloud has said, or says soon.
+  // endedElsewhere: the server says that a call is over, which the cloud has said, or says soon. A
+  // call that has merely expired may still be answered once it is verified: its caller waits longer.
   #endedElsewhere(data) {
     const id = String(data.app_session_id ?? data.app_call_session_id ?? '').toLowerCase();
     this.#log('lServerEnded', { sid: short(id) });
-    const call = this.state.calls.find((c) => c.id === id && c.direction === 'in');
-    if (call && (call.phase === 'verifying' || call.phase === 'ringing')) setTimeout(() => this.#happened(call.key, { state: 'ended', code: 1304 }), 1500);
+    setTimeout(() => {
+      const call = this.state.calls.find((c) => c.id === id && c.direction === 'in');
+      if (call?.phase !== 'verifying' && (call?.phase !== 'ringing' || data.why === 'expired')) return;
+      const handle = this.#handles.get(call.key);
+      this.#happened(call.key, { state: 'ended', code: 1304 });
+      handle?.drop();
+    }, 1500);
     this.refresh();
   }
 
@@ -238,14 +254,14 @@ export class Phone {
       message: data.app_message ?? '', at: Number(data.app_called_at ?? data.app_sent_at) || Date.now(),
     };
     this.#change({ notices: [...this.state.notices, notice].slice(-3) });
-    const title = { missed_call: 'missed', invitation: 'invitation' }[notice.event];
-    this.#showOutside(title, notice, { tag: `call-${String(data.app_call_session_id ?? id).toLowerCase()}`, data: { user: this.user, owner: this.owner, sid: '' } });
+    const title = globalThis.softphone.messages.notice(this.language(), notice.event, { name: notice.name || notice.peer, room: notice.room });
+    this.#showOutside(title, { tag: `call-${String(data.app_call_session_id ?? id).toLowerCase()}`, data: { user: this.user, owner: this.owner, sid: '' } });
     this.refresh();
   }
 
   #notify(call) {
     const { messages } = globalThis.softphone;
-    this.#showOutside('incomingTitle', call, {
+    this.#showOutside(messages.text(this.language(), 'incomingTitle', { name: call.name || call.peer }), {
       tag: `call-${call.id}`, requireInteraction: true, data: { user: this.user, owner: this.owner, sid: call.id },
       actions: ['answer', 'decline'].map((action) => ({ action, title: messages.text(this.language(), action) })),
     });
@@ -253,10 +269,9 @@ export class Phone {
 
   // showOutside shows something outside of the page when nobody looks at it. A push shows its
   // own, with the same tag.
-  async #showOutside(key, { name, peer, room }, options) {
+  async #showOutside(title, options) {
     if (!document.hidden || globalThis.Notification?.permission !== 'granted') return;
     const registration = await navigator.serviceWorker?.getRegistration();
-    const title = globalThis.softphone.messages.text(this.language(), key, { name: name || peer, room });
     await registration?.showNotification(title, { icon: 'icon.svg', lang: this.language(), ...options });
   }
 

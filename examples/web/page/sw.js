@@ -5,6 +5,8 @@ importScripts('messages.js', 'store.js');
 const { messages, store } = softphone;
 
 const ringTime = 60_000; // when a push does not say until when
+const slack = 30_000; // of clocks: to show a call that is over costs less than not to show one that rings
+const patience = 1000; // with a tab that does not say whose it is
 
 addEventListener('install', () => skipWaiting());
 addEventListener('activate', (event) => event.waitUntil(clients.claim()));
@@ -18,8 +20,8 @@ addEventListener('push', (event) => {
 });
 
 async function received(data) {
-  const language = (await store.get('settings', 'language').catch(() => null))?.value ?? messages.fit(navigator.language);
-  await Promise.all([data.app_event ? notice(data, language) : call(data, language), acknowledge(data)]);
+  const language = (await store.get('settings', 'language'))?.value ?? messages.fit(navigator.language);
+  await Promise.all([data.app_event ? notice(data, language) : call(data, language), acknowledge(data), store.purge()]);
 }
 
 const owner = (data) => `${data.app_callee_sid ?? ''}/${data.app_callee_uid ?? ''}`;
@@ -28,9 +30,10 @@ const nameOf = (data) => data.app_caller_name || data.app_caller_uid || '?';
 async function call(data, language) {
   const sid = String(data.app_session_id ?? '').toLowerCase();
   const key = `${owner(data)} ${sid}`;
-  const expires = Number(data.app_expires_at) || Date.now() + ringTime;
-  const known = await store.get('calls', key).catch(() => null);
-  if (sid && data.cc_param) await store.keep(key, owner(data), data, 'push', expires).catch(() => {});
+  const [session, known] = await Promise.all([store.get('sessions', owner(data)), store.get('calls', key)]);
+  const until = Number(data.app_expires_at); // by the server's clock
+  const expires = until ? until - (session?.offset ?? 0) + slack : Date.now() + ringTime;
+  if (sid && data.cc_param) await store.keep(key, owner(data), data, 'push', expires);
   await tell({ type: 'push', data });
   // A call that an open tab has dealt with must show something all the same: browsers take the
   // permission away from pages whose pushes show nothing. It goes by itself.
@@ -47,9 +50,9 @@ async function call(data, language) {
 // A notice of a missed call takes the place of the call's own notification: it has the same tag.
 async function notice(data, language) {
   await tell({ type: 'push', data });
-  const key = data.app_event === 'missed_call' ? 'missed' : 'invitation';
+  const title = messages.notice(language, data.app_event, { name: data.app_caller_name || data.app_caller_uid, room: data.app_room_id });
   const sid = String(data.app_call_session_id ?? data.app_session_id ?? '').toLowerCase();
-  await registration.showNotification(messages.text(language, key, { name: nameOf(data), room: data.app_room_id }), {
+  await registration.showNotification(title, {
     tag: `call-${sid}`, renotify: true, lang: language, icon: 'icon.svg', badge: 'icon.svg',
     timestamp: Number(data.app_called_at) || Date.now(), body: data.app_message ?? '',
     data: { user: data.app_callee_uid, owner: owner(data), sid: '' },
@@ -62,7 +65,7 @@ async function tell(message) {
 
 // acknowledge says that the message is here, with the app token of the user it is for.
 async function acknowledge(data) {
-  const session = await store.get('sessions', owner(data)).catch(() => null);
+  const session = await store.get('sessions', owner(data));
   if (!session?.token || !data.app_session_id) return;
   await fetch(`${session.server}/v2/notification/ack`, {
     method: 'POST', credentials: 'omit', headers: { 'Content-Type': 'application/json', Authorization: `Bearer ${session.token}` },
@@ -75,12 +78,24 @@ async function acknowledge(data) {
 addEventListener('notificationclick', (event) => {
   event.notification.close();
   const { user, sid } = event.notification.data ?? {};
-  event.waitUntil(open(user, sid, event.action));
+  event.waitUntil(Promise.all([open(user, sid, event.action), store.purge()]));
 });
 
+// whose asks a tab for its user. Its address, as a service worker knows it, is that of its start.
+function whose(client) {
+  return new Promise((resolve) => {
+    const { port1, port2 } = new MessageChannel();
+    port1.onmessage = ({ data }) => resolve(data);
+    client.postMessage({ type: 'whose' }, [port2]);
+    setTimeout(resolve, patience);
+  });
+}
+
 async function open(user, sid, action) {
-  for (const client of await clients.matchAll({ type: 'window', includeUncontrolled: true })) {
-    if (new URL(client.url).searchParams.get('user') !== user) continue;
+  const tabs = await clients.matchAll({ type: 'window', includeUncontrolled: true });
+  const users = await Promise.all(tabs.map(whose));
+  const client = user && tabs[users.indexOf(user)];
+  if (client) {
     client.postMessage({ type: 'click', sid, action });
     return action === 'decline' ? undefined : client.focus();
   }

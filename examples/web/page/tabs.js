@@ -5,6 +5,7 @@
 export class Tabs {
   #channel;
   #release = null;
+  #waiting = new AbortController(); // for the lock
   #id = crypto.randomUUID();
   leads = false;
 
@@ -12,6 +13,7 @@ export class Tabs {
   // command(name, argument) when this tab has it, and bye() when another tab has signed out.
   constructor(service, user, on) {
     this.on = on;
+    this.user = user;
     this.name = `softphone:${service}/${user}`;
     this.#channel = new BroadcastChannel(this.name);
     this.#channel.onmessage = ({ data }) => this.#heard(data);
@@ -20,15 +22,18 @@ export class Tabs {
   start() {
     this.#channel.postMessage({ kind: 'hello', from: this.#id });
     const closed = new Promise((resolve) => { this.#release = resolve; });
-    navigator.locks.request(this.name, () => {
+    navigator.locks.request(this.name, { signal: this.#waiting.signal }, () => {
       this.leads = true;
       this.on.lead();
       return closed;
     }).catch(() => {}); // the page is going away
   }
 
+  // stop also gives up the place in the queue: a page that a browser keeps for a "back" would get
+  // the lock, and never let go of it.
   stop() {
     this.#channel.close();
+    this.#waiting.abort();
     this.#release?.();
   }
 

@@ -200,8 +200,7 @@ export class View {
   }
 
   #noticeTitle(n) {
-    if (n.event === 'missed_call') return this.t('missed', { name: n.name || n.peer });
-    return this.t(n.peer ? 'invitation' : 'invitationAnon', { name: n.name || n.peer, room: n.room });
+    return messages.notice(this.language, n.event, { name: n.name || n.peer, room: n.room });
   }
 
   #noticeCard(n) {

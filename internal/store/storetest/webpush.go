@@ -14,6 +14,7 @@ var webPushTests = map[string]func(*testing.T, Store){
 	"a browser's subscription":                  browserKept,
 	"a browser rings with its keys":             browserRings,
 	"a browser's subscription moves":            browserMoves,
+	"a browser rings two ways, and has it once": browserTwoWays,
 	"a subscription that is given up is erased": browserForgotten,
 }
 
@@ -45,6 +46,37 @@ func browserRings(t *testing.T, s Store) {
 		t.Fatalf("%d rings", len(rings))
 	}
 	same(t, "the device to ring", rings[0].Device, d)
+}
+
+// A browser whose page is open has a delivery by push and one over its stream. A receipt is of that
+// by which the call came, and what is still open of the other is over with it.
+func browserTwoWays(t *testing.T, s Store) {
+	d, c := newBrowser("bob", 1), newCall()
+	add(t, s, d)
+	push := newDelivery(c, d)
+	page := newDelivery(c, d.Over(bell.LongPoll))
+	page.ID, page.Channel, page.State = bell.NewID(), bell.LongPoll, bell.DeliveryPending
+	_, err := s.BeginCall(t.Context(), c, []bell.Delivery{push, page}, nil)
+	ok(t, "BeginCall", err)
+	r := receiptOf(page)
+	r.Channel = bell.LongPoll
+	if got := receive(t, s, r); got.DeliveryID != page.ID || got.Repeated {
+		t.Errorf("the receipt is of %+v, want the delivery over the stream", got)
+	}
+	record, err := s.Call(t.Context(), c.Environment, c.SessionID)
+	ok(t, "Call", err)
+	for _, got := range record.Deliveries {
+		if got.Delivery.State != bell.DeliveryReceived || got.Delivery.LeaseOwner != "" {
+			t.Errorf("by %s it is %s, leased by %q", got.Delivery.Channel, got.Delivery.State, got.Delivery.LeaseOwner)
+		}
+		if has := !got.Receipt.At.IsZero(); has != (got.Delivery.ID == page.ID) {
+			t.Errorf("by %s it has a receipt: %v", got.Delivery.Channel, has)
+		}
+	}
+	r.Channel = bell.WebPush // the push comes all the same
+	if got := receive(t, s, r); got.DeliveryID != push.ID {
+		t.Errorf("the second receipt is of %+v, want the push", got)
+	}
 }
 
 // The endpoint alone says which browser it is, whatever keys come with it.

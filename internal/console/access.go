@@ -32,11 +32,13 @@ func (c *console) authorized(rt route, h handler) handler {
 	return func(w http.ResponseWriter, r *http.Request) error {
 		p, err := c.identify(r)
 		noteWho(r.Context(), p)
+		if err == nil && p.Role.Covers(rt.least) {
+			return h(w, r.WithContext(withPrincipal(r.Context(), p)))
+		}
+		eventOf(r.Context()).refused = err == nil || bell.KindOf(err) == bell.Forbidden // else it is not known who asks
 		switch {
 		case err != nil:
 			return err
-		case p.Role.Covers(rt.least):
-			return h(w, r.WithContext(withPrincipal(r.Context(), p)))
 		case p != (signin.Principal{}):
 			return bell.E(bell.Forbidden, "This needs the role "+string(rt.least)+"; "+p.Name+" has the role "+string(p.Role)+".", nil)
 		case rt.kind == pageRoute && r.Header.Get("Authorization") == "":
@@ -93,19 +95,26 @@ func (c *console) visitOIDC(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (c *console) signInOIDC(w http.ResponseWriter, r *http.Request) error {
+	eventOf(r.Context()).unrecorded = c.SignIn.OIDC == nil
 	return c.arrived(r)(c.signin.Return(w, r))
 }
 
 func (c *console) signOut(w http.ResponseWriter, r *http.Request) error {
-	return c.arrived(r)(c.signin.SignOut(w, r))
+	who, err := c.signin.SignOut(w, r)
+	eventOf(r.Context()).unrecorded = err == nil && who == (signin.Principal{}) // there was nothing to end
+	return c.arrived(r)(who, err)
 }
 
 // arrived notes who signs in or out, or tries to. Who tries too often is not in the log.
 func (c *console) arrived(r *http.Request) func(signin.Principal, error) error {
 	return func(p signin.Principal, err error) error {
 		noteWho(r.Context(), p)
-		if bell.KindOf(err) == bell.TooMany {
-			eventOf(r.Context()).quiet = true
+		e := eventOf(r.Context())
+		switch bell.KindOf(err) {
+		case bell.TooMany:
+			e.quiet, e.refused = true, true
+		case bell.Unauthorized, bell.Forbidden:
+			e.refused = true
 		}
 		return err
 	}

@@ -227,3 +227,48 @@ func TestTooManySignIns(t *testing.T) {
 	}
 	testlog.Keep(t, "log", log.String())
 }
+
+// Nobody in particular can fill the audit log, by whatever way to sign in or out.
+func TestSignInsOfNobodyAreBounded(t *testing.T) {
+	sent := func(path, body string, change ...func(*http.Request)) func(*testing.T, http.Handler) {
+		return func(t *testing.T, h http.Handler) { ask(t, h, "POST", path, body, append(change, anonymous)...) }
+	}
+	for name, try := range map[string]func(*testing.T, http.Handler){
+		"a form that cannot be read": sent("/signin", "name=%zz", asForm()),
+		"a form that is too long":    sent("/signin", "name="+strings.Repeat("x", 20<<10), asForm()),
+		"a wrong password":           sent("/signin", "name=operator&password=wrong", asForm()),
+		"a wrong token":              sent("/signin", "token=wrong", asForm()),
+		"a forged sign-in":           sent("/signin", "name=x", asForm(), header("Sec-Fetch-Site", "cross-site")),
+		"nothing to sign out of":     sent("/signout", "", asForm()),
+		"a forged sign-out":          sent("/signout", "", asForm(), header("Sec-Fetch-Site", "none")),
+		"no identity provider":       func(t *testing.T, h http.Handler) { ask(t, h, "GET", "/signin/oidc/callback?code=x", "", anonymous) },
+		"no identity provider there": func(t *testing.T, h http.Handler) { ask(t, h, "GET", "/signin/oidc", "", anonymous) },
+		"the page":                   func(t *testing.T, h http.Handler) { ask(t, h, "GET", "/signin", "", anonymous) },
+	} {
+		f := willing(t)
+		h := newHandler(t, f, rolesConfig())
+		for range 300 {
+			try(t, h)
+		}
+		if n := len(f.audit.entries); n > 20 {
+			t.Errorf("%s: %d entries for 300 requests, want 20 at most", name, n)
+		}
+		if n := len(f.audit.entries); n > 0 && (name == "nothing to sign out of" || strings.HasPrefix(name, "no identity provider")) {
+			t.Errorf("%s: %d entries for what does nothing", name, n)
+		}
+	}
+}
+
+func anonymous(r *http.Request) { r.Header.Del("Authorization") }
+
+// What is refused to everybody, or too much for the moment, is no refusal of who asks.
+func TestWhatIsNoRefusal(t *testing.T) {
+	f := told(t)
+	f.rulesErr = bell.E(bell.Forbidden, "This project has no call rules.", nil)
+	h := newHandler(t, f, rolesConfig())
+	ask(t, h, "GET", "/admin/v1/users/bell-eval/bob/rules", "", asRole(bell.Viewer))
+	ask(t, h, "PUT", "/admin/v1/users/bell-eval/bob/rules", `{}`, asRole(bell.Operator))
+	if e := f.audit.entries; len(e) != 1 || e[0].Action != "rules.replace" || e[0].Outcome != audit.Failed {
+		t.Errorf("the audit log has %+v", e)
+	}
+}

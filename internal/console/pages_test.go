@@ -311,3 +311,15 @@ func TestPagesWantSomebody(t *testing.T) {
 		t.Errorf("a page that fails: %d", w.Code)
 	}
 }
+
+// Who may not do what a page's form asks for is told so on a page, and scripts swap in no JSON.
+func TestARefusalOfAPageIsAPage(t *testing.T) {
+	h := newHandler(t, told(t), rolesConfig())
+	w := ask(t, h, "POST", "/devices/"+phone+"/test", "", asForm(), asRole(bell.Viewer))
+	if body := w.Body.String(); w.Code != http.StatusForbidden || !strings.Contains(body, `<main id="main"`) || !strings.Contains(body, "needs the role operator") {
+		t.Errorf("%d %s: %s", w.Code, w.Header().Get("Content-Type"), body)
+	}
+	if w := ask(t, h, "GET", "/", ""); !strings.Contains(w.Body.String(), `"noSwap":[204,304,"4xx","5xx"]`) {
+		t.Error("errors would be swapped in")
+	}
+}

@@ -30,7 +30,7 @@ func (c *console) contract(w http.ResponseWriter, _ *http.Request) error {
 // authorized lets requests through of whoever has the route's role.
 func (c *console) authorized(rt route, h handler) handler {
 	return func(w http.ResponseWriter, r *http.Request) error {
-		p, err := c.identify(r)
+		p, err := c.identify(r, rt.kind != streamRoute && !polls(r))
 		noteWho(r.Context(), p)
 		if err == nil && p.Role.Covers(rt.least) {
 			return h(w, r.WithContext(withPrincipal(r.Context(), p)))
@@ -49,9 +49,19 @@ func (c *console) authorized(rt route, h handler) handler {
 	}
 }
 
-func (c *console) identify(r *http.Request) (signin.Principal, error) {
+// polls reports whether a page asks by itself, with nobody having done anything.
+func polls(r *http.Request) bool {
+	return r.Method == http.MethodGet && r.Header.Get("HX-Request") == "true"
+}
+
+// identify says who asks. A session is in use if somebody has done something, which acts says: a
+// page that is left open keeps none.
+func (c *console) identify(r *http.Request, acts bool) (signin.Principal, error) {
 	if c.openTo(r) {
 		return signin.Principal{Name: "local", Role: bell.Admin, Via: signin.ViaLoopback}, nil
+	}
+	if !acts {
+		return c.signin.Peek(r)
 	}
 	return c.signin.Identify(r)
 }

@@ -2,6 +2,7 @@ package console
 
 import (
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -71,7 +72,7 @@ func (c *console) pageEvents(w http.ResponseWriter, r *http.Request) error {
 	if len(events) > eventsPerPage {
 		events = events[:eventsPerPage]
 		last := events[eventsPerPage-1]
-		next := f.Query
+		next := maps.Clone(f.Query)
 		next.Del("replayed")
 		next.Set("before", strconv.FormatInt(last.Seq, 10)+"-"+last.Endpoint)
 		body.Next = "/events?" + next.Encode()
@@ -152,7 +153,7 @@ func (c *console) pageAudit(w http.ResponseWriter, r *http.Request) error {
 	if len(entries) > auditPerPage {
 		entries = entries[:auditPerPage]
 		last := &entries[auditPerPage-1]
-		next := f.Query
+		next := maps.Clone(f.Query)
 		next.Set("before", strconv.FormatInt(last.At.UnixMicro(), 10)+"-"+last.ID)
 		body.Next = "/audit?" + next.Encode()
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -321,5 +322,28 @@ func TestARefusalOfAPageIsAPage(t *testing.T) {
 	}
 	if w := ask(t, h, "GET", "/", ""); !strings.Contains(w.Body.String(), `"noSwap":[204,304,"4xx","5xx"]`) {
 		t.Error("errors would be swapped in")
+	}
+}
+
+// The link to the other language shows this page, and not the next one.
+func TestTheLanguageOfAPageWithANextOne(t *testing.T) {
+	f := told(t)
+	d := f.owned[0]
+	f.devices = func(_ device.Filter, _ string, limit int) ([]bell.Device, error) {
+		return slices.Repeat([]bell.Device{d}, limit), nil
+	}
+	f.calls = func(_ call.Filter, _ call.Cursor, limit int) ([]bell.Call, error) {
+		return slices.Repeat([]bell.Call{missedCall()}, limit), nil
+	}
+	for path, parameter := range map[string]string{"/users": "after=", "/calls?state=ended": "before="} {
+		body := ask(t, newHandler(t, f, testConfig()), "GET", path, "").Body.String()
+		_, link, _ := strings.Cut(body, `<a href="?lang=ja`)
+		if path != "/users" {
+			_, link, _ = strings.Cut(body, `<a href="?`)
+		}
+		link, _, _ = strings.Cut(link, `"`)
+		if !strings.Contains(body, parameter) || strings.Contains(link, parameter) {
+			t.Errorf("%s: the next page, or the language's link %q, is wrong", path, link)
+		}
 	}
 }

@@ -135,6 +135,15 @@ func (s *Service) Identify(r *http.Request) (Principal, error) {
 	return who, nil
 }
 
+// Peek is Identify for a request that nobody has made: it does not note that the session is in
+// use, which ends Config.Idle after somebody did something.
+func (s *Service) Peek(r *http.Request) (Principal, error) {
+	return s.Identify(r.WithContext(context.WithValue(r.Context(), peekKey{}, true)))
+}
+
+// peekKey marks a context in which looking a session up does not keep it.
+type peekKey struct{}
+
 // bearer compares by hash, and with every token, so that the time it takes says nothing about
 // them.
 func (s *Service) bearer(header string) Principal {

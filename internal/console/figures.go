@@ -212,10 +212,11 @@ func (c *console) try(r *http.Request, asCall bool) (d bell.Device, result deliv
 	if p, ok := c.services.Projects.ByName(d.Project); ok {
 		trial.Label = p.EnvironmentLabel
 	}
+	note(r.Context(), slog.String("tested_device", d.ID))
 	if result, err = c.services.Trials.Try(r.Context(), trial); err != nil {
 		return d, result, err
 	}
-	note(r.Context(), slog.String("tested_device", d.ID), slog.String("verdict", string(result.Attempt.Outcome.Verdict)),
+	note(r.Context(), slog.String("verdict", string(result.Attempt.Outcome.Verdict)),
 		slog.String("reason", result.Attempt.Outcome.Reason))
 	return d, result, nil
 }

@@ -92,6 +92,7 @@ func (c *console) pageReplay(w http.ResponseWriter, r *http.Request) error {
 	}
 	id, endpoint := form("id"), form("endpoint")
 	n := 0
+	c.noteTelling(r, id, endpoint)
 	switch {
 	case len(id) > maxEventID || endpoint == "":
 		return bell.E(bell.NotFound, "There is no event with this ID.", nil)

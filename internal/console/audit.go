@@ -3,7 +3,6 @@ package console
 import (
 	"context"
 	"log/slog"
-	"net"
 	"net/http"
 	"slices"
 	"strconv"
@@ -85,9 +84,9 @@ func (c *console) audit(r *http.Request, rt route, outcome audit.Outcome) {
 			object += " and_unrecorded=" + strconv.FormatInt(n, 10)
 		}
 	}
-	remote, _, err := net.SplitHostPort(r.RemoteAddr)
-	if err != nil {
-		remote = ""
+	remote := ""
+	if client := c.signin.Client(r); client.IsValid() {
+		remote = client.String()
 	}
 	entry := audit.New(audit.Entry{
 		At: c.Now(), Who: e.who.Name, Role: e.who.Role, Via: string(e.who.Via), Remote: remote,

@@ -119,7 +119,7 @@ func (s *Service) Visit(w http.ResponseWriter, r *http.Request) error {
 	if s.oidc == nil {
 		return bell.E(bell.NotFound, "No identity provider is configured (admin.oidc).", nil)
 	}
-	if err := s.attempts.allow(s.Now(), r, ""); err != nil {
+	if err := s.allow(r, ""); err != nil {
 		return err
 	}
 	found, err := s.oidc.discover(r.Context())
@@ -189,7 +189,7 @@ func (s *Service) arrive(r *http.Request, v visit, visited bool) (Principal, err
 	if !visited || subtle.ConstantTimeCompare([]byte(state), []byte(v.State)) != 1 {
 		return nobody, bell.E(bell.Unauthorized, "This sign-in did not begin in this browser, or took too long; begin anew.", nil)
 	}
-	if err := s.attempts.allow(s.Now(), r, ""); err != nil {
+	if err := s.allow(r, ""); err != nil {
 		return nobody, err
 	}
 	if code == "" {

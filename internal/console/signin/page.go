@@ -74,7 +74,7 @@ func (s *Service) SignIn(w http.ResponseWriter, r *http.Request) (Principal, err
 	if err := r.ParseForm(); err != nil {
 		// This counts as an attempt. What can be read counts when it is known that it has no right
 		// token, which nobody's attempts may lock out.
-		if err := s.attempts.allow(s.Now(), r, ""); err != nil {
+		if err := s.allow(r, ""); err != nil {
 			return Principal{}, err
 		}
 		return Principal{}, bell.E(bell.Invalid, "The form cannot be read.", err)
@@ -111,7 +111,7 @@ func (s *Service) signIn(w http.ResponseWriter, r *http.Request) (Principal, err
 	if u := s.users[name]; u != nil {
 		known = Principal{Name: name, Role: u.Role, Via: ViaPassword}
 	}
-	if err := s.attempts.allow(s.Now(), r, name); err != nil {
+	if err := s.allow(r, name); err != nil {
 		return known, err
 	}
 	if len(s.users) == 0 || password == "" || len(password) > MaxPassword {
@@ -128,7 +128,7 @@ func (s *Service) signIn(w http.ResponseWriter, r *http.Request) (Principal, err
 func (s *Service) signInByToken(w http.ResponseWriter, r *http.Request, text string) (Principal, error) {
 	t := s.token(text)
 	if t == nil {
-		if err := s.attempts.allow(s.Now(), r, ""); err != nil {
+		if err := s.allow(r, ""); err != nil {
 			return Principal{Via: ViaToken}, err
 		}
 		return Principal{Via: ViaToken}, bell.E(bell.Unauthorized, "The API token is wrong.", nil)

@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"strings"
 	"time"
 
@@ -50,6 +51,9 @@ type Config struct {
 	Store Store
 	// Secure says that the listener is reached by HTTPS only: cookies are for nothing else.
 	Secure bool
+	// TrustedProxies are the peers whose X-Forwarded-For is believed, so that attempts are counted
+	// for who asks and not for the proxy. Empty: none.
+	TrustedProxies []netip.Prefix
 	// Idle is how long a session is kept that does nothing, and Lifetime how long it is kept at
 	// most; 12 hours and 7 days if 0.
 	Idle, Lifetime time.Duration

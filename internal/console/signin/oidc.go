@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/coreos/go-oidc/v3/oidc"
@@ -52,8 +51,8 @@ type OIDC struct {
 // provider is the identity provider, which is discovered when it is first needed.
 type provider struct {
 	OIDC
-	mu    sync.Mutex
-	found *oidc.Provider // nil: not discovered yet
+	turn  chan struct{}  // holds one while somebody discovers it
+	found *oidc.Provider // nil: not discovered yet; guarded by turn
 }
 
 // stamp changes with whatever decides who somebody is.
@@ -80,15 +79,23 @@ func (p *provider) context(ctx context.Context) context.Context {
 
 // discover finds out the provider's addresses (OpenID Connect Discovery 1.0), once.
 func (p *provider) discover(ctx context.Context) (*oidc.Provider, error) {
-	p.mu.Lock() // for providerTime at most
-	defer p.mu.Unlock()
+	const away = "The identity provider does not answer; try again, or sign in another way."
+	// Those who wait for a provider that hangs do not wait for each other's attempts.
+	ctx, cancel := context.WithTimeout(ctx, providerTime)
+	defer cancel()
+	select {
+	case p.turn <- struct{}{}: // kept for providerTime at most
+		defer func() { <-p.turn }()
+	case <-ctx.Done():
+		return nil, bell.E(bell.Unavailable, away, ctx.Err())
+	}
 	if p.found != nil {
 		return p.found, nil
 	}
 	// The provider keeps the context for fetching keys later.
 	found, err := oidc.NewProvider(p.context(context.WithoutCancel(ctx)), p.Issuer)
 	if err != nil {
-		return nil, bell.E(bell.Unavailable, "The identity provider does not answer; try again, or sign in another way.", err)
+		return nil, bell.E(bell.Unavailable, away, err)
 	}
 	p.found = found
 	return found, nil

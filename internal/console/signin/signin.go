@@ -111,7 +111,7 @@ func New(c Config) *Service {
 		s.sessions = newSessions(s)
 	}
 	if c.OIDC != nil {
-		s.oidc = &provider{OIDC: *c.OIDC}
+		s.oidc = &provider{OIDC: *c.OIDC, turn: make(chan struct{}, 1)}
 	}
 	return s
 }

@@ -70,7 +70,10 @@ func told(t testing.TB) *fake {
 	return f
 }
 
-type toldEvents struct{ replayed []string }
+type toldEvents struct {
+	replayed []string
+	more     bool // dead letters are left
+}
 
 func (e *toldEvents) List(context.Context, webhook.Filter, webhook.Cursor, int) ([]webhook.Telling, error) {
 	return []webhook.Telling{{
@@ -90,7 +93,7 @@ func (e *toldEvents) Replay(_ context.Context, id, endpoint string) (int, error)
 
 func (e *toldEvents) ReplayDead(_ context.Context, endpoint string) (int, bool, error) {
 	e.replayed = append(e.replayed, "all "+endpoint)
-	return 7, false, nil
+	return 7, e.more, nil
 }
 func (e *toldEvents) Enable(context.Context, string) error                { return nil }
 func (e *toldEvents) Test(context.Context, *bell.Project) (string, error) { return "evt-2", nil }
@@ -230,6 +233,11 @@ func TestAReplay(t *testing.T) {
 	ask(t, h, "POST", "/events/replay", "endpoint=main/crm&endpoint=twice", asForm())
 	if got := strings.Join(f.events.(*toldEvents).replayed, ", "); got != "evt-1 main/crm, all main/crm" {
 		t.Errorf("replayed %s", got)
+	}
+	f.events.(*toldEvents).more = true
+	w = ask(t, h, "POST", "/events/replay", "endpoint=main/crm", asForm())
+	if body := ask(t, h, "GET", w.Header().Get("Location"), "").Body.String(); !strings.Contains(body, "told anew: 7. There are more") {
+		t.Errorf("after %s it is not said that more are left", w.Header().Get("Location"))
 	}
 }
 

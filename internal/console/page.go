@@ -64,6 +64,7 @@ func pageHeaders(w http.ResponseWriter, r *http.Request, f pages.Frame) {
 
 // signInPage asks who is there.
 func (c *console) signInPage(w http.ResponseWriter, r *http.Request, status int, p signin.Page) error {
+	p.Problem = words(r).Problem(p.Problem)
 	return c.show(w, r, status, "signin", c.frame(r, "", words(r).T("signin.title")), p)
 }
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"slices"
 	"strings"
 	"testing"
@@ -17,6 +18,7 @@ import (
 	"github.com/planetbell/planetbell/internal/call"
 	"github.com/planetbell/planetbell/internal/console"
 	"github.com/planetbell/planetbell/internal/console/pages"
+	"github.com/planetbell/planetbell/internal/console/signin"
 	"github.com/planetbell/planetbell/internal/console/window"
 	"github.com/planetbell/planetbell/internal/delivery"
 	"github.com/planetbell/planetbell/internal/device"
@@ -353,5 +355,17 @@ func TestTheLanguageOfAPageWithANextOne(t *testing.T) {
 		if !strings.Contains(body, parameter) || strings.Contains(link, parameter) {
 			t.Errorf("%s: the next page, or the language's link %q, is wrong", path, link)
 		}
+	}
+}
+
+func TestProblemsOfSigningInAreInJapanese(t *testing.T) {
+	for _, sentence := range signin.Problems() {
+		if got := (pages.Words{Language: planet.Japanese}).Problem(sentence); got == sentence || got == "" {
+			t.Errorf("%q is not in Japanese", sentence)
+		}
+	}
+	w := form(t, newHandler(t, told(t), rolesConfig()), "/signin", url.Values{"token": {"wrong"}}, header("Accept-Language", "ja"))
+	if !strings.Contains(w.Body.String(), "APIトークンが違います。") {
+		t.Error("the page is in English")
 	}
 }

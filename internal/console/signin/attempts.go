@@ -59,7 +59,7 @@ func (a *attempts) allow(now time.Time, network, name string) error {
 		allowed = limiterOf(a.names, string(sum[:]), nameRate, nameBurst).AllowN(now, 1)
 	}
 	if !allowed {
-		return bell.E(bell.TooMany, "Too many attempts to sign in; wait a minute.", nil)
+		return bell.E(bell.TooMany, tooManyAttempts, nil)
 	}
 	return nil
 }

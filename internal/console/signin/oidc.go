@@ -194,13 +194,13 @@ func (s *Service) arrive(r *http.Request, v visit, visited bool) (Principal, err
 	q := r.URL.Query()
 	state, code := q.Get("state"), q.Get("code")
 	if !visited || subtle.ConstantTimeCompare([]byte(state), []byte(v.State)) != 1 {
-		return nobody, bell.E(bell.Unauthorized, "This sign-in did not begin in this browser, or took too long; begin anew.", nil)
+		return nobody, bell.E(bell.Unauthorized, notBegunHere, nil)
 	}
 	if err := s.allow(r, ""); err != nil {
 		return nobody, err
 	}
 	if code == "" {
-		return nobody, bell.E(bell.Unauthorized, "The identity provider did not sign you in.", fmt.Errorf("it says %q", bell.CleanName(q.Get("error"))))
+		return nobody, bell.E(bell.Unauthorized, notSignedIn, fmt.Errorf("it says %q", bell.CleanName(q.Get("error"))))
 	}
 	claims, err := s.oidc.claims(r.Context(), code, v, s.Now)
 	if err != nil {
@@ -213,7 +213,7 @@ func (s *Service) arrive(r *http.Request, v visit, visited bool) (Principal, err
 // 3.1.3.7).
 func (p *provider) claims(ctx context.Context, code string, v visit, now func() time.Time) (map[string]any, error) {
 	refused := func(err error) error {
-		return bell.E(bell.Unauthorized, "What the identity provider sent is not valid; begin anew.", err)
+		return bell.E(bell.Unauthorized, notValid, err)
 	}
 	found, err := p.discover(ctx)
 	if err != nil {
@@ -266,7 +266,7 @@ func (p *provider) admit(claims map[string]any) (Principal, error) {
 	if len(p.Domains)+len(p.Emails) > 0 {
 		_, domain, _ := strings.Cut(email, "@")
 		if email == "" || !slices.Contains(p.Emails, email) && !slices.Contains(p.Domains, domain) {
-			return who, bell.E(bell.Forbidden, "Your account may not use this server; ask whoever runs it.", nil)
+			return who, bell.E(bell.Forbidden, notAllowed, nil)
 		}
 	}
 	who.Role = p.DefaultRole
@@ -276,7 +276,7 @@ func (p *provider) admit(claims map[string]any) (Principal, error) {
 		}
 	}
 	if !who.Role.Valid() {
-		return who, bell.E(bell.Forbidden, "Your account has no role on this server; ask whoever runs it.", nil)
+		return who, bell.E(bell.Forbidden, noRole, nil)
 	}
 	return who, nil
 }

@@ -131,7 +131,7 @@ func (s *Service) signInByToken(w http.ResponseWriter, r *http.Request, text str
 		if err := s.allow(r, ""); err != nil {
 			return Principal{Via: ViaToken}, err
 		}
-		return Principal{Via: ViaToken}, bell.E(bell.Unauthorized, "The API token is wrong.", nil)
+		return Principal{Via: ViaToken}, bell.E(bell.Unauthorized, wrongToken, nil)
 	}
 	who := Principal{Name: t.Name, Role: t.Role, Via: ViaToken}
 	return who, s.sessions.begin(w, r, session{Name: t.Name, Via: ViaToken, Stamp: t.stamp()})

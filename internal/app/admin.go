@@ -25,6 +25,7 @@ func (a *App) buildSignIn() (signin.Config, error) {
 	}
 	c := signin.Config{
 		Store: a.store, Secure: admin.TLS.Enabled() || admin.BehindProxy, Idle: admin.SessionIdle, Lifetime: admin.SessionLifetime,
+		TrustedProxies: admin.TrustedProxies,
 	}
 	for i := range admin.Users {
 		hash, err := bell.ParsePasswordHash(admin.Users[i].PasswordHash)

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"net/netip"
 	"time"
 
 	"github.com/planetbell/planetbell/internal/bell"
@@ -20,6 +21,9 @@ type Admin struct {
 	// BehindProxy says that a proxy in front ends TLS, so that plain HTTP on a non-loopback
 	// address is meant, and cookies are for HTTPS only.
 	BehindProxy bool `koanf:"behind_proxy" default:"false"`
+	// TrustedProxies are the proxies whose X-Forwarded-For is believed: addresses or CIDR ranges.
+	// Empty: none, the limits of sign-ins and the audit log have the peer's own address.
+	TrustedProxies []netip.Prefix `koanf:"trusted_proxies"`
 	// ProtectMetrics makes /metrics want the role viewer. Off: it is open to whoever reaches
 	// the address.
 	ProtectMetrics bool `koanf:"protect_metrics" default:"false"`

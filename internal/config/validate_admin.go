@@ -29,6 +29,9 @@ func (c *checker) admin(a *Admin) {
 	case reachable && !a.TLS.Enabled() && !a.BehindProxy:
 		c.warn("admin.address", a.Address+" serves plain HTTP to the network, so tokens and passwords travel in the clear; set admin.tls, or admin.behind_proxy when a proxy in front ends TLS, or listen on 127.0.0.1.")
 	}
+	if a.BehindProxy && len(a.TrustedProxies) == 0 {
+		c.warn("admin.trusted_proxies", "is empty behind a proxy: everybody seems to have the proxy's address, so whoever tries passwords keeps everybody else from signing in with one.")
+	}
 	if n := len(a.Token); n > 0 && n < minAdminToken {
 		c.wrong("admin.token", fmt.Sprintf("%d characters, want at least %d.", n, minAdminToken))
 	}

@@ -30,13 +30,15 @@ func (c *console) contract(w http.ResponseWriter, _ *http.Request) error {
 // authorized lets requests through of whoever has the route's role.
 func (c *console) authorized(rt route, h handler) handler {
 	return func(w http.ResponseWriter, r *http.Request) error {
-		p, err := c.identify(r)
+		p, err := c.identify(r, rt.kind != streamRoute && !polls(r))
 		noteWho(r.Context(), p)
+		if err == nil && p.Role.Covers(rt.least) {
+			return h(w, r.WithContext(withPrincipal(r.Context(), p)))
+		}
+		eventOf(r.Context()).refused = err == nil || bell.KindOf(err) == bell.Forbidden // else it is not known who asks
 		switch {
 		case err != nil:
 			return err
-		case p.Role.Covers(rt.least):
-			return h(w, r.WithContext(withPrincipal(r.Context(), p)))
 		case p != (signin.Principal{}):
 			return bell.E(bell.Forbidden, "This needs the role "+string(rt.least)+"; "+p.Name+" has the role "+string(p.Role)+".", nil)
 		case rt.kind == pageRoute && r.Header.Get("Authorization") == "":
@@ -47,9 +49,19 @@ func (c *console) authorized(rt route, h handler) handler {
 	}
 }
 
-func (c *console) identify(r *http.Request) (signin.Principal, error) {
+// polls reports whether a page asks by itself, with nobody having done anything.
+func polls(r *http.Request) bool {
+	return r.Method == http.MethodGet && r.Header.Get("HX-Request") == "true"
+}
+
+// identify says who asks. A session is in use if somebody has done something, which acts says: a
+// page that is left open keeps none.
+func (c *console) identify(r *http.Request, acts bool) (signin.Principal, error) {
 	if c.openTo(r) {
 		return signin.Principal{Name: "local", Role: bell.Admin, Via: signin.ViaLoopback}, nil
+	}
+	if !acts {
+		return c.signin.Peek(r)
 	}
 	return c.signin.Identify(r)
 }
@@ -93,19 +105,26 @@ func (c *console) visitOIDC(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (c *console) signInOIDC(w http.ResponseWriter, r *http.Request) error {
+	eventOf(r.Context()).unrecorded = c.SignIn.OIDC == nil
 	return c.arrived(r)(c.signin.Return(w, r))
 }
 
 func (c *console) signOut(w http.ResponseWriter, r *http.Request) error {
-	return c.arrived(r)(c.signin.SignOut(w, r))
+	who, err := c.signin.SignOut(w, r)
+	eventOf(r.Context()).unrecorded = err == nil && who == (signin.Principal{}) // there was nothing to end
+	return c.arrived(r)(who, err)
 }
 
 // arrived notes who signs in or out, or tries to. Who tries too often is not in the log.
 func (c *console) arrived(r *http.Request) func(signin.Principal, error) error {
 	return func(p signin.Principal, err error) error {
 		noteWho(r.Context(), p)
-		if bell.KindOf(err) == bell.TooMany {
-			eventOf(r.Context()).quiet = true
+		e := eventOf(r.Context())
+		switch bell.KindOf(err) {
+		case bell.TooMany:
+			e.quiet, e.refused = true, true
+		case bell.Unauthorized, bell.Forbidden:
+			e.refused = true
 		}
 		return err
 	}

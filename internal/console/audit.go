@@ -3,7 +3,6 @@ package console
 import (
 	"context"
 	"log/slog"
-	"net"
 	"net/http"
 	"slices"
 	"strconv"
@@ -21,8 +20,8 @@ const (
 	// auditTime bounds the writing of an entry, which the answer waits for.
 	auditTime = 5 * time.Second
 
-	// Refusals beyond this are not recorded, but counted in the next that is: anybody can cause
-	// them, and nobody shall fill the database.
+	// Refusals beyond this, and whatever else is done by nobody in particular, are not recorded,
+	// but counted in the next that is: anybody can cause them, and nobody shall fill the database.
 	auditedRefusalRate  = rate.Limit(1.0 / 60) // per second
 	auditedRefusalBurst = 20
 
@@ -37,7 +36,7 @@ func (c *console) audited(rt route, h handler) handler {
 	return func(w http.ResponseWriter, r *http.Request) (err error) {
 		finished := false
 		defer func() {
-			outcome := outcomeOf(w, err)
+			outcome := outcomeOf(w, r, err)
 			if !finished { // it panics
 				outcome = audit.Failed
 			}
@@ -49,17 +48,15 @@ func (c *console) audited(rt route, h handler) handler {
 	}
 }
 
-func outcomeOf(w http.ResponseWriter, err error) audit.Outcome {
+// outcomeOf takes nothing for a refusal but what authorized, refuse and arrived mark as one: a
+// project without call rules forbids something to everybody, whoever asks.
+func outcomeOf(w http.ResponseWriter, r *http.Request, err error) audit.Outcome {
 	rec, ok := w.(*recorder)
 	switch {
+	case eventOf(r.Context()).refused:
+		return audit.Refused
 	case err == nil && (!ok || rec.code() < http.StatusBadRequest):
 		return audit.Done
-	case err == nil:
-		return audit.Failed
-	}
-	switch bell.KindOf(err) {
-	case bell.Unauthorized, bell.Forbidden, bell.TooMany:
-		return audit.Refused
 	}
 	return audit.Failed
 }
@@ -67,13 +64,17 @@ func outcomeOf(w http.ResponseWriter, err error) audit.Outcome {
 func (c *console) audit(r *http.Request, rt route, outcome audit.Outcome) {
 	e := eventOf(r.Context())
 	action, object := rt.action, objectOf(e)
+	if e.unrecorded {
+		return
+	}
 	if action == "" {
 		if outcome != audit.Refused || rt.kind == pageRoute && e.who == (signin.Principal{}) {
 			return // it only reads; who has no session yet is on the way to signing in
 		}
 		action = refusedAccess
 	}
-	if outcome == audit.Refused {
+	// Whose name stands in a sign-in that failed need not be who sent it.
+	if outcome == audit.Refused || e.who.Name == "" || rt.kind == signInRoute && outcome != audit.Done {
 		if e.quiet || !c.auditRefusals.AllowN(c.Now(), 1) {
 			c.unaudited.Add(1)
 			return
@@ -83,9 +84,9 @@ func (c *console) audit(r *http.Request, rt route, outcome audit.Outcome) {
 			object += " and_unrecorded=" + strconv.FormatInt(n, 10)
 		}
 	}
-	remote, _, err := net.SplitHostPort(r.RemoteAddr)
-	if err != nil {
-		remote = ""
+	remote := ""
+	if client := c.signin.Client(r); client.IsValid() {
+		remote = client.String()
 	}
 	entry := audit.New(audit.Entry{
 		At: c.Now(), Who: e.who.Name, Role: e.who.Role, Via: string(e.who.Via), Remote: remote,

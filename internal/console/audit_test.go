@@ -66,8 +66,8 @@ func TestWhatIsRecorded(t *testing.T) {
 		t, f,
 		with(operator, "device.add", "added_device="+phone+" project=main", audit.Done),
 		with(operator, "device.remove", "", audit.Failed),
-		with(admin, "device.remove", "", audit.Failed),
-		with(admin, "device.remove", "", audit.Failed),
+		with(admin, "device.remove", "removed_device="+phone, audit.Failed),
+		with(admin, "device.remove", "removed_device="+phone, audit.Failed),
 		with(operator, "access_token.mint", "route=POST /admin/v1/access_tokens", audit.Refused),
 		with(audit.Entry{Who: "admin.token", Role: bell.Admin, Via: "token"}, "access_token.mint", "minted_for=bob project=main", audit.Done),
 		with(audit.Entry{Who: "viewer", Role: bell.Viewer, Via: "token"}, "access.refuse", "route=GET /admin/v1/audit", audit.Refused),
@@ -226,4 +226,80 @@ func TestTooManySignIns(t *testing.T) {
 		t.Errorf("%v, %d log lines, %d entries", codes, strings.Count(log.String(), "\n"), len(f.audit.entries))
 	}
 	testlog.Keep(t, "log", log.String())
+}
+
+// Nobody in particular can fill the audit log, by whatever way to sign in or out.
+func TestSignInsOfNobodyAreBounded(t *testing.T) {
+	sent := func(path, body string, change ...func(*http.Request)) func(*testing.T, http.Handler) {
+		return func(t *testing.T, h http.Handler) { ask(t, h, "POST", path, body, append(change, anonymous)...) }
+	}
+	for name, try := range map[string]func(*testing.T, http.Handler){
+		"a form that cannot be read": sent("/signin", "name=%zz", asForm()),
+		"a form that is too long":    sent("/signin", "name="+strings.Repeat("x", 20<<10), asForm()),
+		"a wrong password":           sent("/signin", "name=operator&password=wrong", asForm()),
+		"a wrong token":              sent("/signin", "token=wrong", asForm()),
+		"a forged sign-in":           sent("/signin", "name=x", asForm(), header("Sec-Fetch-Site", "cross-site")),
+		"nothing to sign out of":     sent("/signout", "", asForm()),
+		"a forged sign-out":          sent("/signout", "", asForm(), header("Sec-Fetch-Site", "none")),
+		"no identity provider":       func(t *testing.T, h http.Handler) { ask(t, h, "GET", "/signin/oidc/callback?code=x", "", anonymous) },
+		"no identity provider there": func(t *testing.T, h http.Handler) { ask(t, h, "GET", "/signin/oidc", "", anonymous) },
+		"the page":                   func(t *testing.T, h http.Handler) { ask(t, h, "GET", "/signin", "", anonymous) },
+	} {
+		f := willing(t)
+		h := newHandler(t, f, rolesConfig())
+		for range 300 {
+			try(t, h)
+		}
+		if n := len(f.audit.entries); n > 20 {
+			t.Errorf("%s: %d entries for 300 requests, want 20 at most", name, n)
+		}
+		if n := len(f.audit.entries); n > 0 && (name == "nothing to sign out of" || strings.HasPrefix(name, "no identity provider")) {
+			t.Errorf("%s: %d entries for what does nothing", name, n)
+		}
+	}
+}
+
+func anonymous(r *http.Request) { r.Header.Del("Authorization") }
+
+// What is refused to everybody, or too much for the moment, is no refusal of who asks.
+func TestWhatIsNoRefusal(t *testing.T) {
+	f := told(t)
+	f.rulesErr = bell.E(bell.Forbidden, "This project has no call rules.", nil)
+	h := newHandler(t, f, rolesConfig())
+	ask(t, h, "GET", "/admin/v1/users/bell-eval/bob/rules", "", asRole(bell.Viewer))
+	ask(t, h, "PUT", "/admin/v1/users/bell-eval/bob/rules", `{}`, asRole(bell.Operator))
+	if e := f.audit.entries; len(e) != 1 || e[0].Action != "rules.replace" || e[0].Outcome != audit.Failed {
+		t.Errorf("the audit log has %+v", e)
+	}
+}
+
+// What was to be done stands in the audit log, whatever became of it; what cannot be an ID does
+// not.
+func TestWhatWasToBeTold(t *testing.T) {
+	for target, body := range map[string]string{
+		"/admin/v1/events/evt_1/replay?endpoint=main/crm-1": "",
+		"/admin/v1/events/replay":                           `{"endpoint":"main/crm-1"}`,
+		"/admin/v1/events/enable":                           `{"endpoint":"main/crm-1"}`,
+		"/admin/v1/events/test":                             `{"project":"main"}`,
+		"/admin/v1/events/" + testlog.TextSecret("pasted") + "/replay?endpoint=https://x/y": "",
+	} {
+		want := map[string]string{"test": "project=main", "replay": "endpoint=main/crm-1", "enable": "endpoint=main/crm-1"}[target[strings.LastIndex(target, "/")+1:]]
+		if strings.Contains(target, "evt_1") {
+			want = "event=evt_1 endpoint=main/crm-1"
+		}
+		f := willing(t)
+		f.events = &fakeEvents{fail: bell.E(bell.NotFound, "There is none.", nil)}
+		ask(t, newHandler(t, f, rolesConfig()), "POST", target, body, asRole(bell.Operator))
+		if len(f.audit.entries) != 1 || f.audit.entries[0].Object != want || f.audit.entries[0].Outcome != audit.Failed {
+			t.Errorf("%s: the audit log has %+v, want %q", target, f.audit.entries, want)
+		}
+	}
+	f := told(t)
+	f.refused = bell.E(bell.Invalid, "This device polls.", nil)
+	h := newHandler(t, f, rolesConfig())
+	ask(t, h, "POST", "/devices/"+phone+"/test", "", asForm(), asRole(bell.Operator))
+	ask(t, h, "POST", "/events/replay", "id=evt_1&endpoint=main/crm", asForm(), asRole(bell.Operator))
+	if e := f.audit.entries; len(e) != 2 || e[0].Object != "tested_device="+phone || e[1].Object != "event=evt_1 endpoint=main/crm replayed_events=1" {
+		t.Errorf("the audit log has %+v", e)
+	}
 }

@@ -151,6 +151,9 @@ type console struct {
 
 	auditRefusals *rate.Limiter // one token for each refusal that is recorded
 	unaudited     atomic.Int64  // refusals since the last one that was
+
+	tally   *shared[tallied]
+	failing *shared[[]call.FailingGroup] // of the last failingSpan
 }
 
 // New makes the admin listener's handler. It is safe for concurrent use and starts no
@@ -180,6 +183,8 @@ func New(config Config, services Services, log *slog.Logger, gatherer prometheus
 		log:      log.With("component", "console"),
 
 		auditRefusals: rate.NewLimiter(auditedRefusalRate, auditedRefusalBurst),
+
+		tally: newShared[tallied](), failing: newShared[[]call.FailingGroup](),
 	}
 	access := config.SignIn
 	access.Token, access.Now, access.Log, access.Page = config.Token, config.Now, c.log, c.signInPage

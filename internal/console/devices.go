@@ -56,10 +56,10 @@ func (c *console) removeDevice(w http.ResponseWriter, r *http.Request) error {
 	if !deviceID(id) {
 		return bell.E(bell.NotFound, "There is no device with this ID.", nil)
 	}
+	note(r.Context(), slog.String("removed_device", id))
 	if err := c.services.Devices.Remove(r.Context(), id); err != nil {
 		return missing(err, "There is no device with this ID.")
 	}
-	note(r.Context(), slog.String("removed_device", id))
 	w.WriteHeader(http.StatusNoContent)
 	return nil
 }

@@ -97,3 +97,28 @@ func documented() []any {
 		console.DeviceTestResult{},
 	}
 }
+
+// The audit log's words stand in its documentation, and there are no others.
+func TestEveryActionIsDocumented(t *testing.T) {
+	_, row, _ := strings.Cut(apiDocument(t), "| `action` |")
+	row, _, _ = strings.Cut(row, "\n")
+	known := map[string]bool{"access.refuse": true}
+	for _, route := range console.Routes() {
+		if route.Action != "" {
+			known[route.Action] = true
+		}
+	}
+	if len(known) < 10 {
+		t.Fatalf("there are %d actions; the test would prove little", len(known))
+	}
+	for action := range known {
+		if !strings.Contains(row, "`"+action+"`") {
+			t.Errorf("docs/admin-api.md does not say that %s is in the audit log", action)
+		}
+	}
+	for i, word := range strings.Split(row, "`") {
+		if i%2 == 1 && !known[word] {
+			t.Errorf("docs/admin-api.md has the action %s, which no route does", word)
+		}
+	}
+}

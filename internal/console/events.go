@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -170,6 +171,25 @@ func (c *console) listEndpoints(w http.ResponseWriter, r *http.Request) error {
 // maxEventID bounds an event's ID, in bytes.
 const maxEventID = 128
 
+var (
+	// ofEvent is what bell.EventID makes, or a UUID.
+	ofEvent = regexp.MustCompile(`^(evt_)?[0-9a-f-]{1,36}$`)
+	// ofEndpoint is what the configuration lets an endpoint be called.
+	ofEndpoint = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,31}$`)
+)
+
+// noteTelling notes which event is told to which endpoint, before that is done. What cannot be the
+// ID of an event, or an endpoint of a project here, is left out: it may be anything.
+func (c *console) noteTelling(r *http.Request, id, endpoint string) {
+	if ofEvent.MatchString(id) {
+		note(r.Context(), slog.String("event", id))
+	}
+	project, name, _ := strings.Cut(endpoint, "/")
+	if _, ok := c.services.Projects.ByName(project); ok && ofEndpoint.MatchString(name) {
+		note(r.Context(), slog.String("endpoint", endpoint))
+	}
+}
+
 func (c *console) replayEvent(w http.ResponseWriter, r *http.Request) error {
 	q, err := parseQuery(r.URL.RawQuery, "endpoint")
 	if err != nil {
@@ -179,6 +199,7 @@ func (c *console) replayEvent(w http.ResponseWriter, r *http.Request) error {
 	if len(id) > maxEventID {
 		return bell.E(bell.NotFound, "There is no event with this ID.", nil)
 	}
+	c.noteTelling(r, id, q.text("endpoint"))
 	n, err := c.services.Events.Replay(r.Context(), id, q.text("endpoint"))
 	if err != nil {
 		return err
@@ -192,6 +213,7 @@ func (c *console) replayEvents(w http.ResponseWriter, r *http.Request) error {
 	if err := readBody(w, r, &in); err != nil {
 		return err
 	}
+	c.noteTelling(r, "", in.Endpoint)
 	n, more, err := c.services.Events.ReplayDead(r.Context(), in.Endpoint)
 	if err != nil {
 		return err
@@ -205,6 +227,7 @@ func (c *console) enableEndpoint(w http.ResponseWriter, r *http.Request) error {
 	if err := readBody(w, r, &in); err != nil {
 		return err
 	}
+	c.noteTelling(r, "", in.Endpoint)
 	if err := c.services.Events.Enable(r.Context(), in.Endpoint); err != nil {
 		return err
 	}
@@ -221,9 +244,11 @@ func (c *console) testEvent(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	note(r.Context(), slog.String("project", project.Name))
 	id, err := c.services.Events.Test(r.Context(), project)
 	if err != nil {
 		return err
 	}
+	note(r.Context(), slog.String("event", id))
 	return writeJSON(w, http.StatusAccepted, TestEvent{ID: id})
 }

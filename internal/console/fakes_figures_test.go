@@ -2,6 +2,7 @@ package console_test
 
 import (
 	"context"
+	"sync/atomic"
 	"time"
 
 	"github.com/planetbell/planetbell/internal/bell"
@@ -15,6 +16,9 @@ type fakeFigures struct {
 	owned   []bell.Device // of every user
 	minutes []call.Minute
 	failing []call.FailingGroup
+
+	tallies, failings atomic.Int32 // how often they were asked for
+
 	rung    []call.RungCall
 	look    window.Look
 	routes  map[string]string // why nothing leads to a device
@@ -35,10 +39,12 @@ func (f *fakeFigures) Show(_ context.Context, id string) (bell.Device, error) {
 func (f *fakeFigures) Of(context.Context, bell.Owner) ([]bell.Device, error) { return f.owned, nil }
 
 func (f *fakeFigures) Tally(context.Context, time.Time, int) ([]call.Minute, bool, error) {
+	f.tallies.Add(1)
 	return f.minutes, false, nil
 }
 
 func (f *fakeFigures) Failing(context.Context, time.Time, int) ([]call.FailingGroup, error) {
+	f.failings.Add(1)
 	return f.failing, nil
 }
 

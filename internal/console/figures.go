@@ -39,9 +39,14 @@ type Looker interface{ Look() window.Look }
 type overview struct {
 	ready   string // why calls cannot be taken; empty when they can
 	ringing []bell.Call
-	minutes []call.Minute
-	more    bool
 	look    window.Look
+	tallied
+}
+
+// tallied is what became of the calls of overviewSpan.
+type tallied struct {
+	minutes []call.Minute
+	more    bool // there were more than overviewCalls
 }
 
 func (c *console) overview(ctx context.Context) (o overview, err error) {
@@ -49,10 +54,15 @@ func (c *console) overview(ctx context.Context) (o overview, err error) {
 	if o.ringing, err = c.services.Calls.List(ctx, call.Filter{State: bell.CallRinging}, call.Cursor{}, MaxLimit); err != nil {
 		return o, err
 	}
-	since := c.Now().Add(-overviewSpan).Truncate(time.Minute)
-	if o.minutes, o.more, err = c.services.Figures.Tally(ctx, since, overviewCalls); err != nil {
+	told, err := c.tally.get(ctx, c.Now, func(ctx context.Context) (t tallied, err error) {
+		since := c.Now().Add(-overviewSpan).Truncate(time.Minute)
+		t.minutes, t.more, err = c.services.Figures.Tally(ctx, since, overviewCalls)
+		return t, err
+	})
+	if err != nil {
 		return o, err
 	}
+	o.tallied = told
 	o.look = c.services.Window.Look()
 	return o, nil
 }
@@ -216,10 +226,11 @@ func (c *console) try(r *http.Request, asCall bool) (d bell.Device, result deliv
 	if p, ok := c.services.Projects.ByName(d.Project); ok {
 		trial.Label = p.EnvironmentLabel
 	}
+	note(r.Context(), slog.String("tested_device", d.ID))
 	if result, err = c.services.Trials.Try(r.Context(), trial); err != nil {
 		return d, result, err
 	}
-	note(r.Context(), slog.String("tested_device", d.ID), slog.String("verdict", string(result.Attempt.Outcome.Verdict)),
+	note(r.Context(), slog.String("verdict", string(result.Attempt.Outcome.Verdict)),
 		slog.String("reason", result.Attempt.Outcome.Reason))
 	return d, result, nil
 }

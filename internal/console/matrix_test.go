@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -50,6 +51,9 @@ func rolesConfig() console.Config {
 type sessionStore struct {
 	mu   sync.Mutex
 	rows map[string]string
+
+	failing atomic.Int32 // of the next sessions that are looked for, how many cannot be
+	touched atomic.Int32
 }
 
 func (s *sessionStore) SaveSignIn(_ context.Context, key, data string, _, _ time.Time) error {
@@ -62,11 +66,17 @@ func (s *sessionStore) SaveSignIn(_ context.Context, key, data string, _, _ time
 func (s *sessionStore) FindSignIn(_ context.Context, key string, now, _ time.Time) (string, time.Time, bool, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.failing.Add(-1) >= 0 {
+		return "", time.Time{}, false, bell.E(bell.Unavailable, "The database is away.", nil)
+	}
 	data, ok := s.rows[key]
-	return data, now, ok, nil
+	return data, now.Add(-2 * time.Minute), ok, nil
 }
 
-func (s *sessionStore) TouchSignIn(context.Context, string, time.Time) error { return nil }
+func (s *sessionStore) TouchSignIn(context.Context, string, time.Time) error {
+	s.touched.Add(1)
+	return nil
+}
 
 func (s *sessionStore) EndSignIn(_ context.Context, key string) error {
 	s.mu.Lock()

@@ -41,6 +41,9 @@ type event struct {
 	err   error
 	quiet bool
 	who   signin.Principal // nobody, if it is not known
+
+	refused    bool // who asks may not, whatever they ask for
+	unrecorded bool // there is nothing for the audit log
 }
 
 type eventKey struct{}

@@ -64,24 +64,24 @@ func pageHeaders(w http.ResponseWriter, r *http.Request, f pages.Frame) {
 
 // signInPage asks who is there.
 func (c *console) signInPage(w http.ResponseWriter, r *http.Request, status int, p signin.Page) error {
+	p.Problem = words(r).Problem(p.Problem)
 	return c.show(w, r, status, "signin", c.frame(r, "", words(r).T("signin.title")), p)
 }
 
 // wrong is the page that tells of an error.
 type wrong struct{ Title, Detail string }
 
-// drawn makes a page of a handler's error.
+// drawn makes a page of an error, of the handler or of who may not ask it.
 func (c *console) drawn(h handler) handler {
 	return func(w http.ResponseWriter, r *http.Request) error {
 		err := h(w, r)
 		if rec, ok := w.(*recorder); err == nil || ok && rec.status != 0 {
 			return err
 		}
-		if e, ok := r.Context().Value(eventKey{}).(*event); ok {
-			e.err = err
-		}
+		e := eventOf(r.Context())
+		e.err = err
 		problem := problemOf(r.Context(), err)
-		f := c.frame(r, "", words(r).T("wrong.title"))
+		f := c.frame(r.WithContext(withPrincipal(r.Context(), e.who)), "", words(r).T("wrong.title"))
 		return c.show(w, r, problem.Status, "wrong", f, wrong{Title: f.Title, Detail: problem.Detail})
 	}
 }

@@ -2,6 +2,7 @@ package console
 
 import (
 	"context"
+	"maps"
 	"net/http"
 	"net/url"
 	"strings"
@@ -43,7 +44,7 @@ func (c *console) pageCalls(w http.ResponseWriter, r *http.Request) error {
 	}
 	if len(calls) > callsPerPage {
 		calls = calls[:callsPerPage]
-		next := f.Query
+		next := maps.Clone(f.Query)
 		next.Set("before", formatCursor(call.CursorOf(&calls[callsPerPage-1])))
 		body.Next = "/calls?" + next.Encode()
 	}

@@ -2,6 +2,7 @@ package console
 
 import (
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -37,7 +38,7 @@ func (c *console) pageFailing(w http.ResponseWriter, r *http.Request) error {
 
 // pageEvents shows the endpoints, and what they were told or not.
 func (c *console) pageEvents(w http.ResponseWriter, r *http.Request) error {
-	q, err := pageQuery(r, "endpoint", "state", "before", "replayed")
+	q, err := pageQuery(r, "endpoint", "state", "before", "replayed", "more")
 	if err != nil {
 		return err
 	}
@@ -56,6 +57,9 @@ func (c *console) pageEvents(w http.ResponseWriter, r *http.Request) error {
 	}
 	if n, err := strconv.Atoi(q.text("replayed")); err == nil && n >= 0 {
 		body.Told = f.T("events.replayed", n)
+		if q.text("more") != "" {
+			body.Told += f.T("space") + f.T("events.more")
+		}
 	}
 	statuses, err := c.services.Events.Statuses(r.Context())
 	if err != nil {
@@ -71,8 +75,9 @@ func (c *console) pageEvents(w http.ResponseWriter, r *http.Request) error {
 	if len(events) > eventsPerPage {
 		events = events[:eventsPerPage]
 		last := events[eventsPerPage-1]
-		next := f.Query
+		next := maps.Clone(f.Query)
 		next.Del("replayed")
+		next.Del("more")
 		next.Set("before", strconv.FormatInt(last.Seq, 10)+"-"+last.Endpoint)
 		body.Next = "/events?" + next.Encode()
 	}
@@ -90,20 +95,25 @@ func (c *console) pageReplay(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	id, endpoint := form("id"), form("endpoint")
-	n := 0
+	n, more := 0, false
+	c.noteTelling(r, id, endpoint)
 	switch {
 	case len(id) > maxEventID || endpoint == "":
 		return bell.E(bell.NotFound, "There is no event with this ID.", nil)
 	case id != "":
 		n, err = c.services.Events.Replay(r.Context(), id, endpoint)
 	default:
-		n, _, err = c.services.Events.ReplayDead(r.Context(), endpoint)
+		n, more, err = c.services.Events.ReplayDead(r.Context(), endpoint)
 	}
 	if err != nil {
 		return err
 	}
 	note(r.Context(), slog.Int("replayed_events", n))
-	http.Redirect(w, r, "/events?"+url.Values{"endpoint": {endpoint}, "replayed": {strconv.Itoa(n)}}.Encode(), http.StatusSeeOther)
+	back := url.Values{"endpoint": {endpoint}, "replayed": {strconv.Itoa(n)}}
+	if more {
+		back.Set("more", "yes")
+	}
+	http.Redirect(w, r, "/events?"+back.Encode(), http.StatusSeeOther)
 	return nil
 }
 
@@ -152,7 +162,7 @@ func (c *console) pageAudit(w http.ResponseWriter, r *http.Request) error {
 	if len(entries) > auditPerPage {
 		entries = entries[:auditPerPage]
 		last := &entries[auditPerPage-1]
-		next := f.Query
+		next := maps.Clone(f.Query)
 		next.Set("before", strconv.FormatInt(last.At.UnixMicro(), 10)+"-"+last.ID)
 		body.Next = "/audit?" + next.Encode()
 	}

@@ -1,8 +1,10 @@
 package console
 
 import (
+	"context"
 	"net/http"
 
+	"github.com/planetbell/planetbell/internal/call"
 	"github.com/planetbell/planetbell/internal/console/pages"
 )
 
@@ -16,7 +18,10 @@ func (c *console) pageOverview(w http.ResponseWriter, r *http.Request) error {
 	of := &pages.OverviewOf{
 		NotReady: o.ready, Ringing: o.ringing, Minutes: o.minutes, Partial: o.more, Look: o.look, Node: c.Node, Now: f.Now,
 	}
-	if of.Failing, err = c.services.Figures.Failing(r.Context(), f.Now.Add(-failingSpan), failingMost); err != nil {
+	of.Failing, err = c.failing.get(r.Context(), c.Now, func(ctx context.Context) ([]call.FailingGroup, error) {
+		return c.services.Figures.Failing(ctx, c.Now().Add(-failingSpan), failingMost)
+	})
+	if err != nil {
 		return err
 	}
 	if of.Endpoints, err = c.services.Events.Statuses(r.Context()); err != nil {

@@ -1,6 +1,7 @@
 package console
 
 import (
+	"maps"
 	"net/http"
 	"strconv"
 
@@ -37,7 +38,7 @@ func (c *console) pageRooms(w http.ResponseWriter, r *http.Request) error {
 	if len(runs) > runsPerPage {
 		runs = runs[:runsPerPage]
 		last := &runs[runsPerPage-1]
-		next := f.Query
+		next := maps.Clone(f.Query)
 		next.Set("before", strconv.FormatInt(last.HeardAt.UnixNano(), 10)+"-"+string(last.SessionID))
 		body.Next = "/rooms?" + next.Encode()
 	}
@@ -69,7 +70,7 @@ func (c *console) pageRun(w http.ResponseWriter, r *http.Request) error {
 	f := c.frame(r, "rooms", run.Room.RoomID)
 	body := pages.NewRun(f.Words, &run, people, f.Now)
 	if next != "" {
-		more := f.Query
+		more := maps.Clone(f.Query)
 		more.Set("after", next)
 		body.Next = r.URL.Path + "?" + more.Encode()
 	}

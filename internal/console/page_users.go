@@ -2,6 +2,7 @@ package console
 
 import (
 	"context"
+	"maps"
 	"net/http"
 	"slices"
 
@@ -37,7 +38,7 @@ func (c *console) pageUsers(w http.ResponseWriter, r *http.Request) error {
 	}
 	if len(devices) > devicesPerPage {
 		devices = devices[:devicesPerPage]
-		next := f.Query
+		next := maps.Clone(f.Query)
 		next.Set("after", devices[devicesPerPage-1].ID)
 		body.Next = "/users?" + next.Encode()
 	}

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -16,6 +18,7 @@ import (
 	"github.com/planetbell/planetbell/internal/call"
 	"github.com/planetbell/planetbell/internal/console"
 	"github.com/planetbell/planetbell/internal/console/pages"
+	"github.com/planetbell/planetbell/internal/console/signin"
 	"github.com/planetbell/planetbell/internal/console/window"
 	"github.com/planetbell/planetbell/internal/delivery"
 	"github.com/planetbell/planetbell/internal/device"
@@ -69,7 +72,10 @@ func told(t testing.TB) *fake {
 	return f
 }
 
-type toldEvents struct{ replayed []string }
+type toldEvents struct {
+	replayed []string
+	more     bool // dead letters are left
+}
 
 func (e *toldEvents) List(context.Context, webhook.Filter, webhook.Cursor, int) ([]webhook.Telling, error) {
 	return []webhook.Telling{{
@@ -89,7 +95,7 @@ func (e *toldEvents) Replay(_ context.Context, id, endpoint string) (int, error)
 
 func (e *toldEvents) ReplayDead(_ context.Context, endpoint string) (int, bool, error) {
 	e.replayed = append(e.replayed, "all "+endpoint)
-	return 7, false, nil
+	return 7, e.more, nil
 }
 func (e *toldEvents) Enable(context.Context, string) error                { return nil }
 func (e *toldEvents) Test(context.Context, *bell.Project) (string, error) { return "evt-2", nil }
@@ -230,6 +236,11 @@ func TestAReplay(t *testing.T) {
 	if got := strings.Join(f.events.(*toldEvents).replayed, ", "); got != "evt-1 main/crm, all main/crm" {
 		t.Errorf("replayed %s", got)
 	}
+	f.events.(*toldEvents).more = true
+	w = ask(t, h, "POST", "/events/replay", "endpoint=main/crm", asForm())
+	if body := ask(t, h, "GET", w.Header().Get("Location"), "").Body.String(); !strings.Contains(body, "told anew: 7. There are more") {
+		t.Errorf("after %s it is not said that more are left", w.Header().Get("Location"))
+	}
 }
 
 func TestFiguresInJSON(t *testing.T) {
@@ -309,5 +320,52 @@ func TestPagesWantSomebody(t *testing.T) {
 	w := ask(t, newHandler(t, f, testConfig()), "GET", "/calls/"+string(sid), "")
 	if w.Code != http.StatusInternalServerError || strings.Contains(w.Body.String(), "/var/lib") {
 		t.Errorf("a page that fails: %d", w.Code)
+	}
+}
+
+// Who may not do what a page's form asks for is told so on a page, and scripts swap in no JSON.
+func TestARefusalOfAPageIsAPage(t *testing.T) {
+	h := newHandler(t, told(t), rolesConfig())
+	w := ask(t, h, "POST", "/devices/"+phone+"/test", "", asForm(), asRole(bell.Viewer))
+	if body := w.Body.String(); w.Code != http.StatusForbidden || !strings.Contains(body, `<main id="main"`) || !strings.Contains(body, "needs the role operator") {
+		t.Errorf("%d %s: %s", w.Code, w.Header().Get("Content-Type"), body)
+	}
+	if w := ask(t, h, "GET", "/", ""); !strings.Contains(w.Body.String(), `"noSwap":[204,304,"4xx","5xx"]`) {
+		t.Error("errors would be swapped in")
+	}
+}
+
+// The link to the other language shows this page, and not the next one.
+func TestTheLanguageOfAPageWithANextOne(t *testing.T) {
+	f := told(t)
+	d := f.owned[0]
+	f.devices = func(_ device.Filter, _ string, limit int) ([]bell.Device, error) {
+		return slices.Repeat([]bell.Device{d}, limit), nil
+	}
+	f.calls = func(_ call.Filter, _ call.Cursor, limit int) ([]bell.Call, error) {
+		return slices.Repeat([]bell.Call{missedCall()}, limit), nil
+	}
+	for path, parameter := range map[string]string{"/users": "after=", "/calls?state=ended": "before="} {
+		body := ask(t, newHandler(t, f, testConfig()), "GET", path, "").Body.String()
+		_, link, _ := strings.Cut(body, `<a href="?lang=ja`)
+		if path != "/users" {
+			_, link, _ = strings.Cut(body, `<a href="?`)
+		}
+		link, _, _ = strings.Cut(link, `"`)
+		if !strings.Contains(body, parameter) || strings.Contains(link, parameter) {
+			t.Errorf("%s: the next page, or the language's link %q, is wrong", path, link)
+		}
+	}
+}
+
+func TestProblemsOfSigningInAreInJapanese(t *testing.T) {
+	for _, sentence := range signin.Problems() {
+		if got := (pages.Words{Language: planet.Japanese}).Problem(sentence); got == sentence || got == "" {
+			t.Errorf("%q is not in Japanese", sentence)
+		}
+	}
+	w := form(t, newHandler(t, told(t), rolesConfig()), "/signin", url.Values{"token": {"wrong"}}, header("Accept-Language", "ja"))
+	if !strings.Contains(w.Body.String(), "APIトークンが違います。") {
+		t.Error("the page is in English")
 	}
 }

@@ -52,11 +52,11 @@ func (c *console) mux(routes []route) *http.ServeMux {
 	mux := http.NewServeMux()
 	for _, r := range routes {
 		h := r.handler
-		if r.kind == pageRoute {
-			h = c.drawn(h)
-		}
 		if r.least != "" {
 			h = c.authorized(r, h)
+		}
+		if r.kind == pageRoute {
+			h = c.drawn(h)
 		}
 		if r.least != "" || r.action != "" {
 			h = c.audited(r, h)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/planetbell/planetbell/internal/bell"
 	"github.com/planetbell/planetbell/internal/console/pages"
+	"github.com/planetbell/planetbell/internal/console/signin"
 )
 
 const (
@@ -20,6 +21,8 @@ const (
 	watchFresh = 900 * time.Millisecond
 	// watchAtMost bounds the pages that follow calls at once, on this node.
 	watchAtMost = 64
+	// watchEach bounds those of one who is signed in, or of one token.
+	watchEach = 8
 	// watchFor is how long a page follows one call; a ring takes a minute, a missed call's notice
 	// three. The browser may ask again.
 	watchFor = 10 * time.Minute
@@ -30,8 +33,9 @@ const (
 
 // watches are the calls that pages follow. Safe for concurrent use.
 type watches struct {
-	mu    sync.Mutex // guards both
+	mu    sync.Mutex // guards all
 	calls map[callKey]*watched
+	each  map[signin.Principal]int
 	count int
 }
 
@@ -45,26 +49,30 @@ type watched struct {
 }
 
 // follow begins to follow a call, or reports that too many are followed. What it returns ends it.
-func (s *watches) follow(key callKey) (*watched, func(), bool) {
+func (s *watches) follow(key callKey, who signin.Principal) (*watched, func(), bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.count >= watchAtMost {
+	if s.count >= watchAtMost || s.each[who] >= watchEach {
 		return nil, nil, false
 	}
 	c := s.calls[key]
 	if c == nil {
 		c = &watched{}
 		if s.calls == nil {
-			s.calls = map[callKey]*watched{}
+			s.calls, s.each = map[callKey]*watched{}, map[signin.Principal]int{}
 		}
 		s.calls[key] = c
 	}
 	s.count++
+	s.each[who]++
 	c.followers++
 	return c, func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		s.count--
+		if s.each[who]--; s.each[who] == 0 {
+			delete(s.each, who)
+		}
 		if c.followers--; c.followers == 0 {
 			delete(s.calls, key)
 		}
@@ -96,7 +104,12 @@ func (c *console) liveCall(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	call, leave, ok := c.watches.follow(key)
+	h := w.Header()
+	if r.Method == http.MethodHead {
+		h.Set("Content-Type", "text/event-stream")
+		return nil
+	}
+	call, leave, ok := c.watches.follow(key, principalOf(r.Context()))
 	if !ok {
 		return bell.E(bell.TooMany, "Too many pages follow calls at the moment.", nil)
 	}
@@ -106,7 +119,6 @@ func (c *console) liveCall(w http.ResponseWriter, r *http.Request) error {
 	if c.Stopping != nil {
 		defer context.AfterFunc(c.Stopping, cancel)()
 	}
-	h := w.Header()
 	h.Set("Content-Type", "text/event-stream")
 	h.Set("X-Accel-Buffering", "no") // nginx would keep it back
 	control := http.NewResponseController(w)
@@ -136,7 +148,11 @@ type stream struct {
 
 // tell sends what has changed. It reports true when nothing will change any more.
 func (c *console) tell(ctx context.Context, s *stream, r *http.Request, key callKey, call *watched) (over bool, err error) {
-	if !c.stillSignedIn(r) {
+	signedIn, err := c.stillSignedIn(ctx, r)
+	switch {
+	case err != nil:
+		return false, ctx.Err() // the database is away, and may be back at the next turn; until then nothing is shown
+	case !signedIn:
 		return true, s.send("over", nil)
 	}
 	told, err := c.look(ctx, key, call)
@@ -183,7 +199,9 @@ func (s *stream) send(event string, data []byte) error {
 }
 
 // stillSignedIn reports whether who began to follow a call may still.
-func (c *console) stillSignedIn(r *http.Request) bool {
-	p, err := c.identify(r)
-	return err == nil && p.Role.Covers(bell.Viewer)
+func (c *console) stillSignedIn(ctx context.Context, r *http.Request) (bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, watchRead)
+	defer cancel()
+	p, err := c.identify(r.WithContext(ctx), false)
+	return p.Role.Covers(bell.Viewer), err
 }

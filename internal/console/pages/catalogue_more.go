@@ -153,6 +153,7 @@ var operationTexts = map[Key]text{
 	"events.none":        {"There is no such event.", "該当するイベントはありません。"},
 	"events.replay":      {"Replay", "再送"},
 	"events.replay_all":  {"Replay dead letters", "未達を再送"},
+	"events.more":        {"There are more that were given up; replay again.", "未達のイベントがまだあります。もう一度再送してください。"},
 	"events.replayed":    {"Events that are told anew: %d.", "%d件を再送します。"},
 	"health.up":          {"up", "正常"},
 	"health.down":        {"down", "停止"},

@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/coreos/go-oidc/v3/oidc"
@@ -52,8 +51,8 @@ type OIDC struct {
 // provider is the identity provider, which is discovered when it is first needed.
 type provider struct {
 	OIDC
-	mu    sync.Mutex
-	found *oidc.Provider // nil: not discovered yet
+	turn  chan struct{}  // holds one while somebody discovers it
+	found *oidc.Provider // nil: not discovered yet; guarded by turn
 }
 
 // stamp changes with whatever decides who somebody is.
@@ -80,15 +79,23 @@ func (p *provider) context(ctx context.Context) context.Context {
 
 // discover finds out the provider's addresses (OpenID Connect Discovery 1.0), once.
 func (p *provider) discover(ctx context.Context) (*oidc.Provider, error) {
-	p.mu.Lock() // for providerTime at most
-	defer p.mu.Unlock()
+	const away = "The identity provider does not answer; try again, or sign in another way."
+	// Those who wait for a provider that hangs do not wait for each other's attempts.
+	ctx, cancel := context.WithTimeout(ctx, providerTime)
+	defer cancel()
+	select {
+	case p.turn <- struct{}{}: // kept for providerTime at most
+		defer func() { <-p.turn }()
+	case <-ctx.Done():
+		return nil, bell.E(bell.Unavailable, away, ctx.Err())
+	}
 	if p.found != nil {
 		return p.found, nil
 	}
 	// The provider keeps the context for fetching keys later.
 	found, err := oidc.NewProvider(p.context(context.WithoutCancel(ctx)), p.Issuer)
 	if err != nil {
-		return nil, bell.E(bell.Unavailable, "The identity provider does not answer; try again, or sign in another way.", err)
+		return nil, bell.E(bell.Unavailable, away, err)
 	}
 	p.found = found
 	return found, nil
@@ -119,7 +126,7 @@ func (s *Service) Visit(w http.ResponseWriter, r *http.Request) error {
 	if s.oidc == nil {
 		return bell.E(bell.NotFound, "No identity provider is configured (admin.oidc).", nil)
 	}
-	if err := s.attempts.allow(s.Now(), r, ""); err != nil {
+	if err := s.allow(r, ""); err != nil {
 		return err
 	}
 	found, err := s.oidc.discover(r.Context())
@@ -187,13 +194,13 @@ func (s *Service) arrive(r *http.Request, v visit, visited bool) (Principal, err
 	q := r.URL.Query()
 	state, code := q.Get("state"), q.Get("code")
 	if !visited || subtle.ConstantTimeCompare([]byte(state), []byte(v.State)) != 1 {
-		return nobody, bell.E(bell.Unauthorized, "This sign-in did not begin in this browser, or took too long; begin anew.", nil)
+		return nobody, bell.E(bell.Unauthorized, notBegunHere, nil)
 	}
-	if err := s.attempts.allow(s.Now(), r, ""); err != nil {
+	if err := s.allow(r, ""); err != nil {
 		return nobody, err
 	}
 	if code == "" {
-		return nobody, bell.E(bell.Unauthorized, "The identity provider did not sign you in.", fmt.Errorf("it says %q", bell.CleanName(q.Get("error"))))
+		return nobody, bell.E(bell.Unauthorized, notSignedIn, fmt.Errorf("it says %q", bell.CleanName(q.Get("error"))))
 	}
 	claims, err := s.oidc.claims(r.Context(), code, v, s.Now)
 	if err != nil {
@@ -206,7 +213,7 @@ func (s *Service) arrive(r *http.Request, v visit, visited bool) (Principal, err
 // 3.1.3.7).
 func (p *provider) claims(ctx context.Context, code string, v visit, now func() time.Time) (map[string]any, error) {
 	refused := func(err error) error {
-		return bell.E(bell.Unauthorized, "What the identity provider sent is not valid; begin anew.", err)
+		return bell.E(bell.Unauthorized, notValid, err)
 	}
 	found, err := p.discover(ctx)
 	if err != nil {
@@ -259,7 +266,7 @@ func (p *provider) admit(claims map[string]any) (Principal, error) {
 	if len(p.Domains)+len(p.Emails) > 0 {
 		_, domain, _ := strings.Cut(email, "@")
 		if email == "" || !slices.Contains(p.Emails, email) && !slices.Contains(p.Domains, domain) {
-			return who, bell.E(bell.Forbidden, "Your account may not use this server; ask whoever runs it.", nil)
+			return who, bell.E(bell.Forbidden, notAllowed, nil)
 		}
 	}
 	who.Role = p.DefaultRole
@@ -269,7 +276,7 @@ func (p *provider) admit(claims map[string]any) (Principal, error) {
 		}
 	}
 	if !who.Role.Valid() {
-		return who, bell.E(bell.Forbidden, "Your account has no role on this server; ask whoever runs it.", nil)
+		return who, bell.E(bell.Forbidden, noRole, nil)
 	}
 	return who, nil
 }

@@ -1,6 +1,7 @@
 package signin
 
 import (
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -10,6 +11,7 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
@@ -263,4 +265,22 @@ func TestOIDCAway(t *testing.T) {
 		err = w.Visit(httptest.NewRecorder(), b.request("GET", "/signin/oidc", nil))
 	}
 	wantKind(t, err, bell.TooMany)
+}
+
+// Whoever waits for somebody else's question to a provider that hangs gives up in time.
+func TestAProviderThatHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &provider{turn: make(chan struct{}, 1)}
+		p.turn <- struct{}{}
+		start := time.Now()
+		_, err := p.discover(t.Context())
+		wantKind(t, err, bell.Unavailable)
+		if waited := time.Since(start); waited != providerTime {
+			t.Errorf("waited %s, want %s", waited, providerTime)
+		}
+		gone, cancel := context.WithCancel(t.Context())
+		cancel()
+		_, err = p.discover(gone)
+		wantKind(t, err, bell.Unavailable)
+	})
 }

@@ -72,6 +72,11 @@ func AskURL(r *http.Request) string {
 func (s *Service) SignIn(w http.ResponseWriter, r *http.Request) (Principal, error) {
 	r.Body = http.MaxBytesReader(w, r.Body, maxForm)
 	if err := r.ParseForm(); err != nil {
+		// This counts as an attempt. What can be read counts when it is known that it has no right
+		// token, which nobody's attempts may lock out.
+		if err := s.allow(r, ""); err != nil {
+			return Principal{}, err
+		}
 		return Principal{}, bell.E(bell.Invalid, "The form cannot be read.", err)
 	}
 	who, err := s.signIn(w, r)
@@ -106,7 +111,7 @@ func (s *Service) signIn(w http.ResponseWriter, r *http.Request) (Principal, err
 	if u := s.users[name]; u != nil {
 		known = Principal{Name: name, Role: u.Role, Via: ViaPassword}
 	}
-	if err := s.attempts.allow(s.Now(), r, name); err != nil {
+	if err := s.allow(r, name); err != nil {
 		return known, err
 	}
 	if len(s.users) == 0 || password == "" || len(password) > MaxPassword {
@@ -123,16 +128,16 @@ func (s *Service) signIn(w http.ResponseWriter, r *http.Request) (Principal, err
 func (s *Service) signInByToken(w http.ResponseWriter, r *http.Request, text string) (Principal, error) {
 	t := s.token(text)
 	if t == nil {
-		if err := s.attempts.allow(s.Now(), r, ""); err != nil {
+		if err := s.allow(r, ""); err != nil {
 			return Principal{Via: ViaToken}, err
 		}
-		return Principal{Via: ViaToken}, bell.E(bell.Unauthorized, "The API token is wrong.", nil)
+		return Principal{Via: ViaToken}, bell.E(bell.Unauthorized, wrongToken, nil)
 	}
 	who := Principal{Name: t.Name, Role: t.Role, Via: ViaToken}
 	return who, s.sessions.begin(w, r, session{Name: t.Name, Via: ViaToken, Stamp: t.stamp()})
 }
 
-// SignOut ends the session (POST /signout) and says whose it was.
+// SignOut ends the session (POST /signout) and says whose it was: nobody's, if there is none.
 func (s *Service) SignOut(w http.ResponseWriter, r *http.Request) (Principal, error) {
 	if !fromHere(r) {
 		return Principal{}, bell.E(bell.Forbidden, "Sign out on a page of this server.", nil)
@@ -141,8 +146,10 @@ func (s *Service) SignOut(w http.ResponseWriter, r *http.Request) (Principal, er
 	if err != nil {
 		return Principal{}, err
 	}
-	if err := s.sessions.end(w, r); err != nil {
-		return who, err
+	if who != (Principal{}) {
+		if err := s.sessions.end(w, r); err != nil {
+			return who, err
+		}
 	}
 	http.Redirect(w, r, "/signin", http.StatusSeeOther)
 	return who, nil

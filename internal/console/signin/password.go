@@ -74,7 +74,7 @@ func (s *Service) password(ctx context.Context, name, password string) (*User, e
 	select {
 	case s.slots <- struct{}{}:
 	case <-ctx.Done():
-		return nil, bell.E(bell.Overload, "Too many people sign in at once; try again.", ctx.Err())
+		return nil, bell.E(bell.Overload, tooManyAtOnce, ctx.Err())
 	}
 	sum := s.derive(password, hash)
 	<-s.slots
@@ -84,6 +84,3 @@ func (s *Service) password(ctx context.Context, name, password string) (*User, e
 	}
 	return user, nil
 }
-
-// wrongPassword does not say which of the two is wrong.
-const wrongPassword = "The name or the password is wrong."

@@ -157,7 +157,7 @@ func (s rows) FindCtx(ctx context.Context, key string) ([]byte, bool, error) {
 	if err != nil || !found {
 		return nil, false, err
 	}
-	if now.Sub(seen) >= touchEvery {
+	if now.Sub(seen) >= touchEvery && ctx.Value(peekKey{}) == nil {
 		if err := s.Store.TouchSignIn(ctx, key, now); err != nil {
 			s.Log.Warn("that a session is in use could not be noted", "error", err)
 		}

@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"strings"
 	"time"
 
@@ -50,6 +51,9 @@ type Config struct {
 	Store Store
 	// Secure says that the listener is reached by HTTPS only: cookies are for nothing else.
 	Secure bool
+	// TrustedProxies are the peers whose X-Forwarded-For is believed, so that attempts are counted
+	// for who asks and not for the proxy. Empty: none.
+	TrustedProxies []netip.Prefix
 	// Idle is how long a session is kept that does nothing, and Lifetime how long it is kept at
 	// most; 12 hours and 7 days if 0.
 	Idle, Lifetime time.Duration
@@ -107,7 +111,7 @@ func New(c Config) *Service {
 		s.sessions = newSessions(s)
 	}
 	if c.OIDC != nil {
-		s.oidc = &provider{OIDC: *c.OIDC}
+		s.oidc = &provider{OIDC: *c.OIDC, turn: make(chan struct{}, 1)}
 	}
 	return s
 }
@@ -134,6 +138,15 @@ func (s *Service) Identify(r *http.Request) (Principal, error) {
 	}
 	return who, nil
 }
+
+// Peek is Identify for a request that nobody has made: it does not note that the session is in
+// use, which ends Config.Idle after somebody did something.
+func (s *Service) Peek(r *http.Request) (Principal, error) {
+	return s.Identify(r.WithContext(context.WithValue(r.Context(), peekKey{}, true)))
+}
+
+// peekKey marks a context in which looking a session up does not keep it.
+type peekKey struct{}
 
 // bearer compares by hash, and with every token, so that the time it takes says nothing about
 // them.

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"net/url"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -343,11 +345,11 @@ func TestAttemptsAreLimited(t *testing.T) {
 			t.Errorf("%d of 13 were refused from one IPv6 network, want 3", got)
 		}
 		refused := 0
-		for i := range 20 {
-			refused += count(1, "198.51.100."+string(rune('0'+i%10))+":1", "alice")
+		for i := range 120 {
+			refused += count(1, "198.51.100."+strconv.Itoa(i%20)+":1", "alice")
 		}
-		if refused != 10 {
-			t.Errorf("%d of 20 were refused for one name from many addresses, want 10", refused)
+		if refused != 20 {
+			t.Errorf("%d of 120 were refused for one name from many addresses, want 20", refused)
 		}
 		<-time.After(6 * time.Second)
 		if got := count(2, "192.0.2.1:1", "x"); got != 1 {
@@ -528,5 +530,29 @@ func TestAUserWithoutAHash(t *testing.T) {
 	s.derive = func(string, bell.PasswordHash) []byte { return nil }
 	if u, err := s.password(t.Context(), "alice", ""); u != nil || err == nil {
 		t.Error("a user without a hash is let in")
+	}
+}
+
+func TestWhoIsBehindAProxy(t *testing.T) {
+	w := newWorld(t, func(c *Config) {
+		c.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("::1/128")}
+	})
+	for _, test := range []struct{ peer, forwarded, want string }{
+		{"10.0.0.1:5", "", "10.0.0.1"},
+		{"10.0.0.1:5", "192.0.2.9", "192.0.2.9"},
+		{"[::ffff:10.0.0.1]:5", "198.51.100.1, 192.0.2.9", "192.0.2.9"},
+		{"[::1]:5", "192.0.2.9, 10.2.3.4", "192.0.2.9"},
+		{"10.0.0.1:5", "192.0.2.9, unknown", "10.0.0.1"},
+		{"192.0.2.1:5", "192.0.2.9", "192.0.2.1"}, // anybody can write this
+		{"@", "192.0.2.9", "invalid IP"},
+	} {
+		r := httptest.NewRequest("POST", "/signin", nil)
+		r.RemoteAddr = test.peer
+		if test.forwarded != "" {
+			r.Header.Set("X-Forwarded-For", test.forwarded)
+		}
+		if got := w.Client(r).String(); got != test.want {
+			t.Errorf("%s for %q is %s, want %s", test.peer, test.forwarded, got, test.want)
+		}
 	}
 }

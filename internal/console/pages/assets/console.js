@@ -45,6 +45,19 @@
 		drawAll();
 	}
 
+	// settled keeps a page as it is when an answer has not what was asked for. Who has been sent
+	// elsewhere, to sign in, goes there: what stands here would look alive and be old.
+	function settled(event) {
+		const { select, text, swap, response } = event.detail.ctx;
+		if (response?.raw?.redirected && new URL(response.raw.url).pathname.startsWith("/signin")) {
+			event.preventDefault();
+			location.assign(response.raw.url);
+		} else if (select && swap !== "none" && !new DOMParser().parseFromString(text, "text/html").querySelector(select)) {
+			event.preventDefault();
+		}
+	}
+
+	document.addEventListener("htmx:before:swap", settled);
 	document.addEventListener("DOMContentLoaded", drawAll);
 	document.addEventListener("htmx:after:swap", drawAll);
 	window.addEventListener("resize", () => charts.forEach((chart, element) => chart.setSize({ width: element.clientWidth, height: 180 })));

@@ -41,6 +41,34 @@ func TestABrowserRingsByWebPush(t *testing.T) {
 			t.Errorf("%+v, want %d pushes or more with one token", got, 2*n)
 		}
 	})
+	t.Run("page open", func(t *testing.T) {
+		t.Parallel()
+		s := play(t)
+		page := s.phoneOf(sim.PhoneRequest{UserID: "bob", Kind: sim.Browser, Name: "page", Streams: true})
+		s.await("the page holds its stream", func() bool { return s.metric("planetbell_streams_open") == 1 })
+		if err := s.World.AddFault("webpush", sim.Fault{Kind: sim.FaultUnavailable, RetryAfter: "600"}); err != nil {
+			t.Fatal(err)
+		}
+		c := s.call("alice", "bob", sim.Plan{})
+		if got := s.rang(page, 1)[0]; !got.Rang || got.Via != "stream" {
+			t.Errorf("while the push service is away the open page rings: %v by %s, %v", got.Rang, got.Via, got.Err)
+		}
+		s.await("the page has said so", func() bool { return states(s.story(c.SessionID()))[bell.DeliveryReceived] >= 1 })
+		if d := deliveryBy(t, s.settled(c.SessionID()), bell.LongPoll); d.State != bell.DeliveryReceived || d.Receipt == nil {
+			t.Errorf("over the stream the delivery is %s, receipt %+v", d.State, d.Receipt)
+		}
+		c.Hangup()
+		s.over(c)
+		s.World.ClearFaults()
+		c = s.call("alice", "bob", sim.Plan{}) // both come, in whatever order, and it rings once
+		s.rang(page, 2)
+		s.await("both ways are over", func() bool { return len(s.settled(c.SessionID()).Deliveries) == 2 })
+		if got := len(page.Received()); got != 2 {
+			t.Errorf("the page rang %d times for two calls", got)
+		}
+		c.Hangup()
+		s.over(c)
+	})
 	t.Run("gone", func(t *testing.T) {
 		t.Parallel()
 		for profile, proof := range map[sim.PushProfile]int{sim.PushChrome: http.StatusGone, sim.PushWNS: http.StatusNotFound} {

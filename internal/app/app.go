@@ -145,6 +145,7 @@ func (a *App) buildServices(context.Context) error {
 	a.cleanups.push("record what waits in memory", func(ctx context.Context) error { a.calls.Stop(ctx); return nil })
 	a.calls = call.New(call.Config{
 		Store: a.callStore(), Bells: ring, Projects: projects, Policy: a.callPolicy(), Watch: &a.watch, Now: a.nodes.now(),
+		Waits:    func(device string) bool { return a.mailbox.Waits(device) },
 		RingTime: a.cfg.Calls.RingTime, Safety: a.cfg.Calls.Safety, LostAfter: a.cfg.Calls.LostAfter, LostEvents: a.lostEvents,
 		Log: a.log.With("component", "call"), Metrics: call.NewMetrics(a.registry),
 	})
@@ -195,6 +196,9 @@ func (b *bells) Withdraw(environment planet.Environment, id planet.SessionID) {
 	b.mailbox.Withdraw(environment, id)
 	b.nodes.over(environment, id)
 }
+
+// Waits is the mailbox's.
+func (b *bells) Waits(device string) bool { return b.mailbox.Waits(device) }
 
 // Start tells other nodes of what lies in a mailbox, too. The call is recorded by then.
 func (b *bells) Start(rings []bell.Ring) {

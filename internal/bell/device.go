@@ -108,13 +108,18 @@ func (d *Device) Reachable(now time.Time) bool {
 }
 
 // Over is the device as a delivery over a channel reaches it: an iPhone that rings by VoIP
-// pushes shows alerts by a token of its own. What providers said against the one token says
-// nothing of the other.
+// pushes shows alerts by a token of its own, and a browser whose page is open takes calls from its
+// mailbox, too. What providers said against the one token says nothing of the other way.
 func (d Device) Over(channel Channel) Device {
-	if channel == APNsAlert && d.Channel == APNsVoIP {
+	switch {
+	case channel == APNsAlert && d.Channel == APNsVoIP:
 		d.Channel, d.PushToken = APNsAlert, d.AlertToken
-		d.Strikes, d.StruckAt, d.SuspendedUntil, d.SuspendedFor = 0, time.Time{}, time.Time{}, ""
+	case channel == LongPoll && d.Channel == WebPush:
+		d.Channel, d.PushToken, d.PushKeys = LongPoll, "", ""
+	default:
+		return d
 	}
+	d.Strikes, d.StruckAt, d.SuspendedUntil, d.SuspendedFor = 0, time.Time{}, time.Time{}, ""
 	return d
 }
 

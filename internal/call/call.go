@@ -66,8 +66,11 @@ type Config struct {
 	RingTime time.Duration    // DefaultRingTime if 0
 	Safety   time.Duration    // how long before the ring's end the last attempt may start; DefaultSafety if 0
 	Now      func() time.Time // time.Now if nil
-	Log      *slog.Logger     // gets trouble with the store; none if nil
-	Metrics  *Metrics         // not registered if nil
+	// Waits reports whether a device polls or holds a stream at this process at the moment; nil: none
+	// is known to.
+	Waits   func(device string) bool
+	Log     *slog.Logger // gets trouble with the store; none if nil
+	Metrics *Metrics     // not registered if nil
 
 	// LostAfter is how long after its Notify a call is lost whose Call Event did not come;
 	// DefaultLostAfter if 0. LostEvents makes what is recorded with that; nothing if nil.
@@ -84,6 +87,7 @@ type Service struct {
 	bells    Bells
 	projects Projects
 	policy   Policy
+	waits    func(device string) bool
 	watch    *Watch
 	window   time.Duration
 	now      func() time.Time
@@ -118,6 +122,9 @@ func New(c Config) *Service {
 	if c.Metrics == nil {
 		c.Metrics = NewMetrics(nil)
 	}
+	if c.Waits == nil {
+		c.Waits = func(string) bool { return false }
+	}
 	if c.LostAfter == 0 {
 		c.LostAfter = DefaultLostAfter
 	}
@@ -128,7 +135,7 @@ func New(c Config) *Service {
 		c.BacklogBytes = DefaultBacklogBytes
 	}
 	return &Service{
-		store: c.Store, bells: c.Bells, projects: c.Projects, policy: c.Policy, watch: c.Watch, window: c.RingTime - c.Safety, now: c.Now,
+		store: c.Store, bells: c.Bells, projects: c.Projects, policy: c.Policy, waits: c.Waits, watch: c.Watch, window: c.RingTime - c.Safety, now: c.Now,
 		lostAfter: c.LostAfter, lostEvents: c.LostEvents, missed: make(chan struct{}, 1),
 		log: c.Log, metrics: c.Metrics, backlog: newBacklog(&c), memory: newMemory(), lately: newLately(),
 		flights: flights{under: map[callKey]chan struct{}{}},
@@ -175,19 +182,29 @@ func choose(devices []bell.Device, now time.Time) (chosen []bell.Device, skipped
 	return chosen[:MaxDevices], len(chosen) - MaxDevices
 }
 
-// rings makes one ring for each device.
+// rings makes one ring for each device, and two for a browser whose page is open here: the stream
+// or poll of the page is faster than its push service, and the push is there when the page dies.
+// The page recognises the call by its ID, and one receipt ends both.
 func (s *Service) rings(c *bell.Call, devices []bell.Device, now time.Time) []bell.Ring {
 	rings := make([]bell.Ring, 0, len(devices))
 	for i := range devices {
 		d := &devices[i]
-		state, owner, until := s.bells.Hold(d, now, c.Deadline)
-		rings = append(rings, bell.Ring{Call: c, Device: *d, Delivery: bell.Delivery{
-			ID: bell.NewID(), Environment: c.Environment, SessionID: c.SessionID, DeviceID: d.ID,
-			Channel: d.Channel, State: state, Deadline: c.Deadline,
-			LeaseOwner: owner, LeaseUntil: until, CreatedAt: now, UpdatedAt: now,
-		}})
+		rings = append(rings, s.ring(c, d, now))
+		if d.Channel == bell.WebPush && (c.Purpose == bell.PurposeCall || d.Notices) && s.waits(d.ID) {
+			page := d.Over(bell.LongPoll)
+			rings = append(rings, s.ring(c, &page, now))
+		}
 	}
 	return rings
+}
+
+func (s *Service) ring(c *bell.Call, d *bell.Device, now time.Time) bell.Ring {
+	state, owner, until := s.bells.Hold(d, now, c.Deadline)
+	return bell.Ring{Call: c, Device: *d, Delivery: bell.Delivery{
+		ID: bell.NewID(), Environment: c.Environment, SessionID: c.SessionID, DeviceID: d.ID,
+		Channel: d.Channel, State: state, Deadline: c.Deadline,
+		LeaseOwner: owner, LeaseUntil: until, CreatedAt: now, UpdatedAt: now,
+	}}
 }
 
 // End takes a Call Event: it records how the call ended, withdraws what is still to be

@@ -76,6 +76,30 @@ func TestRingBeginsOneDeliveryForEachDevice(t *testing.T) {
 	})
 }
 
+// A browser whose page is open here gets its call by push and over its stream or polls.
+func TestABrowserWhosePageIsOpenRingsTwoWays(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		x := newExchange(t, nil)
+		x.Service = call.New(call.Config{Store: x.store, Bells: x.bells, Projects: x.projects, Waits: func(device string) bool { return device != "closed" }})
+		open, phone := device("open", bell.WebPush), device("phone", bell.FCM)
+		open.PushKeys = planet.Secret(testlog.TextSecret("keys"))
+		x.store.devices[bob()] = []bell.Device{open, device("closed", bell.WebPush), phone}
+		if _, err := x.Ring(t.Context(), x.acme, notify("s1")); err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, r := range x.bells.started {
+			got = append(got, r.Device.ID+" "+string(r.Delivery.Channel))
+			if r.Device.Channel != r.Delivery.Channel || (r.Delivery.Channel == bell.LongPoll) != (r.Device.PushToken == "") {
+				t.Errorf("by %s: the device is reached by %s", r.Delivery.Channel, r.Device.Channel)
+			}
+		}
+		if want := []string{"open web_push", "open longpoll", "closed web_push", "phone fcm"}; !slices.Equal(got, want) {
+			t.Errorf("rung: %v, want %v", got, want)
+		}
+	})
+}
+
 func TestRingThatRingsNothing(t *testing.T) {
 	tests := []struct {
 		name   string

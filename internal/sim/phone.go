@@ -148,7 +148,10 @@ func NewPhone(kind PhoneKind, o PhoneOptions) (*Phone, error) {
 		o.Acknowledges = true
 		o.PushProfile = cmp.Or(o.PushProfile, o.WebPush.o.Profile)
 	}
-	o.Acknowledges = o.Acknowledges || o.Streams
+	if o.Streams {
+		o.Acknowledges, p.polls = true, true
+		p.pollLimit = cmp.Or(p.pollLimit, time.Minute)
+	}
 	if o.Name == "" {
 		o.Name = string(kind)
 	}

@@ -77,3 +77,9 @@ func BrowserPush(message []byte) (Call, map[string]string, error) {
 }
 
 var errNoCall = errors.New("the message is no call")
+
+// Poll reads a call as strictly as Apple's app does: a page of one's own needs the same fields.
+func (Browser) Poll(a Answer) Poll { return Apple{}.Poll(a) }
+
+// PollFailed returns what Apple's app does: it asks again.
+func (Browser) PollFailed() Next { return Apple{}.PollFailed() }

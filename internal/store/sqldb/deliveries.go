@@ -149,9 +149,11 @@ func (s *Store) RecordReceipt(ctx context.Context, r bell.Receipt) (delivery.Rec
 	var received delivery.Received
 	err := s.Write(ctx, "record a receipt", func(l Tx) error {
 		var got delivery.Received
-		found, err := l.One(`SELECT d.id, d.channel, CASE c.purpose WHEN '' THEN c.notified_at ELSE 0 END, c.state IN ('ended', 'lost'), d.deadline FROM calls c JOIN deliveries d ON d.call_id = c.id
-			WHERE c.session_id = ? AND c.environment = ? AND d.device_id = ?`,
-			Into([]any{&got.DeliveryID, &got.Channel, At{&got.NotifiedAt}, &got.Over, At{&got.Deadline}}), string(r.SessionID), string(r.Environment), r.DeviceID)
+		var key int64
+		found, err := l.One(`SELECT c.id, d.id, d.channel, CASE c.purpose WHEN '' THEN c.notified_at ELSE 0 END, c.state IN ('ended', 'lost'), d.deadline FROM calls c JOIN deliveries d ON d.call_id = c.id
+			WHERE c.session_id = ? AND c.environment = ? AND d.device_id = ?
+			ORDER BY CASE d.channel WHEN ? THEN 0 ELSE 1 END, d.created_at, d.id LIMIT 1`, // a browser may have two: that by which it came
+			Into([]any{&key, &got.DeliveryID, &got.Channel, At{&got.NotifiedAt}, &got.Over, At{&got.Deadline}}), string(r.SessionID), string(r.Environment), r.DeviceID, string(r.Channel))
 		if err := Must(found, err, "No call with this session ID was for this device."); err != nil {
 			return Refuse(err)
 		}
@@ -167,8 +169,10 @@ func (s *Store) RecordReceipt(ctx context.Context, r bell.Receipt) (delivery.Rec
 			}
 		}
 		if got.Repeated = n == 0; !got.Repeated {
+			// The other way to the same browser, if it has one that is still open, needs no more.
 			if _, err := l.Exec(`UPDATE deliveries SET state = 'received', lease_owner = '', lease_until = 0,
-				updated_at = CASE WHEN updated_at < ?1 THEN ?1 ELSE updated_at END WHERE id = ?2`, Micros(r.At), got.DeliveryID); err != nil {
+				updated_at = CASE WHEN updated_at < ?1 THEN ?1 ELSE updated_at END
+				WHERE call_id = ?2 AND device_id = ?3 AND (id = ?4 OR state IN ('pending', 'sending'))`, Micros(r.At), key, r.DeviceID, got.DeliveryID); err != nil {
 				return fmt.Errorf("move a received delivery: %w", err)
 			}
 			if _, err := l.Exec(`UPDATE devices SET acknowledges_since = ? WHERE id = ? AND acknowledges_since = 0`, Micros(r.At), r.DeviceID); err != nil {

@@ -266,6 +266,9 @@ func brokenNeighbours() []brokenSetUp {
 		{"VAPID key", "web-push", "error web-push-keys", func(v *visit) { web(v).VAPIDPrivateKey = "short" }},
 		{"push services of everybody", "web-push", "warning web-push-hosts", func(v *visit) { web(v).Hosts = []string{"*.com", "localhost:8080"} }},
 		{"push service unreachable", "web-push", "error web-push-unreachable", func(v *visit) { web(v).Hosts = []string{"push.planetbell.invalid"} }},
+		{"push service that is private", "web-push", "error web-push-private", func(v *visit) {
+			web(v).Hosts, web(v).AllowPrivate = []string{"127.0.0.1:1"}, nil
+		}},
 		{"endpoint that is down", "events", "error endpoint-unreachable", func(v *visit) { events(v, "https://"+nowhere+"/"+secret("hook", 40)) }},
 		{"endpoint that is private", "events", "error endpoint-private", func(v *visit) {
 			events(v, "https://"+nowhere)

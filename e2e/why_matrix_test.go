@@ -52,7 +52,7 @@ func (r row) why(t *testing.T, record call.Record) {
 	var want []verdict.Code
 	last := r.attempts[len(r.attempts)-1]
 	if r.state == bell.DeliveryAccepted {
-		want = []verdict.Code{"told", "told_late", "wrong_apns_server_repaired"}
+		want = []verdict.Code{"told", "told_late", "told_late_at_first", "wrong_apns_server_repaired"}
 	}
 	for code, reasons := range whys {
 		if r.state != bell.DeliveryAccepted && strings.Contains(" "+reasons+" ", " "+last.reason+" ") {

@@ -76,7 +76,7 @@ func TestWhyOfPeopleAndDevices(t *testing.T) {
 	}{{sim.PlanAnswered, "answered"}, {sim.PlanDeclined, "declined"}, {sim.PlanBusy, "busy"}} {
 		c := s.call("alice", "bob", sim.Plan{Kind: plan.kind})
 		s.over(c)
-		s.because(c.SessionID(), plan.code)
+		s.because(c.SessionID(), plan.code, map[verdict.Code]verdict.Code{"busy": "busy_on_device"}[plan.code])
 	}
 
 	s.as(iphone, http.MethodPost, "/v2/block_user", `{"userId":"alice"}`)
@@ -122,7 +122,10 @@ func TestWhyOfPeopleAndDevices(t *testing.T) {
 	c.Hangup()
 	s.over(c)
 	s.receipt(android, c.SessionID())
-	s.because(c.SessionID(), "received_late")
+	// The push was taken in time, so the receipt does not speak against anybody.
+	if v = s.because(c.SessionID(), "canceled_quickly", "canceled"); v.Devices[0].Code != "received_at_end" {
+		t.Errorf("a receipt just after the end: %+v", v.Devices[0])
+	}
 }
 
 // A token of the other APNs server rings, and the verdict says what was wrong.
@@ -173,7 +176,7 @@ func TestWhyOfPlanetCloud(t *testing.T) {
 		{"1203", "5", "never_asked"},
 		{"1201", "2", "canceled_before_notify"},
 		{"1202", "4", "busy"},
-		{"1204", "215", "busy"},
+		{"1204", "215", "another_call_came_first"},
 		{"1205", "6", "busy"},
 		{"1302", "203", "callback_unreachable"},
 		{"1302", "205", "callback_failed"},
@@ -361,9 +364,9 @@ func TestWhyOfABrowser(t *testing.T) {
 		answer sim.Answer
 		code   verdict.Code
 	}{
-		{sim.Answer{Status: http.StatusForbidden}, "vapid_refused"},
+		{sim.Answer{Status: http.StatusForbidden}, "vapid_key_or_signature"},
 		{sim.Answer{Status: http.StatusRequestEntityTooLarge}, "payload_too_large"},
-		{sim.Answer{Status: http.StatusTooManyRequests}, "throttled_project"},
+		{sim.Answer{Status: http.StatusTooManyRequests}, "throttled_web"},
 		{sim.Answer{Status: http.StatusInternalServerError}, "provider_down_status"},
 	} {
 		if err := s.World.SetFault("webpush", f.answer, 0); err != nil {

@@ -184,13 +184,16 @@ func newEventReplayCommand(admin *adminFlags) *cobra.Command {
 with --dead, all that an endpoint did not take. They keep their IDs, so that the receiver
 knows what it has.`,
 		Example: "  planetbell event replay --dead --endpoint main/crm",
-		RunE: func(cmd *cobra.Command, ids []string) error {
+		Args: func(cmd *cobra.Command, ids []string) error {
 			switch {
 			case dead && (len(ids) > 0 || endpoint == ""):
 				return usageError(cmd, errors.New("--dead wants --endpoint NAME and no IDs"))
 			case !dead && len(ids) == 0:
 				return usageError(cmd, errors.New("give at least one event ID, as planetbell event list shows it, or --dead --endpoint NAME"))
 			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, ids []string) error {
 			client, err := admin.client(cmd)
 			if err != nil {
 				return err

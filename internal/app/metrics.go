@@ -24,7 +24,7 @@ func (a *App) registerOwn() {
 		return 0
 	})
 	polls := prometheus.NewGauge(prometheus.GaugeOpts{
-		Name: "planetbell_longpoll_waiters_limit", Help: "How many polls may wait at once: limits.long_polls.",
+		Name: "planetbell_longpoll_waiters_limit", Help: "How many polls and streams may wait at once, together: limits.long_polls.",
 	})
 	polls.Set(float64(a.cfg.Limits.LongPolls))
 	flight := prometheus.NewGauge(prometheus.GaugeOpts{

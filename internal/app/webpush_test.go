@@ -176,7 +176,7 @@ func TestAVAPIDKeyIsReplaced(t *testing.T) {
 	if b.key(t) != publicOf(t, next) || !strings.Contains(b.logs.String(), "subscribes anew") {
 		t.Errorf("the key is %s; log:\n%s", b.key(t), b.logs)
 	}
-	if o := b.ring(t); o.Verdict != bell.Rejected || o.Status != 403 || o.Token != bell.TokenKeep || o.Alarm != bell.AlarmPage {
+	if o := b.ring(t); o.Verdict != bell.Rejected || o.Status != 403 || o.Token != bell.TokenKeep || o.Alarm != bell.AlarmConfig {
 		t.Errorf("a browser of the old key: %+v", o)
 	}
 	b.accepts.Store(publicOf(t, next))

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"time"
 
@@ -48,6 +49,10 @@ type Loaded struct {
 	File     string    // the file that was read; empty for none
 	Settings []Setting // every setting in the order of the structs
 	Warnings []Problem // what works but is probably not meant
+	// SecretFiles are the files that hold secrets, as far as the settings name them: those
+	// that a secret was read from, and keys. The configuration file itself is one if a secret
+	// is written in it. Sorted, each once.
+	SecretFiles []string
 }
 
 // Load reads and checks a configuration. It fails with [ErrNothing] when there is
@@ -85,6 +90,8 @@ func Load(o Options) (*Loaded, error) {
 	c := &checker{problems: l.problems, now: now()}
 	c.config(&loaded.Config)
 	c.privateFiles(d)
+	slices.Sort(c.secretFiles)
+	loaded.SecretFiles = slices.Compact(c.secretFiles)
 	l.problems.sort()
 	loaded.Settings = d.settings(&loaded.Config)
 	loaded.Warnings = l.problems.warnings

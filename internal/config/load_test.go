@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -261,7 +262,11 @@ func TestRelativePaths(t *testing.T) {
 	yaml := strings.Replace(valid(), "api_secret: ", "api_secret_file: keys/secret #", 1) + "data_dir: state\ndatabase: {path: calls.db}\n"
 	write(t, "etc/planetbell.yaml", yaml)
 	write(t, "etc/keys/secret", testlog.HexSecret(4, 64))
-	got := mustLoad(t, Options{File: "etc/planetbell.yaml"}).Config
+	loaded := mustLoad(t, Options{File: "etc/planetbell.yaml"})
+	if !slices.Contains(loaded.SecretFiles, "etc/keys/secret") || !slices.IsSorted(loaded.SecretFiles) {
+		t.Errorf("the files with secrets are %q", loaded.SecretFiles)
+	}
+	got := loaded.Config
 	if got.DataDir != "etc/state" || got.Database.Path != "etc/state/calls.db" || got.Public.TLS.ACME.CacheDir != "etc/state/acme" {
 		t.Errorf("%s, %s, %s", got.DataDir, got.Database.Path, got.Public.TLS.ACME.CacheDir)
 	}

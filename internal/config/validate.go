@@ -18,7 +18,8 @@ import (
 // checker looks for what would fail later, or would work and not be meant.
 type checker struct {
 	*problems
-	now time.Time
+	now         time.Time
+	secretFiles []string // that were looked at
 }
 
 // The shortest secrets that cannot be guessed, and what HS256 asks of its key (RFC 7518
@@ -220,6 +221,9 @@ func (c *checker) privateFiles(d *decoder) {
 }
 
 func (c *checker) private(path, name string) {
+	if name != "" {
+		c.secretFiles = append(c.secretFiles, name)
+	}
 	info, err := os.Stat(name)
 	if err != nil || runtime.GOOS == "windows" || info.Mode().Perm()&0o004 == 0 {
 		return

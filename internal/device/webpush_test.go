@@ -118,7 +118,7 @@ func TestWhatPushServicesSay(t *testing.T) {
 	}{
 		"http_410": {bell.Outcome{Verdict: bell.Rejected, Reason: "http_410", Status: 410, Token: bell.TokenDrop, Alarm: bell.AlarmCount}, nil},
 		"BadPath":  {bell.Outcome{Verdict: bell.Rejected, Reason: "BadPath", Status: 404, Token: bell.TokenKeep, Alarm: bell.AlarmBug}, unchanged},
-		"http_403": {bell.Outcome{Verdict: bell.Rejected, Reason: "http_403", Status: 403, Token: bell.TokenKeep, Alarm: bell.AlarmPage}, unchanged},
+		"http_403": {bell.Outcome{Verdict: bell.Rejected, Reason: "http_403", Status: 403, Token: bell.TokenKeep, Alarm: bell.AlarmConfig}, unchanged},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			s := newSchool(t)

@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"time"
 
+	"github.com/planetbell/planetbell/internal/egress"
 	"github.com/planetbell/planetbell/internal/push/transport"
 )
 
@@ -42,6 +43,14 @@ func newCaller(roots *x509.CertPool, dial func(ctx context.Context, network, add
 	}}
 }
 
+// newGuarded makes one that asks as the senders do to whom somebody else gives the address: not
+// by way of a proxy, and at addresses that the policy allows only.
+func newGuarded(roots *x509.CertPool, p egress.Policy) *caller {
+	c := newCaller(roots, (&net.Dialer{Timeout: dialTime, Control: p.Control}).DialContext)
+	c.transport.ForceAttemptHTTP2 = true
+	return c
+}
+
 func (c *caller) close() { c.transport.CloseIdleConnections() }
 
 // ask sends a request without a body. The error's text may hold the URL: only [why] may read it.
@@ -61,6 +70,8 @@ func (c *caller) ask(ctx context.Context, method, address string, header http.He
 func why(err error) string {
 	var timeout net.Error
 	switch reason := transport.Reason(err); {
+	case errors.Is(err, egress.ErrNotPublic):
+		return "it leads to an address that is not public"
 	case reason == transport.DNS:
 		return "its name does not resolve"
 	case reason == transport.Proxy:

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -19,6 +20,7 @@ import (
 
 	"github.com/planetbell/planetbell/internal/bell"
 	"github.com/planetbell/planetbell/internal/config"
+	"github.com/planetbell/planetbell/internal/egress"
 	"github.com/planetbell/planetbell/internal/store/postgres"
 	"github.com/planetbell/planetbell/internal/testlog"
 	"github.com/planetbell/planetbell/internal/testpg"
@@ -298,5 +300,44 @@ func TestNATS(t *testing.T) {
 	})
 	if err != nil || len(results) != 1 || results[0].Level != OK {
 		t.Errorf("%v: %+v", err, results)
+	}
+}
+
+// Every file that the configuration has read a secret from is looked at, once.
+func TestSecretFiles(t *testing.T) {
+	dir := t.TempDir()
+	file := func(name string, mode os.FileMode) string {
+		name = filepath.Join(dir, name)
+		if err := os.WriteFile(name, nil, mode); err != nil {
+			t.Fatal(err)
+		}
+		return name
+	}
+	own, group, all := file("own", 0o600), file("group", 0o640), file("all", 0o644)
+	loaded := &config.Loaded{Config: config.Default(), SecretFiles: []string{all, group, own}}
+	loaded.Config.Projects = []config.Project{{APNs: []config.APNs{{KeyFile: own}}}}
+	e := &exam{o: &Options{Loaded: loaded}, cfg: &loaded.Config}
+	e.files()
+	if len(e.results) != 1 || e.results[0].Subject != group || e.results[0].Fault != "file-mode" { // of all, the configuration warns
+		t.Errorf("%+v", e.results)
+	}
+	loaded.SecretFiles, e.results = []string{own}, nil
+	e.files()
+	if len(e.results) != 1 || e.results[0].Finding != "1 file(s) with secrets are their owner's only." {
+		t.Errorf("%+v", e.results)
+	}
+}
+
+// An address that the senders do not connect to is not asked either.
+func TestGuarded(t *testing.T) {
+	t.Setenv("HTTPS_PROXY", "http://127.0.0.1:1")
+	c := newGuarded(nil, egress.Policy{})
+	defer c.close()
+	if c.transport.Proxy != nil {
+		t.Error("a proxy is used")
+	}
+	_, err := c.ask(t.Context(), "HEAD", "https://127.0.0.1:1/", nil)
+	if !errors.Is(err, egress.ErrNotPublic) || !strings.Contains(why(err), "not public") {
+		t.Errorf("%v", err)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/planetbell/planetbell/internal/egress"
 	"github.com/planetbell/planetbell/internal/push/transport"
 )
 
@@ -58,18 +59,24 @@ func (e *exam) endpoints(ctx context.Context, all []endpoint, none string) {
 	if !ok {
 		return
 	}
-	c := newCaller(roots, nil)
-	defer c.close()
+	policy := egress.Policy{Private: e.cfg.Webhooks.AllowPrivate}
+	guarded, free := newGuarded(roots, policy), newCaller(roots, nil)
+	defer guarded.close()
+	defer free.close()
 	var group sync.WaitGroup
 	for _, to := range all {
-		group.Go(func() { e.endpoint(ctx, c, to) })
+		c := free
+		if to.public {
+			c = guarded
+		}
+		group.Go(func() { e.endpoint(ctx, c, policy, to) })
 	}
 	group.Wait()
 }
 
 // endpoint asks with HEAD, without a body or signature: nothing is told, and any answer shows
 // that the way is open.
-func (e *exam) endpoint(ctx context.Context, c *caller, to endpoint) {
+func (e *exam) endpoint(ctx context.Context, c *caller, policy egress.Policy, to endpoint) {
 	u, err := url.Parse(to.address)
 	if err != nil {
 		e.fault(to.subject, "endpoint-unreachable", "Its address cannot be read.")
@@ -81,7 +88,7 @@ func (e *exam) endpoint(ctx context.Context, c *caller, to endpoint) {
 			e.fault(to.subject, "endpoint-unreachable", "The name %s does not resolve.", u.Hostname())
 			return
 		}
-		if i := slices.IndexFunc(found, func(a netip.Addr) bool { return !e.permitted(a) }); i >= 0 {
+		if i := slices.IndexFunc(found, func(a netip.Addr) bool { return !policy.Allows(a) }); i >= 0 {
 			e.fault(to.subject, "endpoint-private", "%s leads to %s, which is not public: events are not told there.", u.Hostname(), found[i])
 			return
 		}
@@ -101,11 +108,4 @@ func (e *exam) endpoint(ctx context.Context, c *caller, to endpoint) {
 		return
 	}
 	e.ok(to.subject, "%s answers.", u.Host)
-}
-
-// permitted reports whether events may go to an address.
-func (e *exam) permitted(a netip.Addr) bool {
-	a = a.Unmap().WithZone("")
-	return a.IsGlobalUnicast() && !a.IsPrivate() ||
-		slices.ContainsFunc(e.cfg.Webhooks.AllowPrivate, func(r netip.Prefix) bool { return r.Contains(a) })
 }

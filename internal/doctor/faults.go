@@ -72,7 +72,8 @@ var faults = map[string]fault{
 	"web-push-keys":        {Error, "Make a new pair, unless browsers have subscribed: a change of the key makes all of them subscribe again."},
 	"web-push-subject":     {Error, "Give a mailto: address or an https: URL that push services can write to; Apple refuses localhost and spaces."},
 	"web-push-hosts":       {Warning, "Allow only hosts of push services, such as fcm.googleapis.com and *.push.apple.com."},
-	"web-push-unreachable": {Error, "Allow outgoing TCP to port 443 of the push services; check DNS, and HTTPS_PROXY and NO_PROXY."},
+	"web-push-unreachable": {Error, "Allow outgoing TCP to port 443 of the push services, and check DNS. No proxy is used for them, whatever HTTPS_PROXY says."},
+	"web-push-private":     {Error, "Check the host and DNS; name the address in web_push.allow_private if it is meant."},
 
 	"public-unset":       {Warning, "Set public.base_url to what is registered in the LINE Planet Console."},
 	"public-dns":         {Error, "Add the name to the public DNS, or correct public.base_url."},
@@ -93,7 +94,7 @@ var faults = map[string]fault{
 	"callbacks-slow":      {Warning, "Look for what holds the proxy or the server up: a callback should be answered in 300 ms."},
 	"request-line":        {Error, "Let the proxy take request lines of 64 KB. nginx: large_client_header_buffers 4 128k. HAProxy: tune.bufsize 131072. Apache: LimitRequestLine 65536. An AWS ALB stops at 16 KB: use a network load balancer."},
 
-	"endpoint-unreachable": {Error, "Check the address, DNS and the firewall; planetbell connects from this machine."},
+	"endpoint-unreachable": {Error, "Check the address, DNS and the firewall. Events are told from this machine without a proxy; the policy hook and members_url go by way of HTTPS_PROXY."},
 	"endpoint-tls":         {Error, "Serve a valid certificate with its chain, or name its authority in ca_file."},
 	"endpoint-private":     {Error, "Name the address in webhooks.allow_private if it is meant."},
 	"endpoint-failing":     {Warning, "Look at the endpoint's own log."},

@@ -74,19 +74,22 @@ func (e *exam) files() {
 		e.skip("files", "this system's files have no mode")
 		return
 	}
-	looked, bad := 0, 0
+	looked, bad := map[string]bool{}, 0
 	look := func(name string, warned bool) {
 		info, err := os.Stat(name)
-		if name == "" || err != nil || !info.Mode().IsRegular() {
+		if name == "" || looked[name] || err != nil || !info.Mode().IsRegular() {
 			return
 		}
-		looked++
+		looked[name] = true
 		mode := info.Mode().Perm()
 		if mode&0o066 == 0 || warned && mode&0o004 != 0 {
 			return
 		}
 		bad++
 		e.fault(name, "file-mode", "It holds secrets, and others than its owner may read or write it (mode %04o).", mode)
+	}
+	for _, name := range e.o.Loaded.SecretFiles {
+		look(name, true)
 	}
 	look(e.o.Loaded.File, true)
 	for i := range e.cfg.Projects {
@@ -105,6 +108,6 @@ func (e *exam) files() {
 		look(e.cfg.Database.Path, false)
 	}
 	if bad == 0 {
-		e.ok("files", "%d file(s) with secrets are their owner's only.", looked)
+		e.ok("files", "%d file(s) with secrets are their owner's only.", len(looked))
 	}
 }

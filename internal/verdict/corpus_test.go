@@ -32,11 +32,17 @@ var corpus = []struct {
 	{"the network broke while it rang", a(to("d1", bell.APNsVoIP, bell.DeliveryAccepted, "", took(1, 2)), ended(1301, planet.OutcomeFailed, 9000)), "rang", true, []string{"12 ms", "1301"}},
 	{"it rings", a(to("d1", bell.APNsVoIP, bell.DeliveryAccepted, "", took(1, 2)), open(bell.CallRinging, 3000)), "ringing", true, []string{"ringing now"}},
 	{"lost", a(to("d1", bell.APNsVoIP, bell.DeliveryAccepted, "", took(1, 2)), open(bell.CallLost, 90_000_000)), "lost", true, []string{"Call Event has not come"}},
+	{"no Call Event yet", a(to("d1", bell.APNsVoIP, bell.DeliveryAccepted, "", took(1, 2)), open(bell.CallRinging, 600_000)), "no_call_event_yet", true, []string{"12 ms", "may be talking"}},
+	{"hung up before the receipt", a(to("d1", bell.FCM, bell.DeliveryReceived, "", took(1, 190)), receipt(1500), canceled(1200)), "canceled_quickly", true, []string{"hung up 1.2 s after Notify", "200 ms"}},
+	{"busy on the device", a(to("d1", bell.APNsVoIP, bell.DeliveryAccepted, "", took(1, 2)), ended(1202, planet.OutcomeBusy, 2000)), "busy_on_device", true, []string{"12 ms", "as busy", "1202"}},
+	{"old edition and rel_code", a(unnotified, failed(0, 203), func(in *Input) {
+		in.Call.Release = planet.Release{CallEndReason: number(1018), Code: number(203)}
+	}), "auth_error", false, []string{"1018"}},
 	{"from memory", a(to("d1", bell.APNsVoIP, bell.DeliveryAccepted, "", took(1, 2)), fromMemory), "rang_from_memory", true, []string{"memory", "database"}},
 
 	// Planet Cloud did not ask, or asked too late.
 	{"busy, and no Notify", a(unnotified, ended(1202, planet.OutcomeBusy, 500)), "busy", false, []string{"bob was in a call already", "1202"}},
-	{"another call came first", a(unnotified, ended(1204, planet.OutcomeBusy, 500)), "busy", false, []string{"1204"}},
+	{"another call came first", a(unnotified, ended(1204, planet.OutcomeBusy, 500)), "another_call_came_first", false, []string{"coming in", "1204"}},
 	{"in a call on another device", a(to("d1", bell.APNsVoIP, bell.DeliveryAccepted, "", took(1, 2)), ended(1205, planet.OutcomeBusy, 500)), "busy", false, []string{"1205"}},
 	{"busy by terminate", a(unnotified, ended(0, planet.OutcomeBusy, 500), func(in *Input) { in.Call.Release = planet.Release{Terminate: number(17)} }), "busy", false, []string{"terminate 17"}},
 	{"no Notify, only its end", a(unnotified), "never_asked", false, []string{"never asked", "no Notify"}},
@@ -51,6 +57,7 @@ var corpus = []struct {
 	{"push error, rel_code only", a(unnotified, failed(0, 231), func(in *Input) { in.Call.Release.DisconnectReason = nil }), "callback_misunderstood", false, []string{"231"}},
 	{"push error though Notify came", a(to("d1", bell.APNsVoIP, bell.DeliveryWithdrawn, ""), failed(1302, 203)), "callback_answer_lost", false, []string{"counted it as failed"}},
 	{"push error, and no device", a(failed(1302, 207)), "refused_no_device", false, []string{"no device that could ring", "error"}},
+	{"push error, no device, and no refusal", a(failed(1302, 203)), "push_error_no_device", false, []string{"no device that could ring", "late or lost", "203"}},
 	{"app server data", a(unnotified, failed(1313, 0)), "app_server_data_error", false, []string{"app server data", "1313"}},
 	{"access token", a(unnotified, failed(1501, 0)), "access_token_refused", false, []string{"alice's access token", "1501"}},
 	{"auth error", a(unnotified, failed(1303, 202)), "auth_error", false, []string{"authenticate", "1303"}},
@@ -121,7 +128,10 @@ var corpus = []struct {
 	{"a subscription that is gone", a(refused(bell.WebPush, 410, "errno_103")), "subscription_gone", false, []string{"subscription"}},
 	{"a subscription that Mozilla does not know", a(refused(bell.WebPush, 410, "errno_106")), "subscription_gone", false, []string{"errno_106"}},
 	{"a subscription that Google does not know", a(refused(bell.WebPush, 404, "http_404")), "subscription_gone", false, []string{"subscription of bob's browser device"}},
-	{"a VAPID token that Google refuses", a(refused(bell.WebPush, 403, "http_403")), "vapid_refused", false, []string{"VAPID signature"}},
+	{"a VAPID token that Google refuses", a(refused(bell.WebPush, 403, "http_403")), "vapid_key_or_signature", false, []string{"another VAPID key", "signature"}},
+	{"a message that Google does not take", a(refused(bell.WebPush, 400, "http_400")), "bad_request", false, []string{"defect of planetbell", "http_400"}},
+	{"too many messages for Google", a(to("d1", bell.WebPush, bell.DeliveryFailed, "http_429", try(1, 2, bell.RetryThrottled, 429, "http_429"))), "throttled_web", false, []string{"no more messages", "http_429"}},
+	{"a page of 429", a(refused(bell.FCM, 429, "http_429")), "throttled_project", false, []string{"of this project"}},
 	{"a message that Mozilla finds too large", a(refused(bell.WebPush, 413, "errno_104")), "payload_too_large", false, []string{"too large"}},
 	{"a strange push service", a(to("d1", bell.WebPush, bell.DeliveryFailed, "push_service_not_allowed")), "push_service_not_allowed", false, []string{"may not send to"}},
 	{"keys of a subscription", a(to("d1", bell.WebPush, bell.DeliveryFailed, "bad_subscription")), "bad_token_format", false, []string{"bad_subscription"}},
@@ -148,6 +158,9 @@ var corpus = []struct {
 	{"never received", a(to("d1", bell.FCM, bell.DeliveryAccepted, "", took(1, 2)), last(acknowledges)), "never_received", false, []string{"FCM took the push", "never said"}},
 	{"a poll that was not acknowledged", a(to("d1", bell.LongPoll, bell.DeliveryExpired, "polled", polled(1, 5))), "poll_not_acknowledged", false, []string{"written", "never acknowledged"}},
 	{"taken after the end", a(to("d1", bell.APNsVoIP, bell.DeliveryAccepted, "", try(1, 2, bell.RetryNow, 0, "timeout"), took(2, 3100)), canceled(2000)), "accepted_late", false, []string{"1.1 s after the call was over", "timeout"}},
+	{"taken after the end, at first", a(to("d1", bell.APNsVoIP, bell.DeliveryAccepted, "", took(1, 3100)), canceled(2000)), "accepted_late_at_first", false, []string{"1.1 s after the call was over", "no attempt had failed"}},
+	{"taken after the end, and received", a(to("d1", bell.FCM, bell.DeliveryReceived, "", took(1, 3100)), receipt(12_000), canceled(2000)), "accepted_late_at_first", false, []string{"1.1 s after the call was over"}},
+	{"fetched after the end", a(to("d1", bell.LongPoll, bell.DeliveryAccepted, "", polled(1, 3100)), canceled(2000)), "fetched_after_end", false, []string{"1.1 s after it was over"}},
 
 	// Time was up.
 	{"nobody polled", a(to("d1", bell.LongPoll, bell.DeliveryExpired, "not_polled")), "not_polled", false, []string{"did not poll"}},
@@ -260,12 +273,14 @@ func deviceCorpus() []Input {
 		a(fine, left(why("d1", bell.NoteTooMany, ""))),
 		a(to("d1", bell.LongPoll, bell.DeliveryAccepted, "", polled(1, 9000))),
 		a(to("d1", bell.FCM, bell.DeliveryAccepted, "", try(1, 2, bell.RetryNow, 0, "timeout"), took(2, 10_100))),
+		a(to("d1", bell.FCM, bell.DeliveryAccepted, "", took(1, 10_100))),
+		a(to("d1", bell.FCM, bell.DeliveryReceived, "", took(1, 190)), receipt(1500), canceled(1200)),
 	}
 }
 
 func TestDevicesOfTheDeviceCorpus(t *testing.T) {
 	t.Parallel()
-	want := []Code{"suspended", "too_many_devices", "fetched_late", "told_late"}
+	want := []Code{"suspended", "too_many_devices", "fetched_late", "told_late", "told_late_at_first", "received_at_end"}
 	for i, in := range deviceCorpus() {
 		v := Of(in)
 		if d := v.Devices[len(v.Devices)-1]; d.Code != want[i] || !v.Rang {
@@ -275,6 +290,11 @@ func TestDevicesOfTheDeviceCorpus(t *testing.T) {
 	}
 	repaired := Of(a(to("d1", bell.APNsVoIP, bell.DeliveryAccepted, "", at(bell.APNsProduction, try(1, 2, bell.RetryOtherHost, 400, "BadDeviceToken")), at(bell.APNsSandbox, took(2, 30)))))
 	if d := repaired.Devices[0]; d.Code != "wrong_apns_server_repaired" || !strings.Contains(d.Sentence.English, "APNs production refused the token of bob's IOS device as BadDeviceToken; sandbox accepts it") || d.ToAccept != Span(40*time.Millisecond) {
+		t.Errorf("%+v", d)
+	}
+	between := Of(a(to("d1", bell.APNsVoIP, bell.DeliveryAccepted, "", at(bell.APNsProduction, try(1, 2, bell.RetryNow, 0, "timeout")),
+		at(bell.APNsProduction, try(2, 20, bell.RetryOtherHost, 400, "BadDeviceToken")), at(bell.APNsSandbox, try(3, 40, bell.RetryBackoff, 503, "ServiceUnavailable")), at(bell.APNsSandbox, took(4, 900)))))
+	if d := between.Devices[0]; !strings.Contains(d.Sentence.English, "APNs production refused the token of bob's IOS device as BadDeviceToken; sandbox accepts it") {
 		t.Errorf("%+v", d)
 	}
 }

@@ -189,7 +189,12 @@ func (dev *device) deviceWords() {
 	w.both("first_reason", reasonOf(dev.firstReason()))
 	w.span("accepted", time.Duration(dev.verdict.ToAccept))
 	w.span("received", time.Duration(dev.verdict.ToReceipt))
-	w.both("server", cmp.Or(string(dev.refused.Server), "its server"))
+	asked := dev.refused
+	if a := dev.otherHost(); a.Number != 0 { // later attempts may have failed at the other one
+		asked = a
+	}
+	w.both("server", cmp.Or(string(asked.Server), "its server"))
+	w.both("server_reason", reasonOf(asked.Outcome.Reason))
 	w.both("other", cmp.Or(string(dev.last.Server), "the other server"))
 	if dev.d != nil {
 		w.both("problem", reasonOf(dev.d.Receipt.Problem))

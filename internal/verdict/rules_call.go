@@ -113,30 +113,59 @@ var beginRules = []callRule{
 	},
 	{
 		Rule{
+			"another_call_came_first", HopCallee, false,
+			Text{"Another call was coming in for {callee} already, so Planet Cloud ended this one ({number}).", "{callee}には別の着信があったため、Planet Cloudがこの着信を終了しました（{number}）。"},
+			"disconnect_reason 1204 or rel_code 215",
+			Text{"Nothing has to be repaired: only one call rings for a user at a time.", "対応は不要です。1人のユーザーに同時に鳴動する着信は1件のみです。"},
+		},
+		func(f *facts) bool { return f.is(1204) },
+	},
+	{
+		Rule{
+			"busy_on_device", HopCallee, true,
+			Text{"{callee} was in a call already: {device} was told {rang} after Notify, and the call was ended as busy ({number}).", "{callee}は通話中でした。Notifyの{rang}後に{device}へ通知しましたが、話中として終了しました（{number}）。"},
+			"disconnect_reason 1202, rel_code 4 or terminate 17, and a device that was told",
+			Text{"Nothing has to be repaired: an app that is in a call answers a further one as busy.", "対応は不要です。通話中のアプリは次の着信に話中を返します。"},
+		},
+		func(f *facts) bool { return f.is(1202) && f.rang() != nil },
+	},
+	{
+		Rule{
 			"busy", HopCallee, false,
-			Text{"{callee} was in a call already, so Planet Cloud ended this one ({number}).", "{callee}は通話中だったため、Planet Cloudが着信を終了しました（{number}）。"},
-			"a reason that says busy: disconnect_reason 1202, 1204 or 1205, or terminate 17",
+			Text{"{callee} was in a call already, so this one ended without ringing ({number}).", "{callee}は通話中だったため、鳴動せずに終了しました（{number}）。"},
+			"a reason that says busy: disconnect_reason 1202 or 1205, or terminate 17",
 			Text{"Nothing has to be repaired: for a callee who is in a call there is often no Notify, and no device is asked to ring.", "対応は不要です。通話中のユーザーへの着信ではNotifyが届かないことがあり、端末は鳴動しません。"},
 		},
 		func(f *facts) bool { return f.Call.Outcome == planet.OutcomeBusy },
 	},
 }
 
-// is reports whether the call ended for a disconnect reason, or for the rel_code that is the
-// same.
+// is reports whether the call ended for a disconnect reason, or for a number of another family
+// that is the same. The number is the one that decides the outcome too: disconnect_reason goes
+// before call_end_reason, that before rel_code, and terminate comes last.
 func (f *facts) is(reasons ...int) bool {
-	r := &f.Call.Release
-	if r.DisconnectReason != nil {
-		return slices.Contains(reasons, *r.DisconnectReason)
+	why := f.Call.Release.Explain(planet.OneToOneCalls)
+	reason := why.Reason.Code
+	switch why.Family {
+	case planet.FamilyDisconnectReason:
+	case planet.FamilyCallEndReason:
+		reason = oldReasons[reason]
+	case planet.FamilyReleaseCode:
+		reason = planet.DisconnectReasonOf(reason)
+	case planet.FamilyTerminate:
+		reason = causes[reason]
+	default:
+		return false
 	}
-	if r.Code != nil {
-		return slices.Contains(reasons, planet.DisconnectReasonOf(*r.Code))
-	}
-	return r.CallEndReason != nil && slices.Contains(reasons, oldReasons[*r.CallEndReason])
+	return slices.Contains(reasons, reason)
 }
+
+// causes are the disconnect reasons that mean the same as those of terminate.
+var causes = map[int]int{16: 1001, 17: 1202, 18: 1203, 21: 1002, 77: 1201}
 
 // oldReasons are the disconnect reasons that mean the same as those of the old edition.
 var oldReasons = map[int]int{
+	1000: 1201, 1001: 1202, 1002: 1203, 1003: 1002, 1024: 1205,
 	1010: 1301, 1011: 1301, 1012: 1109, 1013: 1109, 1014: 1003, 1015: 1003, 1016: 1109, 1017: 1109,
 	1018: 1303, 1019: 1303, 1020: 1302, 1021: 1305, 1022: 1109, 1023: 1109, 1025: 1109, 1026: 1109,
 }
@@ -268,8 +297,20 @@ var rangRules = []callRule{
 		Rule{
 			"lost", HopCallback, true,
 			Text{"It rang: {device} was told {rang} after Notify; how it ended is not known, because its Call Event has not come.", "鳴動しました。Notifyの{rang}後に{device}へ通知しましたが、Call Eventが届いていないため終了理由は不明です。"},
-			"a device that was told, and no Call Event",
+			"a device that was told, and a call whose Call Event was waited for in vain",
 			Text{"Check the Call Event URL (on_call_evt_cb) in the LINE Planet Console.", "LINE Planet ConsoleでCall Event URL（on_call_evt_cb）をご確認ください。"},
+		},
+		func(f *facts) bool { return f.rang() != nil && f.Call.State == bell.CallLost },
+	},
+	{
+		Rule{
+			"no_call_event_yet", HopCallback, true,
+			Text{"It rang: {device} was told {rang} after Notify; no Call Event has come yet, so they may be talking.", "鳴動しました。Notifyの{rang}後に{device}へ通知しました。Call Eventはまだ届いていないため、通話中の可能性があります。"},
+			"a device that was told, a ring that is over, and no Call Event yet",
+			Text{
+				"Wait: the Call Event comes when the call ends. If it does not, check the Call Event URL (on_call_evt_cb) in the LINE Planet Console.",
+				"Call Eventは通話の終了時に届きます。届かない場合は、LINE Planet ConsoleでCall Event URL（on_call_evt_cb）をご確認ください。",
+			},
 		},
 		func(f *facts) bool { return f.rang() != nil && f.Call.State != bell.CallEnded },
 	},

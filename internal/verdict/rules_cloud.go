@@ -34,6 +34,10 @@ func pushError(code Code, sentence, fix Text, release int, notified bool) callRu
 	}}
 }
 
+func (f *facts) pushErrorWithoutDevice() bool {
+	return f.is(1302) && !f.notified.IsZero() && len(f.Deliveries) == 0 && f.Call.Suppressed == bell.RingsAll
+}
+
 var reach = Text{
 	"Check from outside that the Notify URL answers: its host, port, firewall and certificate, that it answers within a second or two, and that no proxy in front limits the length of request lines (32 KB).",
 	"外部からNotify URLに到達できるかをご確認ください（ホスト、ポート、ファイアウォール、証明書、1〜2秒以内の応答、前段プロキシのリクエスト行の長さ制限32KB）。",
@@ -45,12 +49,21 @@ var cloudRules = []callRule{
 		Rule{
 			"refused_no_device", HopDevice, false,
 			Text{"{callee} had no device that could ring, and this server answered Notify with an error, so the call ended at once.", "{callee}に鳴動可能な端末がなく、Notifyにエラーを返したため、通話は直ちに終了しました。"},
-			"disconnect_reason 1302, a Notify, and no delivery",
+			"disconnect_reason 1302 with rel_code 207, a Notify, and no delivery",
 			Text{"Have {callee} sign in on a device. If calls to nobody should ring out instead, set unknown_callee to ring_out.", "{callee}に端末でサインインしてもらってください。相手がいない場合も呼び出し続けたいときは、unknown_calleeをring_outに設定してください。"},
 		},
 		func(f *facts) bool {
-			return f.is(1302) && !f.notified.IsZero() && len(f.Deliveries) == 0 && f.Call.Suppressed == bell.RingsAll
+			return f.released(207) && f.pushErrorWithoutDevice()
 		},
+	},
+	{
+		Rule{
+			"push_error_no_device", HopCallback, false,
+			Text{"{callee} had no device that could ring, and Planet Cloud counted Notify as failed ({number}): its answer was late or lost, or it was an error because unknown_callee is refuse.", "{callee}に鳴動可能な端末がなく、Planet CloudではNotifyが失敗と判定されました（{number}）。応答の遅延・未達、またはunknown_callee: refuseによるエラー応答が考えられます。"},
+			"disconnect_reason 1302 with another rel_code or none, a Notify, and no delivery",
+			Text{"Have {callee} sign in on a device. If unknown_callee is ring_out, look at how long Notify takes to be answered, and at the proxy in front.", "{callee}に端末でサインインしてもらってください。unknown_calleeがring_outの場合は、Notifyの応答時間と前段のプロキシをご確認ください。"},
+		},
+		(*facts).pushErrorWithoutDevice,
 	},
 	pushError("callback_answer_lost",
 		Text{"This server took Notify, but Planet Cloud counted it as failed ({number}) and ended the call: the answer came too late or did not arrive.", "Notifyは受信しましたが、Planet Cloudでは失敗と判定され（{number}）、通話が終了しました。応答の遅延または未達が考えられます。"},
@@ -96,7 +109,7 @@ var cloudRules = []callRule{
 		Text{"LINE Planet sets the longest call time; ask its team for a longer one.", "上限はLINE Planet側の設定です。延長はLINE Planetチームにお問い合わせください。"}, 1208),
 	cloud("released_call", HopCloud,
 		Text{"The call was over already when a client came to it ({number}).", "クライアントが接続した時点で通話は終了していました（{number}）。"},
-		Text{"The push came too late: look at the devices' times.", "プッシュ通知が遅延した可能性があります。端末ごとの時刻をご確認ください。"}, 1304),
+		Text{"No device was told of it by this server: check that Notify comes, and that the app hands no cc_param of an earlier call to verifyCall.", "このサーバーはどの端末にも通知していません。Notifyの到達状況と、アプリが過去の通話のcc_paramをverifyCallに渡していないかをご確認ください。"}, 1304),
 	cloud("client_network", HopNetwork,
 		Text{"A client's network failed before any device could be told ({number}).", "端末に通知する前にクライアントのネットワークが切断されました（{number}）。"},
 		Text{"Look at the client's network; firewalls may block PlanetKit.", "クライアントのネットワークをご確認ください。ファイアウォールが通信を妨げている可能性があります。"}, 1301, 1308, 1312, 1506, 1507, 1508, 1509, 1510),

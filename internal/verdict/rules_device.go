@@ -87,9 +87,33 @@ func (dev *device) late(t time.Time) bool {
 	return !t.IsZero() && !end.IsZero() && t.After(end)
 }
 
+// receivedLate reports whether the way from the provider to the device took so long that its
+// receipt came after the ring. What was accepted late itself, or just before the end, is not.
+func (dev *device) receivedLate() bool {
+	if dev.d == nil || !dev.late(dev.d.Receipt.At) || dev.late(dev.taken) {
+		return false
+	}
+	return dev.taken.IsZero() || dev.d.Receipt.At.Sub(dev.taken) >= slow
+}
+
+// otherHost is the first attempt for which the other APNs server was to be asked; its Number is
+// 0 when there was none.
+func (dev *device) otherHost() bell.Attempt {
+	all := dev.attempts()
+	i := slices.IndexFunc(all, func(a bell.Attempt) bool { return a.Outcome.Verdict == bell.RetryOtherHost })
+	if i < 0 {
+		return bell.Attempt{}
+	}
+	return all[i]
+}
+
 // repaired reports whether the other APNs server took what the device's own one refused.
-func (dev *device) repaired() bool {
-	return slices.ContainsFunc(dev.attempts(), func(a bell.Attempt) bool { return a.Outcome.Verdict == bell.RetryOtherHost })
+func (dev *device) repaired() bool { return dev.otherHost().Number != 0 }
+
+// attemptTimes is what to do when a push was slow and no attempt failed.
+var attemptTimes = Text{
+	"Look at the attempt's times: one that began late means that this server had too much to do, one that took long that {provider} or the way to it was slow.",
+	"送信履歴の時刻をご確認ください。開始が遅い場合はサーバーの負荷、時間がかかっている場合は{provider}または経路の遅延が考えられます。",
 }
 
 // takenRules are about what reached the device, or its provider, and what still may.
@@ -107,21 +131,21 @@ var takenRules = []deviceRule{
 		Rule{
 			"received_late_low_priority", HopNetwork, false,
 			Text{"{device} received the call {received_late} after it was over: Google had lowered the message's priority.", "{device}は通話終了の{received_late}後に受信しました。GoogleがメッセージのPriorityを引き下げています。"},
-			"a receipt after the end whose priority is lower than the one it was sent with",
+			"a receipt after the end, 5 s or more after the acceptance, whose priority is lower than the one it was sent with",
 			Text{"Let the app show a notification for every call at once: Google lowers the priority of apps that do not.", "着信ごとに直ちに通知を表示するようアプリを修正してください。表示しないアプリの優先度はGoogleにより引き下げられます。"},
 		},
 		func(d *device) bool {
-			return d.d != nil && d.late(d.d.Receipt.At) && d.d.Receipt.Priority == "normal" && d.d.Receipt.OriginalPriority == "high"
+			return d.receivedLate() && d.d.Receipt.Priority == "normal" && d.d.Receipt.OriginalPriority == "high"
 		},
 	},
 	{
 		Rule{
 			"received_late", HopNetwork, false,
 			Text{"{device} received the call {received_late} after it was over.", "{device}が着信を受信したのは通話終了の{received_late}後でした。"},
-			"a receipt after the call's end",
+			"a receipt after the call's end, 5 s or more after the acceptance",
 			Text{"The way from the provider to the phone was slow: its network, or a power saving mode. planetbell's own part took {accepted}.", "配信事業者から端末までの経路（ネットワーク、省電力モード）が遅延しています。planetbellからの送信は{accepted}でした。"},
 		},
-		func(d *device) bool { return d.d != nil && d.late(d.d.Receipt.At) },
+		(*device).receivedLate,
 	},
 	{
 		Rule{
@@ -130,7 +154,16 @@ var takenRules = []deviceRule{
 			"a receipt before the call's end",
 			Text{},
 		},
-		func(d *device) bool { return d.d != nil && !d.d.Receipt.At.IsZero() },
+		func(d *device) bool { return d.d != nil && !d.d.Receipt.At.IsZero() && !d.late(d.d.Receipt.At) },
+	},
+	{
+		Rule{
+			"received_at_end", HopDevice, true,
+			Text{"{device} was told {accepted} after Notify, and said {received} after Notify that it has the call: it was over by then.", "Notifyの{accepted}後に{device}へ通知し、Notifyの{received}後に受信確認が届きましたが、その時点で通話は終了していました。"},
+			"an acceptance before the call's end, and a receipt after it, less than 5 s later",
+			Text{"Nothing has to be repaired: a phone needs a second or two from the push to its receipt.", "対応は不要です。プッシュの受信から受信確認までには1〜2秒かかります。"},
+		},
+		func(d *device) bool { return d.d != nil && !d.d.Receipt.At.IsZero() && d.had() && !d.late(d.taken) },
 	},
 	{
 		Rule{
@@ -154,15 +187,33 @@ var takenRules = []deviceRule{
 		Rule{
 			"accepted_late", HopProvider, false,
 			Text{"{provider} took the push for {device} {late} after the call was over; the first attempt had failed with {first_reason}.", "{provider}が{device}宛てのプッシュを受け付けたのは通話終了の{late}後でした（最初の失敗：{first_reason}）。"},
-			"an acceptance after the call's end",
+			"an acceptance after the call's end, and an attempt before it that failed",
 			Text{"Look at the attempts before it: they tell what was slow.", "それ以前の送信履歴で遅延の原因をご確認ください。"},
+		},
+		func(d *device) bool { return d.had() && d.late(d.taken) && d.refused.Number != 0 },
+	},
+	{
+		Rule{
+			"accepted_late_at_first", HopProvider, false,
+			Text{"{provider} took the push for {device} {late} after the call was over, though no attempt had failed.", "失敗した送信はありませんが、{provider}が{device}宛てのプッシュを受け付けたのは通話終了の{late}後でした。"},
+			"an acceptance after the call's end, and no attempt that failed",
+			attemptTimes,
+		},
+		func(d *device) bool { return d.had() && d.late(d.taken) && !d.polls() },
+	},
+	{
+		Rule{
+			"fetched_after_end", HopDevice, false,
+			Text{"{device} fetched the call {late} after it was over.", "{device}が着信を取得したのは通話終了の{late}後でした。"},
+			"a poll that took the call after its end",
+			Text{"Let the app keep a poll open all the time, and begin the next one at once.", "アプリが常にポーリングを維持し、直ちに次のポーリングを開始するようにしてください。"},
 		},
 		func(d *device) bool { return d.had() && d.late(d.taken) },
 	},
 	{
 		Rule{
 			"wrong_apns_server_repaired", HopDevice, true,
-			Text{"APNs {server} refused the token of {device} as {first_reason}; {other} accepts it: a debug build registered as a release, or the other way round. Repaired, and told {accepted} after Notify.", "APNs {server}は{device}のトークンを{first_reason}として拒否しましたが、{other}では受け付けられました（デバッグ版とリリース版の登録の取り違え）。自動修正済みで、Notifyの{accepted}後に通知しました。"},
+			Text{"APNs {server} refused the token of {device} as {server_reason}; {other} accepts it: a debug build registered as a release, or the other way round. Repaired, and told {accepted} after Notify.", "APNs {server}は{device}のトークンを{server_reason}として拒否しましたが、{other}では受け付けられました（デバッグ版とリリース版の登録の取り違え）。自動修正済みで、Notifyの{accepted}後に通知しました。"},
 			"an attempt that one APNs server refused as BadDeviceToken, and one that the other took",
 			Text{"Nothing: the next call goes to the right server at once. Let the app say apnsServer when it registers.", "対応は不要です。次回から正しいサーバーに送信します。アプリの登録時にAPNs環境を指定することをお勧めします。"},
 		},
@@ -190,8 +241,17 @@ var takenRules = []deviceRule{
 		Rule{
 			"told_late", HopProvider, true,
 			Text{"{device} was told only {accepted} after Notify: the first attempt had failed with {first_reason}.", "{device}への通知はNotifyの{accepted}後でした（最初の失敗：{first_reason}）。"},
-			"a push that was accepted 5 s or more after Notify",
+			"a push that was accepted 5 s or more after Notify, and an attempt before it that failed",
 			Text{"Look at the attempts: {provider} was unwell or could not be reached.", "送信履歴をご確認ください。{provider}の不調または接続不良が考えられます。"},
+		},
+		func(d *device) bool { return d.had() && d.verdict.ToAccept >= Span(slow) && d.refused.Number != 0 },
+	},
+	{
+		Rule{
+			"told_late_at_first", HopProvider, true,
+			Text{"{device} was told only {accepted} after Notify, though no attempt had failed.", "失敗した送信はありませんが、{device}への通知はNotifyの{accepted}後でした。"},
+			"a push that was accepted 5 s or more after Notify, and no attempt that failed",
+			attemptTimes,
 		},
 		func(d *device) bool { return d.had() && d.verdict.ToAccept >= Span(slow) },
 	},

@@ -23,13 +23,23 @@ func (r deviceRule) only(needs string, when func(*device) bool) deviceRule {
 	return r
 }
 
+// byWeb makes a rule of bare statuses of web push services.
+func byWeb(code Code, hop Hop, sentence, fix Text, statuses ...int) deviceRule {
+	r := Rule{code, hop, false, sentence, "an answer of a web push service with the status " + numbers(statuses) + " and no reason", fix}
+	return deviceRule{r, func(d *device) bool { return d.bareWeb(statuses) }}
+}
+
+// bareWeb reports whether a web push service answered with one of the statuses and no reason.
+func (dev *device) bareWeb(statuses []int) bool {
+	return dev.d != nil && dev.channel == bell.WebPush && strings.HasPrefix(dev.reason, "http_") && slices.Contains(statuses, dev.refused.Outcome.Status)
+}
+
 // orWeb lets a rule also match bare statuses of web push services, most of which say no reason.
 func (r deviceRule) orWeb(statuses ...int) deviceRule {
 	before := r.when
 	r.Needs += ", or an answer of a web push service with the status " + numbers(statuses)
 	r.when = func(d *device) bool {
-		bare := d.d != nil && d.channel == bell.WebPush && strings.HasPrefix(d.reason, "http_")
-		return before(d) || bare && slices.Contains(statuses, d.refused.Outcome.Status)
+		return before(d) || d.bareWeb(statuses)
 	}
 	return r
 }
@@ -64,8 +74,10 @@ var ownRules = []deviceRule{
 	byReason("vapid_refused", HopProvider,
 		Text{"{provider} refused our VAPID signature for {device} ({reason}).", "{provider}が{device}宛てのVAPID署名を拒否しました（{reason}）。"},
 		Text{"Check the VAPID key, its contact (sub), and this machine's clock.", "VAPID鍵、連絡先（sub）、サーバーの時計をご確認ください。"},
-		"InvalidVapid", "BadJwtToken", "BadAuthorizationHeader", "BadVapidPublicKey", "vapid_signature").
-		orWeb(401, 403),
+		"InvalidVapid", "BadJwtToken", "BadAuthorizationHeader", "BadVapidPublicKey", "vapid_signature"),
+	byWeb("vapid_key_or_signature", HopProvider,
+		Text{"{provider} did not let us send to {device} ({reason}), and did not say why: the browser subscribed with another VAPID key, or our signature is not taken.", "{provider}が{device}への送信を拒否しました（{reason}）。別のVAPID鍵による購読、またはVAPID署名の問題が考えられます。"},
+		Text{"If only this browser is concerned, let the page subscribe anew; if all are, check the VAPID key, its contact (sub), and this machine's clock.", "このブラウザーのみの場合は、ページで再購読してください。すべてのブラウザーの場合は、VAPID鍵、連絡先（sub）、サーバーの時計をご確認ください。"}, 401, 403),
 	byReason("apns_key_refused", HopProvider,
 		Text{"APNs refused our credential ({reason}), so {device} could not be rung.", "APNsが認証情報を拒否したため（{reason}）、{device}を鳴動できませんでした。"},
 		Text{"Check team ID, key ID and the .p8 key of the project; this concerns every iPhone.", "プロジェクトのチームID、キーID、.p8キーをご確認ください。すべてのiPhoneに影響します。"},
@@ -121,7 +133,7 @@ var refusalRules = []deviceRule{
 		Text{"Make app server data and the fields that the policy hook adds shorter.", "アプリサーバーデータと、ポリシーフックが追加する項目を短くしてください。"}, "PayloadTooLarge", "PAYLOAD_TOO_LARGE", "payload_too_large", "too_large", "errno_104", "http_413"),
 	byReason("bad_token_format", HopDevice,
 		Text{"{provider} says that what {device} registered is no push token ({reason}).", "{device}が登録したのはプッシュトークンではないと{provider}が応答しました（{reason}）。"},
-		Text{"Look at what the app sends to register_device: it must be the token as the system gives it.", "アプリがregister_deviceに送る値（OSから取得したトークンそのもの）をご確認ください。"}, "INVALID_ARGUMENT", "MissingDeviceToken", "bad_subscription").
+		Text{"Look at what the app sends to update_notification_token: it must be the token as the system gives it.", "アプリがupdate_notification_tokenに送る値（OSから取得したトークンそのもの）をご確認ください。"}, "INVALID_ARGUMENT", "MissingDeviceToken", "bad_subscription").
 		only(", and speaks against the token", func(d *device) bool { return d.refused.Outcome.Token != bell.TokenKeep || d.channel == bell.WebPush }),
 	byReason("push_service_not_allowed", HopServer,
 		Text{"The subscription of {device} names a push service that this server may not send to ({reason}).", "{device}の購読先のプッシュサービスには送信が許可されていません（{reason}）。"},
@@ -130,7 +142,8 @@ var refusalRules = []deviceRule{
 		Text{"{provider} did not take the push for {device} as it was made ({reason}): this is a defect of planetbell.", "{provider}が{device}宛てのプッシュの形式を受け付けませんでした（{reason}）。planetbellの不具合です。"},
 		Text{"Report it with planetbell call show --json.", "planetbell call show --jsonの結果を添えてご報告ください。"},
 		"BadCollapseId", "BadExpirationDate", "BadMessageId", "BadPriority", "DuplicateHeaders", "InvalidPushType", "PayloadEmpty", "BadPath", "MethodNotAllowed",
-		"INVALID_ARGUMENT", "BadTtl", "BadUrgency", "BadWebPushRequest", "BadWebPushTopic", "bad_request", "panic"),
+		"INVALID_ARGUMENT", "BadTtl", "BadUrgency", "BadWebPushRequest", "BadWebPushTopic", "bad_request", "panic").
+		orWeb(400, 405),
 	{
 		Rule{
 			"suspended_and_refused", HopDevice, false,
@@ -160,6 +173,9 @@ var refusalRules = []deviceRule{
 	byReason("throttled_device", HopProvider,
 		Text{"{provider} takes no more pushes for {device} at the moment ({reason}).", "{provider}が{device}宛てのプッシュを一時的に制限しています（{reason}）。"},
 		Text{"Look for somebody who rings this device again and again.", "この端末への着信が繰り返されていないかをご確認ください。"}, "TooManyRequests"),
+	byWeb("throttled_web", HopProvider,
+		Text{"{provider} takes no more messages for {device}, or of this server, at the moment ({reason}).", "{provider}が{device}宛て、またはこのサーバーからの送信を一時的に制限しています（{reason}）。"},
+		Text{"Look for somebody who rings this browser again and again; if many browsers are concerned, look at what else sends from this machine's address.", "このブラウザーへの着信が繰り返されていないかをご確認ください。多数のブラウザーに及ぶ場合は、同じIPアドレスからの他の送信をご確認ください。"}, 429),
 	byReason("throttled_project", HopProvider,
 		Text{"{provider} takes no more messages of this project at the moment ({reason}).", "{provider}がこのプロジェクトの送信を一時的に制限しています（{reason}）。"},
 		Text{"Ask for a higher quota, and set fcm.messages_per_second to it.", "割り当ての増加を申請し、fcm.messages_per_secondに反映してください。"}, "QUOTA_EXCEEDED", "RESOURCE_EXHAUSTED", "http_429"),
@@ -242,7 +258,7 @@ var endRules = []deviceRule{
 	},
 	byReason("no_channel", HopApp,
 		Text{"{device} never said how it can be reached, so nothing was sent.", "{device}は通知方法を登録していないため、送信していません。"},
-		Text{"Look at the app: it has to call register_device with a token, or to poll.", "アプリがトークン付きでregister_deviceを呼ぶか、ポーリングする必要があります。"}, "no_channel", "channel_off"),
+		Text{"Look at the app: it has to call update_notification_token with a push token, or to poll.", "アプリがプッシュトークン付きでupdate_notification_tokenを呼ぶか、ポーリングする必要があります。"}, "no_channel", "channel_off"),
 	byReason("no_token", HopDevice,
 		Text{"The push token of {device} was gone when it was to be sent.", "送信時点で{device}のプッシュトークンは削除済みでした。"},
 		Text{"Have {callee} open the app, so that it registers a new push token.", "アプリを開いて新しいプッシュトークンを登録するよう、{callee}にご案内ください。"}, "no_token"),
@@ -297,7 +313,7 @@ var leftOutRules = []deviceRule{
 		Text{"Have {callee} open the app, or install it again: it then registers a new push token.", "アプリを開くか再インストールするよう、{callee}にご案内ください。新しいプッシュトークンが登録されます。"}),
 	note("never_said_how", HopApp, bell.NoteNoChannel,
 		Text{"{device} had signed in, but never said how it can be reached.", "{device}はサインイン済みですが、通知方法を登録していませんでした。"},
-		Text{"Look at the app: it has to call register_device with a push token, or to poll.", "アプリがプッシュトークン付きでregister_deviceを呼ぶか、ポーリングする必要があります。"}),
+		Text{"Look at the app: it has to call update_notification_token with a push token, or to poll.", "アプリがプッシュトークン付きでupdate_notification_tokenを呼ぶか、ポーリングする必要があります。"}),
 	note("without_token", HopDevice, bell.NoteNoToken,
 		Text{"{device} had no push token.", "{device}にはプッシュトークンがありませんでした。"},
 		Text{"Have {callee} open the app, so that it registers a push token.", "アプリを開いてプッシュトークンを登録するよう、{callee}にご案内ください。"}),

@@ -26,7 +26,8 @@ type rule struct {
 
 const (
 	goneDetail  = "The browser has ended the subscription, or it has expired."
-	vapidDetail = "The push service does not take the VAPID key or token: the browser subscribed for another key, vapid_subject is wrong, or this machine's clock is."
+	vapidDetail = "The push service does not take the VAPID token: the key, vapid_subject or this machine's clock is wrong."
+	otherDetail = "The push service does not take the VAPID key or token: the browser subscribed for another key, vapid_subject is wrong, or this machine's clock is."
 	sentDetail  = "The push service does not take the message as it was sent."
 	sickDetail  = "The push service has an internal error, or too much to do."
 	bigDetail   = "The message is larger than the push service takes."
@@ -36,6 +37,7 @@ const (
 var (
 	gone      = rule{bell.Rejected, bell.TokenDrop, bell.AlarmCount, goneDetail}
 	vapid     = rule{bell.Rejected, bell.TokenKeep, bell.AlarmPage, vapidDetail}
+	otherKey  = rule{bell.Rejected, bell.TokenKeep, bell.AlarmConfig, otherDetail}
 	sentWrong = rule{bell.Rejected, bell.TokenKeep, bell.AlarmBug, sentDetail}
 	tooLarge  = rule{bell.Rejected, bell.TokenKeep, bell.AlarmBug, bigDetail}
 	tooMany   = rule{bell.RetryThrottled, bell.TokenKeep, bell.AlarmCount, manyDetail}
@@ -44,7 +46,9 @@ var (
 )
 
 // rules is the one table of push services' answers. An answer that is not here is decided by
-// its status ([byStatus]). A wrong VAPID key is never the subscription's fault: that stays.
+// its status ([byStatus]). A wrong VAPID key is never the subscription's fault: that stays. One
+// browser that subscribed for another key is no reason to page anybody: what may be that is
+// otherKey, and what can only be ours is vapid.
 // https://developer.apple.com/documentation/usernotifications/sending-web-push-notifications-in-web-apps-and-browsers,
 // https://mozilla-services.github.io/autopush-rs/errors.html
 var rules = map[answer]rule{
@@ -54,9 +58,9 @@ var rules = map[answer]rule{
 	{400, "BadWebPushRequest"}: sentWrong,
 	{400, "IdleTimeout"}:       {bell.RetryNow, bell.TokenKeep, bell.AlarmNone, "The push service ended a connection that was idle."},
 
-	{400, "VapidPkHashMismatch"}:    vapid, // Apple says which reasons there are, and not always with which status
-	{401, "VapidPkHashMismatch"}:    vapid,
-	{403, "VapidPkHashMismatch"}:    vapid,
+	{400, "VapidPkHashMismatch"}:    otherKey, // Apple says which reasons there are, and not always with which status
+	{401, "VapidPkHashMismatch"}:    otherKey,
+	{403, "VapidPkHashMismatch"}:    otherKey,
 	{400, "BadAuthorizationHeader"}: vapid,
 	{401, "BadAuthorizationHeader"}: vapid,
 	{403, "BadAuthorizationHeader"}: vapid,
@@ -66,8 +70,8 @@ var rules = map[answer]rule{
 	{400, "BadVapidPublicKey"}:      vapid,
 	{401, "BadVapidPublicKey"}:      vapid,
 	{403, "BadVapidPublicKey"}:      vapid,
-	{401, "errno_109"}:              vapid,
-	{403, "errno_109"}:              vapid,
+	{401, "errno_109"}:              otherKey,
+	{403, "errno_109"}:              otherKey,
 
 	{404, "BadPath"}:   wrongPath,
 	{404, "errno_102"}: gone,
@@ -96,7 +100,7 @@ func byStatus(status int) rule {
 	case status < 400:
 		return rule{bell.Rejected, bell.TokenKeep, bell.AlarmConfig, "The push service answered with a redirect, which is not followed."}
 	case status == http.StatusUnauthorized, status == http.StatusForbidden:
-		return vapid
+		return otherKey
 	case status == http.StatusNotFound, status == http.StatusGone:
 		return gone
 	case status == http.StatusBadRequest, status == http.StatusMethodNotAllowed:

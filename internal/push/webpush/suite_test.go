@@ -211,7 +211,7 @@ func answers() []pushtest.Answer {
 	const (
 		keep, drop = bell.TokenKeep, bell.TokenDrop
 
-		none, count, bug, page = bell.AlarmNone, bell.AlarmCount, bell.AlarmBug, bell.AlarmPage
+		none, count, bug, config, page = bell.AlarmNone, bell.AlarmCount, bell.AlarmBug, bell.AlarmConfig, bell.AlarmPage
 	)
 	row := func(status int, body, reason string, v bell.Verdict, token bell.TokenAction, alarm bell.Alarm) pushtest.Answer {
 		return pushtest.Answer{
@@ -229,8 +229,8 @@ func answers() []pushtest.Answer {
 	list := []pushtest.Answer{
 		row(201, "", "", bell.Accepted, keep, none), row(200, "{", "", bell.Accepted, keep, none), row(202, "x", "", bell.Accepted, keep, none),
 		row(301, "", "http_301", bell.Rejected, keep, bell.AlarmConfig), row(308, "", "http_308", bell.Rejected, keep, bell.AlarmConfig),
-		row(400, "bad ttl", "http_400", bell.Rejected, keep, bug), row(401, "", "http_401", bell.Rejected, keep, page),
-		row(403, "<html>", "http_403", bell.Rejected, keep, page), row(404, "", "http_404", bell.Rejected, drop, count),
+		row(400, "bad ttl", "http_400", bell.Rejected, keep, bug), row(401, "", "http_401", bell.Rejected, keep, config),
+		row(403, "<html>", "http_403", bell.Rejected, keep, config), row(404, "", "http_404", bell.Rejected, drop, count),
 		row(410, "push subscription has unsubscribed or expired.", "http_410", bell.Rejected, drop, count),
 		row(405, "", "http_405", bell.Rejected, keep, bug), row(413, "", "http_413", bell.Rejected, keep, bug),
 		row(418, "", "http_418", bell.Rejected, keep, count), row(429, "", "http_429", bell.RetryThrottled, keep, count),
@@ -248,13 +248,16 @@ func answers() []pushtest.Answer {
 
 		mozilla(404, 102, bell.Rejected, drop, count), mozilla(410, 103, bell.Rejected, drop, count), mozilla(413, 104, bell.Rejected, keep, bug),
 		mozilla(404, 105, bell.Rejected, drop, count), mozilla(410, 106, bell.Rejected, drop, count),
-		mozilla(401, 109, bell.Rejected, keep, page), mozilla(403, 109, bell.Rejected, keep, page),
+		mozilla(401, 109, bell.Rejected, keep, config), mozilla(403, 109, bell.Rejected, keep, config),
 		mozilla(400, 110, bell.Rejected, keep, bug), mozilla(400, 111, bell.Rejected, keep, bug),
 		mozilla(503, 201, bell.RetryBackoff, keep, count), mozilla(503, 202, bell.RetryNow, keep, count),
 		mozilla(500, 999, bell.RetryBackoff, keep, count),
 		row(400, `{"errno":-5}`, "http_400", bell.Rejected, keep, bug), row(400, `{"errno":123456}`, "http_400", bell.Rejected, keep, bug),
 	}
-	for _, reason := range []string{"VapidPkHashMismatch", "BadAuthorizationHeader", "BadJwtToken", "BadVapidPublicKey"} {
+	for _, status := range []int{400, 401, 403} {
+		list = append(list, apple(status, "VapidPkHashMismatch", bell.Rejected, keep, config))
+	}
+	for _, reason := range []string{"BadAuthorizationHeader", "BadJwtToken", "BadVapidPublicKey"} {
 		for _, status := range []int{400, 401, 403} {
 			list = append(list, apple(status, reason, bell.Rejected, keep, page))
 		}

@@ -275,6 +275,7 @@ func TestWhyOfThisServer(t *testing.T) {
 		s.await("the call is recorded", func() bool {
 			return s.admin(http.MethodGet, "/admin/v1/calls/"+string(c.SessionID()), "", nil) == http.StatusOK
 		})
+		s.await("what came of it is recorded, too", func() bool { return s.why(c.SessionID()).Code == "rang_from_memory" })
 		s.because(c.SessionID(), "rang_from_memory")
 	})
 	t.Run("a restart", func(t *testing.T) {

@@ -34,8 +34,8 @@ func TestCompletion(t *testing.T) {
 		words []string
 		want  []string
 	}{
-		{"channels to list", []string{"device", "list", url, "--channel", ""}, []string{"apns_voip", "apns_alert", "fcm", "longpoll"}},
-		{"channels to add", []string{"device", "add", url, "--channel", ""}, []string{"apns_voip", "apns_alert", "fcm"}},
+		{"channels to list", []string{"device", "list", url, "--channel", ""}, []string{"apns_voip", "apns_alert", "fcm", "web_push", "longpoll"}},
+		{"channels to add", []string{"device", "add", url, "--channel", ""}, []string{"apns_voip", "apns_alert", "fcm", "web_push"}},
 		{"environments", []string{"call", "show", url, "--environment", ""}, []string{"evaluation", "real"}},
 		{"APNs servers", []string{"device", "add", url, "--apns-server", ""}, []string{"production", "sandbox"}},
 		{"projects", []string{"token", "mint", url, "--project", ""}, []string{"main", "live"}},

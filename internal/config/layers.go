@@ -218,7 +218,7 @@ func (l *layers) addEnv(environ []string) error {
 }
 
 // otherVariables begin with our prefix and are no settings.
-var otherVariables = []string{FileVariable, "PLANETBELL_TEST_LOGS", "PLANETBELL_TEST_POSTGRES"}
+var otherVariables = []string{FileVariable, "PLANETBELL_TEST_LOGS", "PLANETBELL_TEST_POSTGRES", "PLANETBELL_TEST_CHROME", "PLANETBELL_TEST_SCREENSHOTS"}
 
 // FileVariable names the configuration file.
 const FileVariable = "PLANETBELL_CONFIG"

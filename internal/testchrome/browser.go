@@ -70,11 +70,11 @@ func New(t testing.TB) *Browser {
 	return &Browser{t: t, ctx: ctx}
 }
 
-// screenshots is where pictures of pages are kept: the folder that PLANETBELL_SCREENSHOTS names, or
+// screenshots is where pictures of pages are kept: the folder that PLANETBELL_TEST_SCREENSHOTS names, or
 // the test's own, which is removed.
 func screenshots(t testing.TB) string {
 	t.Helper()
-	folder := os.Getenv("PLANETBELL_SCREENSHOTS")
+	folder := os.Getenv("PLANETBELL_TEST_SCREENSHOTS")
 	if folder == "" {
 		return t.TempDir()
 	}

@@ -316,7 +316,7 @@ func (v *visit) anotherKey() {
 func (v *visit) newer(more ...string) string {
 	v.t.Helper()
 	path := filepath.Join(v.t.TempDir(), "planetbell.db")
-	if _, err := sqlite.NewMigrations(path).Up(v.ctx); err != nil {
+	if _, err := sqlite.NewMigrations(path).Up(v.t.Context()); err != nil {
 		v.t.Fatal(err)
 	}
 	db, err := sql.Open("sqlite", path)
@@ -324,7 +324,7 @@ func (v *visit) newer(more ...string) string {
 		v.t.Fatal(err)
 	}
 	for _, statement := range append(more, `INSERT INTO goose_db_version (version_id, is_applied) VALUES (99999, 1)`) {
-		if _, e := db.ExecContext(v.ctx, statement); e != nil {
+		if _, e := db.ExecContext(v.t.Context(), statement); e != nil {
 			err = errors.Join(err, e)
 		}
 	}

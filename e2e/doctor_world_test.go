@@ -248,7 +248,10 @@ func (c *clinic) visit(t *testing.T) *visit {
 func (v *visit) examine(only ...string) (faults []string, results []doctor.Result) {
 	v.t.Helper()
 	v.o.Only = only
-	results, err := doctor.Run(v.ctx, *v.o)
+	// Of its own: the stage's time is over when other tests keep this one waiting.
+	ctx, cancel := context.WithTimeout(v.t.Context(), patience)
+	defer cancel()
+	results, err := doctor.Run(ctx, *v.o)
 	if err != nil {
 		v.t.Fatal(err)
 	}

@@ -168,7 +168,7 @@ func TestGoAwayFinishesWhatIsUnderWay(t *testing.T) {
 		one, two := c.next(), c.next()
 		c.goAway(max(one, two), http2.ErrCodeNo, "")                           // whichever was complete first
 		c.write(func() error { return c.framer.WritePing(false, [8]byte{1}) }) // answered after the GOAWAY was read
-		for acknowledged := false; !acknowledged; { // other frames may come before
+		for acknowledged := false; !acknowledged; {                            // other frames may come before
 			frame, err := c.framer.ReadFrame()
 			if err != nil {
 				return

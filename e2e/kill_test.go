@@ -89,16 +89,17 @@ func TestAFloodSurvivesEveryEnd(t *testing.T) {
 		calls  int
 		end    func(f *flood, p *process)
 	}{
-		{"SIGKILL at any instant", 5, 5000, func(f *flood, p *process) { p.kill() }},
-		{"SIGTERM at any instant", 5, 5000, func(f *flood, p *process) { p.terminate(f.t) }},
-		{"SIGKILL in a commit", 5, 5000, (*flood).killInCommit},
+		{"SIGKILL at any instant", 6, 5000, func(f *flood, p *process) { p.kill() }},
+		{"SIGTERM at any instant", 6, 5000, func(f *flood, p *process) { p.terminate(f.t) }},
+		{"SIGKILL in a commit", 6, 5000, (*flood).killInCommit},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			f := newFlood(t)
 			p := serve(f.ctx, t, f.watch, f.config)
 			f.addDevices(p)
-			for range c.rounds {
-				f.untilEnded(c.calls, 1+rand.IntN(c.calls-1), p, c.end)
+			for i := range c.rounds { // one end in each part of the flood, so that no run has only early ones
+				part := c.calls / c.rounds
+				f.untilEnded(c.calls, 1+i*part+rand.IntN(part-1), p, c.end)
 				p = serve(f.ctx, t, f.watch, f.config)
 			}
 			f.allRang()

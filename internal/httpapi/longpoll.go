@@ -20,8 +20,9 @@ const (
 	// is kept before its 503. The answer is 503 whatever is wrong, because LINE's
 	// Windows client stops to poll at any other error.
 	refusalDelay = 2 * time.Second
-	// briefHold is how long a poll is held while calls can come better at another node.
-	briefHold = 5 * time.Second
+	// briefHold is how long a poll is held while calls can come better at another node. It is
+	// short: the load balancer may send the next poll here once more, and a ring has 55 seconds.
+	briefHold = 2 * time.Second
 )
 
 // longPoll holds the request until a call comes for the device, or the hold time is

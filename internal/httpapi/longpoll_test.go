@@ -49,7 +49,7 @@ func TestPollIsHeldBriefly(t *testing.T) {
 		for _, cutOff = range []bool{false, true} {
 			w.do("GET", "/v2/notification/lp", "", as(appToken)...).want(t, http.StatusServiceUnavailable)
 		}
-		if long, brief := (*holds)[0], (*holds)[1]; long < 20*time.Second || brief > 5*time.Second || brief < 4*time.Second {
+		if long, brief := (*holds)[0], (*holds)[1]; long < 20*time.Second || brief > 2*time.Second || brief < 1800*time.Millisecond {
 			t.Errorf("held %v, and %v while the node hears of nothing", long, brief)
 		}
 	})

@@ -188,7 +188,7 @@ func TestStreamLives(t *testing.T) {
 	}{
 		"an hour":            {func(*world) {}, 54 * time.Minute, time.Hour},
 		"as configured":      {func(w *world) { w.config.StreamLife = 10 * time.Minute }, 9 * time.Minute, 10 * time.Minute},
-		"briefly":            {func(w *world) { w.config.Brief = func() bool { return true } }, 4500 * time.Millisecond, 5 * time.Second},
+		"briefly":            {func(w *world) { w.config.Brief = func() bool { return true } }, 1800 * time.Millisecond, 2 * time.Second},
 		"as its token":       {func(w *world) { w.expires = time.Minute }, time.Minute - time.Second, time.Minute},
 		"longer than a beat": {func(w *world) { w.config.Beat = 5 * time.Second }, 54 * time.Minute, time.Hour},
 	} {

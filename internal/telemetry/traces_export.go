@@ -2,7 +2,6 @@ package telemetry
 
 import (
 	"context"
-	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -17,7 +16,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/attribute"
-	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracehttp"
 	"go.opentelemetry.io/otel/sdk/resource"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/trace"
@@ -84,14 +82,7 @@ func NewTraces(ctx context.Context, c TraceConfig) (*Traces, error) {
 	if u.Path == "" || u.Path == "/" {
 		u.Path = "/v1/traces"
 	}
-	options := []otlptracehttp.Option{
-		otlptracehttp.WithEndpointURL(u.String()), otlptracehttp.WithHeaders(headers), otlptracehttp.WithTimeout(traceTimeout),
-		otlptracehttp.WithRetry(otlptracehttp.RetryConfig{Enabled: false}),
-	}
-	if u.Scheme == "https" {
-		options = append(options, otlptracehttp.WithTLSClientConfig(&tls.Config{RootCAs: c.RootCAs, MinVersion: tls.VersionTLS12}))
-	}
-	exporter, err := otlptracehttp.New(ctx, options...)
+	exporter, err := newExporter(ctx, u, headers, c.RootCAs)
 	if err != nil {
 		return nil, fmt.Errorf("make the sender of traces: %w", withoutAddress(err))
 	}

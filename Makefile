@@ -17,8 +17,9 @@ build: ## build bin/planetbell, one static binary
 .PHONY: demo
 demo: ## ring a few phones on this machine; no account, no configuration
 	@# Sooner than make build: without the sender of traces, and SQLite is not optimised.
-	CGO_ENABLED=0 go build -trimpath -tags demo -gcflags='modernc.org/...=-N -l' -ldflags '$(LDFLAGS)' -o bin/planetbell-demo ./cmd/planetbell
-	./bin/planetbell-demo demo
+	@echo 'Building; the first time takes about two minutes.'
+	@CGO_ENABLED=0 go build -trimpath -tags demo -gcflags='modernc.org/...=-N -l' -ldflags '$(LDFLAGS)' -o bin/planetbell-demo ./cmd/planetbell
+	@./bin/planetbell-demo demo
 
 .PHONY: test
 test: ## everything that CI runs: checks, all tests under the race detector, coverage, search for secrets

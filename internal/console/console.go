@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -156,10 +157,13 @@ type console struct {
 	failing *shared[[]call.FailingGroup] // of the last failingSpan
 }
 
+// parsed are the pages, which are the same for every console.
+var parsed = sync.OnceValues(pages.New)
+
 // New makes the admin listener's handler. It is safe for concurrent use and starts no
 // goroutine. Metrics of gatherer are shown at /metrics.
 func New(config Config, services Services, log *slog.Logger, gatherer prometheus.Gatherer) http.Handler {
-	drawn, err := pages.New()
+	drawn, err := parsed()
 	if err != nil {
 		panic(err) // templates and files are part of the program, and every test makes them
 	}

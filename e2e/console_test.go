@@ -328,6 +328,7 @@ func (s *scene) replaysADeadLetter(o *reader, b *backend) {
 	o.presses("#list ~ div tbody button")
 	o.reads("told anew: 1")
 	s.await("it is told", func() bool { return b.requests() > before })
+	o.pages["events"] = "/events" // no dead letter is left for whoever looks again
 }
 
 // deviceOf is the ID of a user's device that rings by a channel.

@@ -14,6 +14,11 @@ const (
 	// writeBudget is how long a callback waits for the store. Then the call rings from
 	// memory: together with readBudget it is half of what a Notify may take in all.
 	writeBudget = time.Second
+	// eventBudget is how long an event waits for it: nothing rings later for that, and what is in
+	// memory dies with the process. Planet Cloud is answered within three seconds.
+	eventBudget = 2500 * time.Millisecond
+	// eventAgain is the pause before a store that had too much to do is asked once more.
+	eventAgain = 50 * time.Millisecond
 	// readBudget is how long a Notify waits for the callee's devices.
 	readBudget = 500 * time.Millisecond
 )
@@ -239,27 +244,35 @@ func newBeginning(c *bell.Call, deliveries []bell.Delivery, raw []planet.RawPara
 }
 
 // keep records an event, or puts it into the backlog: behind what waits of its session
-// already, and when the store is in trouble or has too much to do. An event that is refused
+// already, and when the store is in trouble or goes on having too much to do. An event that is refused
 // can end the call that it is about (docs/line-planet.md 3.6, 1313), so only a full backlog
 // refuses one.
 func (s *Service) keep(ctx context.Context, it *item) error {
 	if s.backlog.holds(it.key) || s.backlog.troubled() {
 		return s.backlog.push(it)
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, writeBudget, errTooSlow)
+	ctx, cancel := context.WithTimeoutCause(ctx, eventBudget, errTooSlow)
 	defer cancel()
-	err := s.write(ctx, it)
-	switch {
-	case err == nil:
-		s.backlog.worked()
-		return nil
-	case sick(err):
-		s.backlog.failed(err)
-		return s.backlog.push(it)
-	case errors.Is(err, bell.Overload):
-		return s.backlog.push(it)
+	for {
+		err := s.write(ctx, it)
+		switch {
+		case err == nil:
+			s.backlog.worked()
+			return nil
+		case sick(err):
+			s.backlog.failed(err)
+			return s.backlog.push(it)
+		case !errors.Is(err, bell.Overload):
+			return err
+		}
+		timer := time.NewTimer(eventAgain)
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return s.backlog.push(it)
+		}
 	}
-	return err
 }
 
 // RecordAttempt is delivery's way to Store.RecordAttempt: an outcome of a call that is not

@@ -120,7 +120,6 @@ func (s *Service) writeInTime(ctx context.Context, it *item) error {
 // not be recorded is lost, and said to be. It is called when Run has returned and no
 // callback comes any more.
 func (s *Service) Stop(ctx context.Context) {
-	defer s.reads.Wait()
 	limit := time.Duration(0)
 	if deadline, ok := ctx.Deadline(); ok {
 		limit = max(minDrain, time.Until(deadline))
@@ -134,6 +133,15 @@ func (s *Service) Stop(ctx context.Context) {
 	s.drain(ctx)
 	if calls, events, outcomes := s.backlog.close(); calls+events+outcomes > 0 {
 		s.log.Error("what waited in memory for the database is lost", "calls", calls, "events", events, "outcomes", outcomes)
+	}
+	left := make(chan struct{})
+	go func() {
+		s.reads.Wait()
+		close(left)
+	}()
+	select {
+	case <-left:
+	case <-ctx.Done(): // a disk that hangs cannot be interrupted, and the process is about to end
 	}
 }
 

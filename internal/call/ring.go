@@ -87,14 +87,14 @@ func (s *Service) Ring(ctx context.Context, project *bell.Project, n planet.Noti
 		return RingResult{}, err
 	}
 	if project.Events.Has(bell.EventCallRinging) {
-		c.Events = []bell.Event{bell.RingingEvent(&c, len(rings)-refused(rings))}
+		c.Events = []bell.Event{bell.RingingEvent(&c, ringing(rings))}
 	}
 	result, err = s.record(ctx, &c, rings, n.Raw)
 	if err != nil || result.Repeated {
 		s.bells.Dismiss(rings)
 		return result, err
 	}
-	result.Devices, result.Skipped = len(rings)-refused(rings), skipped // counted before: what is started is not ours any more
+	result.Devices, result.Skipped = ringing(rings), skipped // counted before: what is started is not ours any more
 	s.lately.rang(key, result.Devices)
 	if watched {
 		s.sayDevices(rings)
@@ -103,14 +103,15 @@ func (s *Service) Ring(ctx context.Context, project *bell.Project, n planet.Noti
 	return result, nil
 }
 
-// refused counts the rings for which there was no room.
-func refused(rings []bell.Ring) (n int) {
+// ringing counts the devices for which there was room. A browser whose page is open has two rings.
+func ringing(rings []bell.Ring) int {
+	devices := make(map[string]bool, len(rings))
 	for i := range rings {
-		if rings[i].Delivery.State.Final() {
-			n++
+		if !rings[i].Delivery.State.Final() {
+			devices[rings[i].Device.ID] = true
 		}
 	}
-	return n
+	return len(devices)
 }
 
 // devices are those that are to ring: read, or, when they cannot be, remembered. What speaks

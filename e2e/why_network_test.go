@@ -67,6 +67,19 @@ func TestWhyOfTheWayToAProvider(t *testing.T) {
 	}
 }
 
+// Google's token server is unwell, and the access token at hand is not taken any more.
+func TestWhyOfGooglesTokenServer(t *testing.T) {
+	t.Parallel()
+	s := play(t, callsOnly, impatient)
+	s.android("bob")
+	s.World.FCM.ForgetAccessTokens()
+	s.fault("oauth", sim.Fault{Kind: sim.FaultUnavailable})
+	sid := s.ask("bob")
+	s.await("the token server was asked for another", func() bool { return len(s.only(sid).Attempts) > 1 })
+	s.ends(sid, "bob", "1201", "2")
+	s.says(sid, "token_server_down", "Google's token server could not be used", "oauth_unavailable", "bob's ANDROID device")
+}
+
 // operated is a program of its own and who asks it.
 type operated struct {
 	*process

@@ -89,7 +89,7 @@ func newFlood(t *testing.T) *flood {
 	if err != nil {
 		t.Fatal(err)
 	}
-	file := served{Dir: dir, W: world.Settings()}.file(t)
+	file := servedValues{Dir: dir, W: world.Settings()}.file(t)
 	for _, service := range []string{"apns-production", "fcm"} {
 		if err := world.SetFault(service, sim.Answer{Delay: slow}, 0); err != nil {
 			t.Fatal(err)

@@ -86,18 +86,18 @@ projects:
     fcm: {service_account_file: "{{.W.ServiceAccountFile}}", base_url: "{{or .FCM .W.FCMURL}}"}
 `))
 
-// served are the values of servedConfig.
-type served struct {
+// servedValues are those of servedConfig.
+type servedValues struct {
 	Dir string
 	W   sim.Settings
 	FCM string // another address of FCM than the simulator's, if not empty
 }
 
 // Secret makes a secret for the template.
-func (served) Secret(name string, length int) string { return secret(name, length) }
+func (servedValues) Secret(name string, length int) string { return secret(name, length) }
 
 // file writes the configuration and returns its name.
-func (v served) file(t *testing.T) string {
+func (v servedValues) file(t *testing.T) string {
 	t.Helper()
 	name := filepath.Join(v.Dir, "planetbell.yaml")
 	out, err := os.OpenFile(name, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)

@@ -68,19 +68,16 @@ func unmet() (missing, wrong []string) {
 //	PLANETBELL_EVERY_VERDICT=1 go test -run '^Test(Why|Matrix)' ./e2e
 const everyVerdict = "PLANETBELL_EVERY_VERDICT"
 
-// wholeRun reports whether all tests ran that meet verdicts. "make test" leaves the chaos out,
-// which meets none.
-func wholeRun() bool {
-	if os.Getenv(everyVerdict) != "" {
-		return true
-	}
-	value := func(name string) string { return flag.Lookup("test." + name).Value.String() }
+// wholeRun reports whether all tests ran that meet verdicts, given the flags of the run. "make test"
+// leaves the chaos out, which meets none.
+func wholeRun(value func(name string) string) bool {
 	return value("run") == "" && value("list") == "" && value("short") == "false" && slices.Contains([]string{"", "^TestChaos$"}, value("skip"))
 }
 
 // judged is the exit code of the package, given that of its tests.
 func judged(code int, out io.Writer) int {
-	if code != 0 || !wholeRun() {
+	value := func(name string) string { return flag.Lookup("test." + name).Value.String() }
+	if code != 0 || !wholeRun(value) && os.Getenv(everyVerdict) == "" {
 		return code
 	}
 	missing, wrong := unmet()
@@ -217,6 +214,33 @@ func (s *scene) hang(target string) {
 func (s *scene) passed(d time.Duration, since time.Time) {
 	s.t.Helper()
 	s.await(d.String()+" have passed", func() bool { return time.Since(since) > d })
+}
+
+// The verdicts are looked at when everything ran, as "make test" has it, and never when only some
+// tests did.
+func TestWhenTheVerdictsAreLookedAt(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		flag, value string
+		whole       bool
+	}{
+		{"", "", true},
+		{"skip", "^TestChaos$", true},
+		{"skip", "^TestWhy", false},
+		{"run", "^TestWhy", false},
+		{"list", ".", false},
+		{"short", "true", false},
+	} {
+		got := wholeRun(func(name string) string {
+			if name == c.flag {
+				return c.value
+			}
+			return flag.Lookup("test." + name).DefValue
+		})
+		if got != c.whole {
+			t.Errorf("with -%s %s it is a whole run: %t, want %t", c.flag, c.value, got, c.whole)
+		}
+	}
 }
 
 // What cannot be caused is a verdict all the same.

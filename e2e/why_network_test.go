@@ -106,7 +106,7 @@ func operate(t *testing.T, fcm string, env []string) operated {
 		w.client.CloseIdleConnections()
 		w.search(t)
 	})
-	cmd := exec.CommandContext(ctx, program(t), "serve", "--config", served{Dir: dir, W: world.Settings(), FCM: fcm}.file(t))
+	cmd := exec.CommandContext(ctx, program(t), "serve", "--config", servedValues{Dir: dir, W: world.Settings(), FCM: fcm}.file(t))
 	cmd.Env = slices.Concat(slices.DeleteFunc(environ(), func(e string) bool {
 		name, _, _ := strings.Cut(e, "=")
 		return strings.HasSuffix(strings.ToUpper(name), "_PROXY")

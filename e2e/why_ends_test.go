@@ -177,7 +177,10 @@ func (s *scene) stall(ca *sim.CA, p *sim.Phone) stalled {
 	var block strings.Builder
 	encoder := hpack.NewEncoder(&block)
 	for _, field := range [][2]string{
-		{":method", "GET"}, {":scheme", "https"}, {":authority", host}, {":path", "/v2/notification/lp"},
+		{":method", "GET"},
+		{":scheme", "https"},
+		{":authority", host},
+		{":path", "/v2/notification/lp"},
 		{"authorization", "Bearer " + p.AppToken().Reveal()},
 	} {
 		poll.must(encoder.WriteField(hpack.HeaderField{Name: field[0], Value: field[1]}))

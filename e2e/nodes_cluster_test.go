@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"sync"
@@ -142,6 +143,8 @@ func newNodes(t *testing.T, o nodesOptions) *nodes {
 	t.Cleanup(cancel)
 	w := newWatch(t)
 	w.stream = true
+	usual := debug.SetGCPercent(400) // of the load generator, which the nodes share the machine with
+	t.Cleanup(func() { debug.SetGCPercent(usual) })
 	n := &nodes{
 		t: t, ctx: ctx, watch: w, backend: newBackend(t), balancer: newBalancer(), dir: t.TempDir(),
 		driver: "pgx", source: o.source,

@@ -51,6 +51,14 @@ func (s nodesScale) level() string {
 
 func (s nodesScale) limit() time.Duration { return s.span + 4*time.Minute }
 
+// besideOthers lets a test run beside others in CI, whose load leaves the machine idle half of the time.
+func (s nodesScale) besideOthers(t *testing.T) {
+	t.Helper()
+	if !s.full {
+		t.Parallel()
+	}
+}
+
 // onlyFull leaves out what CI has no time for.
 func (s nodesScale) onlyFull(t *testing.T) {
 	t.Helper()

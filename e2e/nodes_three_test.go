@@ -29,6 +29,7 @@ func TestThreeNodes(t *testing.T) {
 		}
 		t.Run(name, func(t *testing.T) {
 			s := scaleOf(t)
+			s.besideOthers(t)
 			d := deploy(t, nats, false, s.settings()...)
 			n := newNodes(t, d.options(t, s))
 			n.checkNames()
@@ -95,6 +96,7 @@ func (n *nodes) checkNames() {
 // lost, and nothing comes twice.
 func TestARollingUpgrade(t *testing.T) {
 	s := scaleOf(t)
+	s.besideOthers(t)
 	s.span = min(s.span, 30*time.Second)
 	d := deploy(t, false, false, s.settings()...)
 	n := newNodes(t, d.options(t, s))

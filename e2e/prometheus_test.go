@@ -223,6 +223,8 @@ func TestPrometheusUnderstandsWhatIsExported(t *testing.T) {
 	call := func(to string) { s.over(s.call("alice", to, sim.Plan{Kind: sim.PlanDeclined})) }
 	call("bob")
 	call("carol")
+	s.phone("dave", sim.Android, "lost").Uninstall()
+	s.hungUp("dave", "unregistered") // something that is not accepted
 	families := s.families()
 	s.await("prometheus has scraped twice", func() bool { return p.count(`count_over_time(up{job="planetbell"}[1m]) > 4`) == 1 })
 	call("bob")

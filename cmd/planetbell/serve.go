@@ -14,6 +14,7 @@ import (
 
 	"github.com/planetbell/planetbell/internal/app"
 	"github.com/planetbell/planetbell/internal/config"
+	"github.com/planetbell/planetbell/internal/gcpace"
 	"github.com/planetbell/planetbell/internal/telemetry"
 )
 
@@ -80,6 +81,7 @@ func serve(cmd *cobra.Command) error {
 	if err != nil {
 		return fmt.Errorf("start: %w", err)
 	}
+	defer gcpace.Start()()
 	defer onHangUp(func() { reload(cmd, server, log) })()
 	announce(cmd.OutOrStdout(), loaded, server.PublicURL(), server.AdminURL())
 	if err := server.Run(cmd.Context()); err != nil {

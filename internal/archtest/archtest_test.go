@@ -33,7 +33,7 @@ var layers = []struct {
 
 // leaves know nothing of ours but planet (and each other's nothing), and may be
 // imported from anywhere above the domain.
-var leaves = []string{"internal/config", "internal/telemetry", "internal/sim", "internal/testlog", "internal/testpg", "internal/testchrome", "internal/archtest", "internal/egress", "examples"}
+var leaves = []string{"internal/config", "internal/telemetry", "internal/sim", "internal/testlog", "internal/testpg", "internal/testchrome", "internal/archtest", "internal/egress", "internal/gcpace", "examples"}
 
 type pkg struct {
 	ImportPath   string

@@ -240,8 +240,8 @@ func TestFailingStoreDoesNotStopTheRinging(t *testing.T) {
 		end := b.run(t, true)
 		synctest.Wait()
 		b.on("d", script(bell.RetryConnect, bell.RetryBackoff))
+		b.on("e", b.breaksDisk(bell.Accepted))
 		b.begin(t, b.rings(1, bell.FCM, "d", "e"))
-		b.store.breakDown(errDisk)
 		pass(3500 * time.Millisecond)
 		if len(b.times("d")) != 3 || len(b.times("e")) != 1 {
 			t.Errorf("attempts at %v and %v", b.times("d"), b.times("e"))

@@ -1,12 +1,21 @@
 package delivery
 
 import (
+	"context"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/planetbell/planetbell/internal/bell"
 )
+
+// breaksDisk answers an attempt after the disk has failed.
+func (b *bench) breaksDisk(verdict bell.Verdict) reply {
+	return func(context.Context, *bell.Ring, Try) bell.Outcome {
+		b.store.breakDown(errDisk)
+		return answer(verdict)
+	}
+}
 
 // A phone rings once also when the disk fails between its push and the record of it: the
 // process that sent the push knows better than the database.
@@ -19,10 +28,8 @@ func TestOutcomeThatCouldNotBeRecordedIsNotRepeated(t *testing.T) {
 			b := newBench(t, nil)
 			end := b.run(t, true)
 			synctest.Wait()
-			b.on("d", script(c.verdict))
-			rings := b.rings(1, bell.FCM, "d")
-			b.begin(t, rings)
-			b.store.breakDown(errDisk)
+			b.on("d", b.breaksDisk(c.verdict))
+			b.begin(t, b.rings(1, bell.FCM, "d"))
 			pass(DefaultLease + 3*time.Second)
 			if got := b.store.row("d/1"); got.State != bell.DeliverySending {
 				t.Fatalf("recorded %+v although the disk fails", got)
@@ -53,8 +60,9 @@ func TestUnrecordedOutcomesAreForgottenInTheEnd(t *testing.T) {
 		b := newBench(t, nil)
 		end := b.run(t, true)
 		synctest.Wait()
+		b.on("d", b.breaksDisk(bell.Accepted))
+		b.on("e", b.breaksDisk(bell.Accepted))
 		b.begin(t, b.rings(1, bell.FCM, "d", "e"))
-		b.store.breakDown(errDisk)
 		pass(time.Second)
 		remembered := func() int {
 			b.unrecorded.mu.Lock()
@@ -82,8 +90,8 @@ func TestUnrecordedOutcomesAreForgottenInTheEnd(t *testing.T) {
 func TestAStopRecordsWhatIsRemembered(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, nil)
+		b.on("d", b.breaksDisk(bell.Accepted))
 		b.begin(t, b.rings(1, bell.FCM, "d"))
-		b.store.breakDown(errDisk)
 		pass(20 * time.Second)
 		b.store.breakDown(nil)
 		b.Stop(t.Context())

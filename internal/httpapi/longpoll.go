@@ -20,6 +20,11 @@ const (
 	// is kept before its 503. The answer is 503 whatever is wrong, because LINE's
 	// Windows client stops to poll at any other error.
 	refusalDelay = 2 * time.Second
+	// prepareTime is how long the database may take to say whose poll it is, and briefPrepare while
+	// it is known not to answer: until then the device waits where no call can come, and its next
+	// poll may find another node.
+	prepareTime  = 3 * time.Second
+	briefPrepare = time.Second
 	// briefHold is how long a poll is held while calls can come better at another node. It is
 	// short: the load balancer may send the next poll here once more, and a ring has 55 seconds.
 	briefHold = 2 * time.Second
@@ -48,7 +53,10 @@ func (a *api) preparePoll(r *http.Request) (bell.Poll, bell.Identity, error) {
 	if _, err := readBody(r); err != nil {
 		return bell.Poll{}, bell.Identity{}, err
 	}
-	id, err := a.identify(r)
+	begun := time.Now()
+	ctx, cancel := context.WithTimeoutCause(r.Context(), a.timeToPrepare(), errTooSlow)
+	defer cancel()
+	id, err := a.identify(r.WithContext(ctx))
 	if errors.Is(err, bell.Unauthorized) {
 		return bell.Poll{}, bell.Identity{}, err
 	}
@@ -59,17 +67,33 @@ func (a *api) preparePoll(r *http.Request) (bell.Poll, bell.Identity, error) {
 	}
 	poll := bell.Poll{Hold: a.hold(), Acknowledges: ack, Notices: notices}
 	if err == nil {
-		poll.DeviceID, err = a.services.Devices.Polling(r.Context(), id, notices)
+		poll.DeviceID, err = a.services.Devices.Polling(ctx, id, notices)
 	}
 	if err != nil {
-		return bell.Poll{}, bell.Identity{}, refusePoll(r.Context(), err)
+		return bell.Poll{}, bell.Identity{}, a.refusePoll(r.Context(), begun, err)
 	}
 	return poll, id, nil
 }
 
-// refusePoll is the answer to a poll that cannot be served, when its time has come.
-func refusePoll(ctx context.Context, err error) error {
-	pause(ctx, refusalDelay+rand.N(refusalDelay))
+// timeToPrepare is the time for what has to be asked before a poll can wait.
+func (a *api) timeToPrepare() time.Duration {
+	if a.brief() {
+		return briefPrepare
+	}
+	return prepareTime
+}
+
+// brief reports whether this node hears of no calls, and others do.
+func (a *api) brief() bool { return a.config.Brief != nil && a.config.Brief() }
+
+// refusePoll is the answer to a poll that cannot be served, when its time has come. What it has
+// waited since begun counts.
+func (a *api) refusePoll(ctx context.Context, begun time.Time, err error) error {
+	delay := refusalDelay
+	if a.brief() {
+		delay = minWait
+	}
+	pause(ctx, delay+rand.N(delay)-time.Since(begun))
 	return bell.E(bell.Unavailable, "Calls cannot be waited for now; ask again.", err)
 }
 
@@ -77,7 +101,7 @@ func refusePoll(ctx context.Context, err error) error {
 func (a *api) answerPoll(w http.ResponseWriter, r *http.Request, letter *bell.Letter, err error) error {
 	switch {
 	case err != nil:
-		return refusePoll(r.Context(), err)
+		return a.refusePoll(r.Context(), time.Now(), err) // many may fail at once
 	case letter == nil:
 		eventOf(r).quiet = true
 		return bell.E(bell.Unavailable, "No call came; ask again.", nil)
@@ -115,7 +139,7 @@ func (a *api) nextCall(ctx context.Context, poll bell.Poll) (*bell.Letter, error
 // a restart has lined up do not stay in step.
 func (a *api) hold() time.Duration {
 	most := a.config.Hold
-	if a.config.Brief != nil && a.config.Brief() {
+	if a.brief() {
 		most = min(most, briefHold)
 	}
 	return most - rand.N(most/10)

@@ -127,6 +127,38 @@ func TestPollIsNeverRefusedAtOnce(t *testing.T) {
 	}
 }
 
+// While the database does not answer, no call can come to a poll here: the device is soon free to ask
+// another node, and sooner where that is known.
+func TestPollDoesNotWaitForADatabaseThatHangs(t *testing.T) {
+	for cutOff, most := range map[bool]time.Duration{false: 4 * time.Second, true: 2 * time.Second} {
+		for _, where := range []string{"accounts", "registry"} {
+			t.Run(fmt.Sprint(where, " cut off ", cutOff), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					w := newWorld(t)
+					w.config.Brief = func() bool { return cutOff }
+					switch where {
+					case "accounts":
+						w.accounts.authenticate = func(ctx context.Context, _ planet.Secret) (bell.Identity, error) {
+							<-ctx.Done()
+							return bell.Identity{}, context.Cause(ctx)
+						}
+					default:
+						w.devices.polling = func(ctx context.Context, _ bell.Identity, _ bool) (string, error) {
+							<-ctx.Done()
+							return "", context.Cause(ctx)
+						}
+					}
+					start := time.Now()
+					w.do("GET", "/v2/notification/lp", "", as(appToken)...).want(t, http.StatusServiceUnavailable)
+					if took := time.Since(start); took < time.Second || took > most {
+						t.Errorf("answered after %v, want between 1 s and %v", took, most)
+					}
+				})
+			})
+		}
+	}
+}
+
 func TestPollDeliversACall(t *testing.T) {
 	w := newWorld(t)
 	var done []bool

@@ -88,7 +88,7 @@ func (a *api) arrived(ctx context.Context, r bell.Receipt) bell.Arrival {
 // which a restart has lined up do not stay in step, and not longer than its app token.
 func (a *api) streamLife(id bell.Identity) time.Duration {
 	life := a.config.StreamLife
-	if a.config.Brief != nil && a.config.Brief() {
+	if a.brief() {
 		life = briefHold
 	}
 	life -= rand.N(life / 10)

@@ -31,6 +31,8 @@ type gate struct {
 	probeAt  time.Time
 	until    time.Time // it asked to be left alone until then
 	gone     bool
+	changes  int  // of gone
+	marking  bool // that it is gone is being recorded
 }
 
 // Health is how an endpoint does.
@@ -134,10 +136,51 @@ func (g *gate) learn(a answer, probe bool, now time.Time) (fell, rose bool) {
 func (g *gate) setGone(gone bool) (changed bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	changed = g.gone != gone
+	return g.change(gone)
+}
+
+// change is setGone. The caller holds g.mu.
+func (g *gate) change(gone bool) (changed bool) {
+	if g.gone == gone {
+		return false
+	}
 	g.gone = gone
-	if changed && !gone {
+	g.changes++
+	if !gone {
 		g.failures, g.pause, g.until = 0, 0, time.Time{}
 	}
+	return true
+}
+
+// mark is setGone(true) by somebody who then records it, and calls marked when that is done or failed.
+func (g *gate) mark() (changed bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	changed = g.change(true)
+	g.marking = g.marking || changed
 	return changed
+}
+
+func (g *gate) marked() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.marking = false
+	g.changes++ // a record that was read before is older than this
+}
+
+// seen goes before a look at the record, and with what was found there to takeOver.
+func (g *gate) seen() (changes int) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.changes
+}
+
+// takeOver is setGone with what the record says, unless this process knew better meanwhile.
+func (g *gate) takeOver(gone bool, seen int) (changed bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.marking || g.changes != seen {
+		return false
+	}
+	return g.change(gone)
 }

@@ -92,6 +92,10 @@ func (w *Worker) look(ctx context.Context) {
 // refreshGone takes over which endpoints are gone: another process may have learned it, and
 // an endpoint whose address was changed is another one.
 func (w *Worker) refreshGone(ctx context.Context) {
+	seen := make([]int, len(w.lines))
+	for i, l := range w.lines {
+		seen[i] = l.gate.seen()
+	}
 	var gone map[string]string
 	err := w.store(ctx, func(ctx context.Context) (err error) {
 		gone, err = w.Store.GoneEndpoints(ctx)
@@ -101,7 +105,7 @@ func (w *Worker) refreshGone(ctx context.Context) {
 	if err != nil {
 		return
 	}
-	for _, l := range w.lines {
+	for i, l := range w.lines {
 		print, marked := gone[l.id]
 		if marked && print != l.print() {
 			w.Log.Info("an endpoint that was gone has a new address and is told events again", "endpoint", l.id, "host", l.Host())
@@ -111,7 +115,7 @@ func (w *Worker) refreshGone(ctx context.Context) {
 			}
 			marked = false
 		}
-		if l.gate.setGone(marked) {
+		if l.gate.takeOver(marked, seen[i]) {
 			if marked {
 				w.Log.Error("an endpoint answered 410 Gone earlier and is told nothing; change its url, or say that it is back: planetbell event enable "+l.id, "endpoint", l.id, "host", l.Host())
 			}

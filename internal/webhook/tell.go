@@ -93,9 +93,10 @@ func (w *Worker) learn(ctx context.Context, l *line, a answer, probe bool) {
 
 // disable stops telling an endpoint that says that it is gone.
 func (w *Worker) disable(ctx context.Context, l *line) {
-	if !l.gate.setGone(true) {
+	if !l.gate.mark() {
 		return
 	}
+	defer l.gate.marked()
 	w.Log.Error("an endpoint answered 410 Gone and is told nothing more; change its url, or say that it is back: planetbell event enable "+l.id,
 		"endpoint", l.id, "host", l.Host())
 	err := w.store(ctx, func(ctx context.Context) error { return w.Store.MarkGone(ctx, l.id, l.print(), w.Now()) })

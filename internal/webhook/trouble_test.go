@@ -1,6 +1,7 @@
 package webhook_test
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"strings"
@@ -81,6 +82,34 @@ func TestRetryAfterIsHonoured(t *testing.T) {
 			})
 		})
 	}
+}
+
+// oldStore says late, and by then wrongly, which endpoints are gone.
+type oldStore struct {
+	webhook.Store
+	late time.Duration
+}
+
+func (s oldStore) GoneEndpoints(ctx context.Context) (map[string]string, error) {
+	gone, err := s.Store.GoneEndpoints(ctx)
+	<-time.After(s.late)
+	return gone, err
+}
+
+// A look at the record that began before the endpoint said that it is gone does not bring it back.
+func TestGoneWhileTheRecordIsRead(t *testing.T) {
+	late := func(c *webhook.Config) { c.Store = oldStore{c.Store, 5 * time.Second} }
+	story(t, late, func(t *testing.T, w *world) {
+		w.set(host, status(http.StatusGone))
+		pass(6 * time.Second) // it has started
+		for n := range 30 {   // whenever a look begins
+			w.rings(n + 1)
+			pass(time.Second)
+		}
+		if tries, _ := w.seen(); len(tries) != 1 {
+			t.Fatalf("an endpoint that is gone was told %d times", len(tries))
+		}
+	})
 }
 
 func TestGoneEndpoint(t *testing.T) {

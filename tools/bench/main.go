@@ -18,6 +18,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/planetbell/planetbell/internal/gcpace"
 )
 
 // settings of one run.
@@ -86,6 +88,7 @@ func run(ctx context.Context, s settings) (err error) {
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(folder)) }()
 	s.folder = folder
+	defer gcpace.Start()() // as planetbell serve does; here it is for generator and provider, too
 
 	fmt.Printf("planetbell bench: %s, %d cores, %s; %d rounds of %s each\n", runtime.Version(), runtime.GOMAXPROCS(0), runtime.GOARCH, s.rounds, s.length)
 	results := newResults()

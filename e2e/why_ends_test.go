@@ -83,11 +83,11 @@ func TestWhyOfARingThatIsOver(t *testing.T) {
 	}
 }
 
-// What comes some seconds later than it should: receipts, polls and pushes. All of it waits for
-// the same five seconds.
+// What comes some seconds later than it should, receipts, polls and pushes, or is held back to the
+// end of the ring. All of it waits in the same ring.
 func TestWhyOfWhatComesLate(t *testing.T) {
 	t.Parallel()
-	s := play(t, callsOnly)
+	s := play(t, callsOnly, configured(func(c *config.Config) { c.Calls.RingTime, c.Calls.Safety = 11*time.Second, time.Second }))
 	pcs := map[string]*sim.Phone{}
 	for _, user := range []string{"ann", "ben", "cat"} {
 		pcs[user] = s.phone(user, sim.Windows, user+"'s PC")
@@ -98,6 +98,9 @@ func TestWhyOfWhatComesLate(t *testing.T) {
 		s.android(user)
 	}
 	s.iphone("gil", false)
+	for range 40 {
+		s.iphone("hal", false)
+	}
 
 	received := s.call("alice", "dan", sim.Plan{})
 	s.settled(received.SessionID())
@@ -116,7 +119,11 @@ func TestWhyOfWhatComesLate(t *testing.T) {
 	s.fault("fcm", sim.Fault{Kind: sim.FaultSlow, Count: 1, Delay: 5200 * time.Millisecond})
 	toldAtFirst := s.ask("fin")
 
-	s.passed(5200*time.Millisecond, time.Now())
+	s.deviceSays(canceled, "told")
+	s.fault("apns-production", sim.Fault{Kind: sim.FaultUnavailable}) // for many: retries are held back
+	heldBack, asked := s.ask("hal"), time.Now()
+
+	s.passed(5200*time.Millisecond, asked)
 	if got := s.polled(pcs["cat"], ""); got != fetchedLate {
 		t.Fatalf("the late poll got %q", got)
 	}
@@ -130,6 +137,8 @@ func TestWhyOfWhatComesLate(t *testing.T) {
 	s.says(canceled, "canceled", "gil's IOS device was told", "alice hung up after")
 	s.deviceSays(told, "told_late", "eve's ANDROID device was told only", "UNAVAILABLE")
 	s.deviceSays(toldAtFirst, "told_late_at_first", "fin's ANDROID device was told only", "no attempt had failed")
+	s.passed(10*time.Second, asked)
+	s.says(heldBack, "retries_held_back", "None of hal's 40 devices rang", "ServiceUnavailable", "held further ones back", "APNs was failing for many")
 }
 
 // A PC whose line stalls: the answer to its poll has begun when the caller hangs up, and gets

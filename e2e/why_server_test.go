@@ -62,23 +62,6 @@ func TestWhyOfAPolicyThatTakesTheRing(t *testing.T) {
 	}
 }
 
-// APNs is unwell for many: a device whose first attempt failed has its retries held back to the
-// end of the ring.
-func TestWhyOfRetriesThatAreHeldBack(t *testing.T) {
-	t.Parallel()
-	s := play(t, callsOnly, configured(func(c *config.Config) { c.Calls.RingTime, c.Calls.Safety = 10*time.Second, time.Second }))
-	for range 40 {
-		s.iphone("bob", false)
-	}
-	s.fault("apns-production", sim.Fault{Kind: sim.FaultUnavailable})
-	sid, asked := s.ask("bob"), time.Now()
-	s.passed(9*time.Second, asked)
-	v := s.says(sid, "retries_held_back", "None of bob's 40 devices rang", "ServiceUnavailable", "held further ones back", "APNs was failing for many")
-	if v.Rang {
-		t.Error("it rang")
-	}
-}
-
 // What a stop in the middle of rings leaves, and what a changed configuration makes of it.
 func TestWhyOfRestarts(t *testing.T) {
 	t.Parallel()

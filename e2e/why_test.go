@@ -60,14 +60,22 @@ func (s *scene) hungUp(to string, codes ...verdict.Code) verdict.Verdict {
 	return s.because(c.SessionID(), codes...)
 }
 
+// hungUpSays is hungUp with words that the verdict must have.
+func (s *scene) hungUpSays(to string, code verdict.Code, words ...string) verdict.Verdict {
+	s.t.Helper()
+	v := s.hungUp(to, code)
+	wantWords(s.t, v.Code, v.Sentence, words)
+	return v
+}
+
 // What the simulator does to a call, the verdict names.
 func TestWhyOfPeopleAndDevices(t *testing.T) {
 	t.Parallel()
 	s := play(t, configured(func(c *config.Config) { c.Projects[0].CallRules = true }))
 	iphone := s.phone("bob", sim.IOS, "iPhone")
 
-	s.hungUp("nobody", "no_device")
-	v := s.hungUp("bob", "canceled_quickly")
+	s.hungUpSays("nobody", "no_device", "nobody had no device registered")
+	v := s.hungUpSays("bob", "canceled_quickly", "alice hung up", "bob's IOS device was told")
 	if d := wantDevice(t, v, "told", "APNs took the push for bob's IOS device"); !v.Rang || len(v.Devices) != 1 || d.ToAccept <= 0 {
 		t.Errorf("the verdict on a ring is %+v", v)
 	}
@@ -81,36 +89,42 @@ func TestWhyOfPeopleAndDevices(t *testing.T) {
 	}
 
 	s.as(iphone, http.MethodPost, "/v2/block_user", `{"userId":"alice"}`)
-	s.hungUp("bob", "blocked")
+	s.hungUpSays("bob", "blocked", "bob blocks alice")
 	s.as(iphone, http.MethodPost, "/v2/unblock_user", `{"userId":"alice"}`)
 	s.as(iphone, http.MethodPost, "/v2/do_not_disturb", `{"on":true}`)
-	s.hungUp("bob", "do_not_disturb")
+	s.hungUpSays("bob", "do_not_disturb", "bob wanted no calls")
 	s.as(iphone, http.MethodPost, "/v2/do_not_disturb", `{"on":false}`)
 
 	iphone.Uninstall()
-	s.hungUp("bob", "unregistered")
+	s.hungUpSays("bob", "unregistered", "no longer on bob's IOS device", "Unregistered")
 	s.await("the push token is forgotten", func() bool { return s.reachable("bob") == 0 })
-	if v := s.hungUp("bob", "forgotten"); !strings.Contains(v.Sentence.English, "Unregistered") || v.Hop != verdict.HopDevice {
+	if v := s.hungUpSays("bob", "forgotten", "Unregistered"); v.Hop != verdict.HopDevice {
 		t.Errorf("the verdict on a forgotten device: %+v", v)
 	}
 
 	pc := s.phone("carol", sim.Windows, "PC")
 	s.leave(pc)
 	c := s.call("alice", "carol", sim.Plan{})
-	s.because(c.SessionID(), "waits_for_poll")
+	s.says(c.SessionID(), "waits_for_poll", "carol's DESKTOPWIN device")
 	c.Hangup()
 	s.over(c)
-	s.because(c.SessionID(), "not_polled_before_end")
+	s.says(c.SessionID(), "not_polled_before_end", "before carol's DESKTOPWIN device polled")
 
+	whyOfReceipts(t, s)
+}
+
+// whyOfReceipts lets an app say that it could not use a call, and that it has one that is just over.
+func whyOfReceipts(t *testing.T, s *scene) {
+	t.Helper()
 	android := s.phone("dave", sim.Android, "Android")
-	c = s.call("alice", "dave", sim.Plan{})
+	c := s.call("alice", "dave", sim.Plan{})
 	s.rang(android, 1)
 	r := s.request(http.MethodPost, s.App.PublicURL()+"/v2/notification/ack", `{"sid":"`+string(c.SessionID())+`","problem":"DECODE_CALL_PARAM"}`)
 	r.Header.Set("Authorization", "Bearer "+android.AppToken().Reveal())
 	if a := s.do(r); a.status != http.StatusOK {
 		t.Fatalf("the receipt was answered %d %s", a.status, a.body)
 	}
-	s.because(c.SessionID(), "app_failed")
+	s.says(c.SessionID(), "app_failed", "dave's ANDROID device got the call", "DECODE_CALL_PARAM")
 	c.Hangup()
 	s.over(c)
 	if a := s.receipt(android, c.SessionID()); a.status != http.StatusOK { // changes nothing
@@ -142,42 +156,45 @@ func TestWhyOfAnAppleServer(t *testing.T) {
 	wantDevice(t, s.hungUp("bob", "canceled_quickly"), "told")
 }
 
+// cloudSays are Call Events of calls without a Notify, by their disconnect_reason and rel_code.
+var cloudSays = []struct {
+	reason, code string
+	want         verdict.Code
+}{
+	{"1203", "5", "never_asked"},
+	{"1201", "2", "canceled_before_notify"},
+	{"1202", "4", "busy"},
+	{"1204", "215", "another_call_came_first"},
+	{"1205", "6", "busy"},
+	{"1302", "203", "callback_unreachable"},
+	{"1302", "205", "callback_failed"},
+	{"1302", "207", "callback_user_not_found"},
+	{"1302", "231", "callback_misunderstood"},
+	{"1313", "200", "app_server_data_error"},
+	{"1501", "206", "access_token_refused"},
+	{"1303", "202", "auth_error"},
+	{"1502", "120", "invalid_id"},
+	{"1503", "200", "cloud_maintenance"},
+	{"1504", "216", "cloud_busy"},
+	{"1305", "200", "cloud_internal"},
+	{"1505", "200", "cloud_internal"},
+	{"1511", "102", "incompatible_version"},
+	{"1512", "232", "too_many_requests"},
+	{"1208", "122", "max_call_time"},
+	{"1304", "210", "released_call"},
+	{"1301", "501", "client_network"},
+	{"1309", "506", "client_gone"},
+	{"1003", "505", "cellular_call"},
+	{"1112", "502", "client_error"},
+	{"1206", "7", "answered_elsewhere"},
+	{"1207", "8", "declined_elsewhere"},
+}
+
 // What Planet Cloud says, and does not say.
 func TestWhyOfPlanetCloud(t *testing.T) {
 	t.Parallel()
 	s := play(t)
-	for _, e := range []struct {
-		reason, code string
-		want         verdict.Code
-	}{
-		{"1203", "5", "never_asked"},
-		{"1201", "2", "canceled_before_notify"},
-		{"1202", "4", "busy"},
-		{"1204", "215", "another_call_came_first"},
-		{"1205", "6", "busy"},
-		{"1302", "203", "callback_unreachable"},
-		{"1302", "205", "callback_failed"},
-		{"1302", "207", "callback_user_not_found"},
-		{"1302", "231", "callback_misunderstood"},
-		{"1313", "200", "app_server_data_error"},
-		{"1501", "206", "access_token_refused"},
-		{"1303", "202", "auth_error"},
-		{"1502", "120", "invalid_id"},
-		{"1503", "200", "cloud_maintenance"},
-		{"1504", "216", "cloud_busy"},
-		{"1305", "200", "cloud_internal"},
-		{"1505", "200", "cloud_internal"},
-		{"1511", "102", "incompatible_version"},
-		{"1512", "232", "too_many_requests"},
-		{"1208", "122", "max_call_time"},
-		{"1304", "210", "released_call"},
-		{"1301", "501", "client_network"},
-		{"1309", "506", "client_gone"},
-		{"1003", "505", "cellular_call"},
-		{"1112", "502", "client_error"},
-		{"1206", "7", "answered_elsewhere"},
-		{"1207", "8", "declined_elsewhere"},
-	} {
+	for _, e := range cloudSays {
 		sid := planet.SessionID(uuid.NewString())
 		s.ends(sid, "bob", e.reason, e.code)
 		v := s.because(sid, e.want)
@@ -226,7 +243,7 @@ func TestWhyOfThisServer(t *testing.T) {
 		s := play(t, hook)
 		s.phone("bob", sim.IOS, "iPhone")
 		endpoint.says(`{"ring":false}`)
-		s.hungUp("bob", "refused_by_policy")
+		s.hungUpSays("bob", "refused_by_policy", "policy hook of project demo")
 	})
 	t.Run("no credential", func(t *testing.T) {
 		t.Parallel()
@@ -235,10 +252,7 @@ func TestWhyOfThisServer(t *testing.T) {
 		s.stop()
 		s.Config.Projects[0].FCM = config.FCM{}
 		s.start()
-		v := s.hungUp("bob", "no_credential")
-		if !strings.Contains(v.Sentence.English, "no credential of FCM") {
-			t.Errorf("it says %q", v.Sentence.English)
-		}
+		s.hungUpSays("bob", "no_credential", "no credential of FCM", "bob's ANDROID device")
 	})
 	t.Run("a sick database", func(t *testing.T) {
 		t.Parallel()
@@ -256,7 +270,7 @@ func TestWhyOfThisServer(t *testing.T) {
 			return s.admin(http.MethodGet, "/admin/v1/calls/"+string(c.SessionID()), "", nil) == http.StatusOK
 		})
 		s.await("what came of it is recorded, too", func() bool { return s.why(c.SessionID()).Code == "rang_from_memory" })
-		s.because(c.SessionID(), "rang_from_memory")
+		s.says(c.SessionID(), "rang_from_memory", "the database was in trouble", "bob's IOS device")
 	})
 }
 
@@ -322,26 +336,27 @@ func TestWhyOfABrowser(t *testing.T) {
 	for _, f := range []struct {
 		answer sim.Answer
 		code   verdict.Code
+		word   string
 	}{
-		{sim.Answer{Status: http.StatusForbidden}, "vapid_key_or_signature"},
-		{sim.Answer{Status: http.StatusRequestEntityTooLarge}, "payload_too_large"},
-		{sim.Answer{Status: http.StatusTooManyRequests}, "throttled_web"},
-		{sim.Answer{Status: http.StatusInternalServerError}, "provider_down_status"},
+		{sim.Answer{Status: http.StatusForbidden}, "vapid_key_or_signature", "http_403"},
+		{sim.Answer{Status: http.StatusRequestEntityTooLarge}, "payload_too_large", "http_413"},
+		{sim.Answer{Status: http.StatusTooManyRequests}, "throttled_web", "http_429"},
+		{sim.Answer{Status: http.StatusInternalServerError}, "provider_down_status", "answered 500"},
 	} {
 		if err := s.World.SetFault("webpush", f.answer, 0); err != nil {
 			t.Fatal(err)
 		}
-		s.hungUp("bob", f.code)
+		s.hungUpSays("bob", f.code, "bob's WEB device", f.word)
 		s.World.ClearFaults()
 	}
 	if err := s.World.SetFault("webpush", sim.Answer{Status: http.StatusCreated}, 0); err != nil {
 		t.Fatal(err)
 	}
 	c = s.call("alice", "bob", sim.Plan{}) // taken, and brought to nobody
-	s.because(c.SessionID(), "never_received")
+	s.says(c.SessionID(), "never_received", "took the push for bob's WEB device", "never said that it has it")
 	c.Hangup()
 	s.over(c)
 	s.World.ClearFaults()
 	page.Uninstall()
-	s.hungUp("bob", "subscription_gone")
+	s.hungUpSays("bob", "subscription_gone", "subscription of bob's WEB device", "http_410")
 }

@@ -149,7 +149,7 @@ func TestRoundTrips(t *testing.T) {
 		{"an attempt", 1, 2, func() error {
 			return s.RecordAttempt(ctx, deliveries[0], bell.Attempt{Number: 1, StartedAt: now})
 		}},
-		{"a receipt", 5, 7, func() error { // the phone's first one is one more of both
+		{"a receipt", 1, 1, func() error {
 			c := rung[0]
 			rung = rung[1:]
 			got, err := s.RecordReceipt(ctx, bell.Receipt{Environment: c.Environment, SessionID: c.SessionID, DeviceID: phone.ID, At: now})

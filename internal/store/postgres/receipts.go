@@ -3,6 +3,8 @@ package postgres
 import (
 	"context"
 
+	"github.com/jackc/pgx/v5"
+
 	"github.com/planetbell/planetbell/internal/bell"
 	"github.com/planetbell/planetbell/internal/delivery"
 	"github.com/planetbell/planetbell/internal/store/sqldb"
@@ -27,26 +29,26 @@ const recordReceipt = `WITH d AS MATERIALIZED (
 	SELECT id, channel, notified_at, over, deadline, NOT EXISTS (SELECT FROM r), CASE notified_at WHEN 0 THEN 0 ELSE
 		(SELECT coalesce(min(started_at + took_us), 0) FROM attempts WHERE delivery_id = d.id AND verdict = 'accepted') END FROM d`
 
-// RecordReceipt implements delivery.Store: one statement, unless the device has a problem to tell, which
+// RecordReceipt implements delivery.Store: one statement, sent together with what else is of the call, unless the device has a problem to tell, which
 // may have to be added to what is there.
 func (s *Store) RecordReceipt(ctx context.Context, r bell.Receipt) (delivery.Received, error) {
 	if r.Problem != "" {
 		return s.Store.RecordReceipt(ctx, r)
 	}
-	var received delivery.Received
-	err := s.write(ctx, "record a receipt", "", func(l *link) error {
-		var got delivery.Received
-		found, err := l.One(recordReceipt, sqldb.Into([]any{
-			&got.DeliveryID, &got.Channel, sqldb.At{To: &got.NotifiedAt}, &got.Over, sqldb.At{To: &got.Deadline}, &got.Repeated, sqldb.At{To: &got.AcceptedAt},
-		}), string(r.SessionID), string(r.Environment), r.DeviceID, string(r.Channel), sqldb.Micros(r.At), sqldb.Micros(r.ReceivedAt), r.Priority, r.OriginalPriority)
-		if err := sqldb.Must(found, err, "No call with this session ID was for this device."); err != nil {
-			return sqldb.Refuse(err)
-		}
-		received = got
-		return nil
+	var got delivery.Received
+	q := query{rewrite(recordReceipt), bind([]any{
+		string(r.SessionID), string(r.Environment), r.DeviceID, string(r.Channel), sqldb.Micros(r.At), sqldb.Micros(r.ReceivedAt), r.Priority, r.OriginalPriority,
+	})}
+	err := s.calls.submit(ctx, &task[*callTask]{
+		what: "record a receipt", key: string(r.SessionID), rank: "3" + r.DeviceID, body: &callTask{queue: func(b *pgx.Batch) {
+			got = delivery.Received{}
+			q.queue(b, sqldb.Into([]any{
+				&got.DeliveryID, &got.Channel, sqldb.At{To: &got.NotifiedAt}, &got.Over, sqldb.At{To: &got.Deadline}, &got.Repeated, sqldb.At{To: &got.AcceptedAt},
+			}))
+		}},
 	})
 	if err != nil {
-		return delivery.Received{}, err
+		return delivery.Received{}, err // got is not read: the statement may still be under way
 	}
-	return received, nil
+	return got, sqldb.Must(got.DeliveryID != "", nil, "No call with this session ID was for this device.")
 }

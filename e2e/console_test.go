@@ -4,9 +4,12 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"maps"
 	"net/http"
-	"os"
+	"net/url"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -23,7 +26,8 @@ import (
 // reader is somebody before the console.
 type reader struct {
 	*testchrome.Page
-	s *scene
+	s     *scene
+	pages map[string]string // at which somebody has looked: their paths
 }
 
 const readersPassword = "correct horse battery staple"
@@ -49,7 +53,7 @@ func (s *scene) reader(t *testing.T) *reader {
 	ctx, cancel := context.WithTimeout(context.Background(), 3*patience)
 	t.Cleanup(cancel)
 	s.ctx = ctx
-	o := &reader{testchrome.New(t).Page(), s}
+	o := &reader{testchrome.New(t).Page(), s, map[string]string{}}
 	o.Size(1280, 860)
 	return o
 }
@@ -89,53 +93,67 @@ func (o *reader) presses(selector string) {
 	o.Do(chromedp.Click(selector))
 }
 
-// pictures takes the page in both schemes and at both widths, and has it checked for everybody
-// who cannot see it as we do: by all rules once, and by that of contrast in the other scheme.
-func (o *reader) pictures(name string) {
+// looks looks at a page in every way, and remembers where it is. The name begins with that of the
+// page's template; what the page shows may follow, after a hyphen.
+func (o *reader) looks(name string) {
 	o.s.t.Helper()
-	for _, look := range []struct {
-		name, scheme  string
-		width, height int64
-		rules         string
-	}{
-		{"", "light", 1000, 720, "{}"},
-		{"", "dark", 1000, 720, "{runOnly: ['color-contrast']}"},
-		{"-phone", "dark", 390, 844, ""},
-		{"-phone", "light", 390, 844, ""},
-	} {
-		o.Size(look.width, look.height)
-		o.Scheme(look.scheme)
-		o.Screenshot("console-" + name + look.name + "-" + look.scheme)
-		if look.rules != "" {
-			o.accessible(name+look.name+", "+look.scheme, look.rules)
+	page, _, _ := strings.Cut(name, "-")
+	if _, known := o.pages[page]; !known {
+		path, err := chromedp.Run(o.Ctx, chromedp.Evaluate[string](`location.pathname + location.search`))
+		if err != nil {
+			o.s.t.Fatal(err)
 		}
-		o.sees(name+look.name+" is not wider than its window", "document.documentElement.scrollWidth <= innerWidth")
+		o.pages[page] = path
 	}
+	o.looksAt(name, everyLook)
+}
+
+func (o *reader) looksAt(name string, looks []look) {
+	o.s.t.Helper()
+	looksAt(o.s.t, o.Page, "console-"+name, looks)
+	o.Scheme("light")
 	o.Size(1280, 860)
 }
 
-// accessible runs axe-core on the page: no rule of WCAG 2.2 A and AA, or of its best practices,
-// may be broken.
-func (o *reader) accessible(where, rules string) {
+// looksInJapanese looks at all pages again, in the other language. The last one is that to sign in.
+func (o *reader) looksInJapanese() {
 	o.s.t.Helper()
-	axe, err := os.ReadFile("testdata/axe/axe.min.js")
-	if err != nil {
-		o.s.t.Fatal(err)
+	for _, page := range slices.Sorted(maps.Keys(o.pages)) {
+		if page == "signin" {
+			continue // who is signed in is sent on from there
+		}
+		u, err := url.Parse(o.pages[page])
+		if err != nil {
+			o.s.t.Fatal(err)
+		}
+		values := u.Query()
+		values.Set("lang", "ja")
+		o.open(u.Path + "?" + values.Encode())
+		o.sees("Japanese", `document.documentElement.lang === "ja"`)
+		o.looksAt(page+"-ja", otherLook)
 	}
-	found, err := chromedp.Run(o.Ctx, chromedp.Evaluate[string](`window.axe || `+string(axe)+`;
-		axe.run(document, `+rules+`).then(r => r.violations.map(v => v.id + ": " + v.nodes.slice(0, 3)
-			.map(n => n.html.slice(0, 120) + " " + n.failureSummary.slice(0, 300)).join(" | ")).join("\n"))`,
-		chromedp.EvalAwaitPromise))
-	if err != nil {
-		o.s.t.Fatalf("check %s: %v", where, err)
+	o.presses(".top form button") // sign out
+	o.sees("the way in, in Japanese", `location.pathname === "/signin" && document.documentElement.lang === "ja"`)
+	o.looksAt("signin-ja", otherLook)
+}
+
+// sawAll fails the test for a page at which nobody has looked.
+func (o *reader) sawAll() {
+	o.s.t.Helper()
+	templates, err := filepath.Glob("../internal/console/pages/templates/[^_]*.html")
+	if err != nil || len(templates) < 10 {
+		o.s.t.Fatalf("there are %d templates of pages, %v", len(templates), err)
 	}
-	if found != "" {
-		o.s.t.Errorf("%s is not for everybody:\n%s", where, found)
+	for _, file := range templates {
+		if page := strings.TrimSuffix(filepath.Base(file), ".html"); o.pages[page] == "" {
+			o.s.t.Errorf("the page %s was not looked at: open it in this test, and look at it with looks(%q)", page, page)
+		}
 	}
 }
 
 // An operator signs in, follows a call while it rings, and looks at it afterwards.
 func TestTheConsoleFollowsACall(t *testing.T) {
+	t.Parallel()
 	s := play(t, readers(t))
 	phones := s.sixPhones()
 	o := s.reader(t)
@@ -146,20 +164,19 @@ func TestTheConsoleFollowsACall(t *testing.T) {
 	s.rang(phones[0], 1)
 	o.signIn("maria", "/calls")
 	o.sees("the call rings", `document.querySelector("#live + div .badge.live")`)
-	o.pictures("calls")
 	o.open("/calls/" + string(c.SessionID()))
 	o.sees("its lanes", `document.querySelectorAll(".lane").length >= 8`)
 	o.sees("FCM took it at last", `!document.querySelector(".fall").innerText.includes("sending")`)
-	o.pictures("ringing")
+	o.looks("call-ringing")
 	c.Hangup()
 	s.over(c)
 	o.sees("the end, without a reload", `document.querySelector(".fall").innerText.includes("Call Event")`)
 	o.open("/calls/" + string(c.SessionID()) + "?lang=ja")
 	o.reads("時間の流れ")
-	o.pictures("call-ja")
+	o.looksAt("call-over-ja", otherLook)
 	o.open("/calls/" + string(c.SessionID()) + "?lang=en")
 	o.reads("What happened when")
-	o.pictures("call")
+	o.looks("call-over")
 	o.open("/calls?outcome=canceled&user_id=bob")
 	o.reads("Calls found")
 	o.presses(".top form button") // sign out
@@ -205,61 +222,85 @@ func (s *scene) trouble(suspended, forgotten string) {
 	s.start()
 }
 
-// An operator looks for what is wrong, page by page: a suspended device is tested, a dead
-// letter is replayed.
-func TestTheConsolesPages(t *testing.T) {
-	b := newBackend(t)
-	s := play(t, readers(t), tells(b))
+// eventful puts something on every page: calls of each kind, of which one rings, a room that is
+// open, devices that do not ring, and a dead letter.
+func (s *scene) eventful(b *backend) (suspended string, declined, ringing *sim.Call) {
+	s.t.Helper()
 	s.phone("bob", sim.IOS, "iPhone")
 	s.phone("bob", sim.Android, "Android")
 	s.phone("bob", sim.Windows, "PC")
 	s.phone("dora", sim.Android, "dora's Android")
 	s.over(s.call("alice", "bob", sim.Plan{Kind: sim.PlanAnswered, After: time.Millisecond, Talk: 50 * time.Millisecond}))
 	s.await("its events are told", func() bool { return b.requests() > 0 })
-	suspended, forgotten := s.deviceOf("bob", bell.APNsVoIP), s.deviceOf("dora", bell.FCM)
-	s.trouble(suspended, forgotten)
+	suspended = s.deviceOf("bob", bell.APNsVoIP)
+	s.trouble(suspended, s.deviceOf("dora", bell.FCM))
 	if err := s.World.SetFault("fcm", sim.Answer{Status: http.StatusNotFound, Reason: "UNREGISTERED"}, 1); err != nil {
-		t.Fatal(err)
+		s.t.Fatal(err)
 	}
 	s.over(s.call("alice", "dora", sim.Plan{Kind: sim.PlanBusy}))
-	s.over(s.call("alice", "bob", sim.Plan{Kind: sim.PlanDeclined, After: 50 * time.Millisecond}))
-	ringing := s.call("alice", "bob", sim.Plan{})
+	declined = s.call("alice", "bob", sim.Plan{Kind: sim.PlanDeclined, After: 50 * time.Millisecond})
+	s.over(declined)
+	ringing = s.call("alice", "bob", sim.Plan{})
 	host := sim.Participant{User: planet.UserRef{ServiceID: "demo-service", UserID: "alice"}}
 	run, _, err := s.World.Cloud.OpenRoom(s.ctx, planet.RoomRef{ServiceID: "demo-service", RoomID: "standup"}, host, planet.VideoCall)
 	if err != nil {
-		t.Fatal(err)
+		s.t.Fatal(err)
 	}
 	run.Join(s.ctx, sim.Participant{User: planet.UserRef{ServiceID: "demo-service", UserID: "bob"}})
+	return suspended, declined, ringing
+}
 
+// An operator looks for what is wrong, page by page: a suspended device is tested, a dead
+// letter is replayed. Everybody can use each page.
+func TestTheConsolesPages(t *testing.T) {
+	t.Parallel()
+	b := newBackend(t)
+	s := play(t, readers(t), tells(b))
+	suspended, declined, ringing := s.eventful(b)
 	o := s.reader(t)
+	o.open("/signin")
+	o.looks("signin")
 	o.signIn("maria", "/")
 	o.sees("a chart", `document.querySelector(".chart canvas")`)
-	o.pictures("overview")
-	o.open("/?lang=ja")
-	o.reads("プッシュ配信経路")
-	o.pictures("overview-ja")
-	o.open("/users?user_id=dora&lang=en")
+	o.looks("overview")
+	o.open("/calls")
+	o.sees("the call rings", `document.querySelector("#live + div .badge.live")`)
+	o.looks("calls")
+	o.open("/calls/" + string(declined.SessionID()))
+	o.reads("What happened when")
+	o.looks("call")
+	o.open("/users?user_id=dora")
 	o.presses("tbody a")
 	o.reads("dora would not ring now")
-	o.pictures("user")
+	o.looks("user")
 	o.open("/users")
 	o.sees("a suspended device", `[...document.querySelectorAll("tbody tr")].some(r => r.innerText.includes("suspended"))`)
-	o.pictures("users")
+	o.looks("users")
 	s.testsADevice(o, suspended)
 	o.open("/deliveries")
 	o.reads("UNREGISTERED")
-	o.pictures("deliveries")
+	o.looks("deliveries")
 	s.replaysADeadLetter(o, b)
 	o.open("/rooms")
-	o.presses("#live + div tbody a")
 	o.reads("standup")
-	o.pictures("room")
+	o.looks("rooms")
+	o.presses("#live + div tbody a")
+	o.sees("who is in it", `document.querySelector(".fall .lane")`)
+	o.looks("run")
 	o.open("/settings")
 	o.reads("<secret>")
-	o.pictures("settings")
+	o.looks("settings")
 	o.open("/audit")
 	o.reads("device.test")
-	o.pictures("audit")
+	o.looks("audit")
+	const nowhere = "/calls/00000000-0000-4000-8000-000000000000"
+	o.open(nowhere)
+	o.looks("wrong")
+	o.looksInJapanese()
+	if n := o.Forgive(nowhere); n != 2 {
+		t.Errorf("the browser tells of %d pages that are not there, want 2", n)
+	}
+	o.sawAll()
 	ringing.Hangup()
 	s.over(ringing)
 }
@@ -269,13 +310,13 @@ func (s *scene) testsADevice(o *reader, id string) {
 	s.t.Helper()
 	o.open("/devices/" + id)
 	o.reads("suspended")
-	o.pictures("suspended")
+	o.looks("device-suspended")
 	o.presses(`#test form:last-child button`)
 	o.reads("The provider took it.")
 	o.reads("HTTP")
 	// The push was taken, so nothing is held against the token any more.
 	o.sees("it rings again", `document.querySelector(".saying .badge.good")`)
-	o.pictures("device")
+	o.looks("device-tested")
 }
 
 func (s *scene) replaysADeadLetter(o *reader, b *backend) {
@@ -283,10 +324,11 @@ func (s *scene) replaysADeadLetter(o *reader, b *backend) {
 	before := b.requests()
 	o.open("/events?state=dead")
 	o.reads("503")
-	o.pictures("events")
+	o.looks("events")
 	o.presses("#list ~ div tbody button")
 	o.reads("told anew: 1")
 	s.await("it is told", func() bool { return b.requests() > before })
+	o.pages["events"] = "/events" // no dead letter is left for whoever looks again
 }
 
 // deviceOf is the ID of a user's device that rings by a channel.

@@ -10,13 +10,13 @@ import (
 	"github.com/planetbell/planetbell/planet"
 )
 
-func (c *console) listCalls(w http.ResponseWriter, r *http.Request) error {
+func (a *api) listCalls(w http.ResponseWriter, r *http.Request) error {
 	q, err := parseCallQuery(r.URL.RawQuery)
 	if err != nil {
 		return err
 	}
 	// One more than asked for tells whether there is another page.
-	calls, err := c.services.Calls.List(r.Context(), q.filter, q.before, q.limit+1)
+	calls, err := a.services.Calls.List(r.Context(), q.filter, q.before, q.limit+1)
 	if err != nil {
 		return err
 	}
@@ -31,7 +31,7 @@ func (c *console) listCalls(w http.ResponseWriter, r *http.Request) error {
 	return writeJSON(w, http.StatusOK, list)
 }
 
-func (c *console) showCall(w http.ResponseWriter, r *http.Request) error {
+func (a *api) showCall(w http.ResponseWriter, r *http.Request) error {
 	q, err := parseQuery(r.URL.RawQuery, "environment")
 	if err != nil {
 		return err
@@ -44,18 +44,18 @@ func (c *console) showCall(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return invalid("sid: %s.", err)
 	}
-	record, err := c.services.Calls.Show(r.Context(), environment, id)
+	record, err := a.services.Calls.Show(r.Context(), environment, id)
 	if err != nil {
 		return missing(err, "There is no call with this session ID.")
 	}
-	journal, err := c.services.Calls.JournalOf(r.Context(), id)
+	journal, err := a.services.Calls.JournalOf(r.Context(), id)
 	if err != nil {
 		return err
 	}
-	story := storyView(&record, journal, c.Now())
-	judged := verdictOf(&record, journal, c.Now())
+	story := storyView(&record, journal, a.Now())
+	judged := verdictOf(&record, journal, a.Now())
 	story.Verdict = &judged
-	if story.Notices, err = c.notices(r.Context(), &record.Call); err != nil {
+	if story.Notices, err = a.notices(r.Context(), &record.Call); err != nil {
 		return err
 	}
 	return writeJSON(w, http.StatusOK, story)
@@ -65,17 +65,17 @@ func (c *console) showCall(w http.ResponseWriter, r *http.Request) error {
 const maxNotices = 10
 
 // notices are those about a call.
-func (c *console) notices(ctx context.Context, about *bell.Call) ([]Notice, error) {
+func (a *api) notices(ctx context.Context, about *bell.Call) ([]Notice, error) {
 	if about.SessionID == "" || about.Purpose != bell.PurposeCall {
 		return nil, nil
 	}
-	list, err := c.services.Calls.List(ctx, call.Filter{Environment: about.Environment, About: about.SessionID}, call.Cursor{}, maxNotices)
+	list, err := a.services.Calls.List(ctx, call.Filter{Environment: about.Environment, About: about.SessionID}, call.Cursor{}, maxNotices)
 	if err != nil {
 		return nil, err
 	}
 	notices := make([]Notice, 0, len(list))
 	for i := range list {
-		record, err := c.services.Calls.Show(ctx, list[i].Environment, list[i].SessionID)
+		record, err := a.services.Calls.Show(ctx, list[i].Environment, list[i].SessionID)
 		if err != nil {
 			return nil, err
 		}
@@ -85,7 +85,7 @@ func (c *console) notices(ctx context.Context, about *bell.Call) ([]Notice, erro
 			CreatedAt: utc(n.NotifiedAt), Deadline: utc(n.Deadline), Deliveries: make([]Delivery, 0, len(record.Deliveries)),
 		}
 		for j := range record.Deliveries {
-			view.Deliveries = append(view.Deliveries, deliveryView(&record.Deliveries[j], c.Now()))
+			view.Deliveries = append(view.Deliveries, deliveryView(&record.Deliveries[j], a.Now()))
 		}
 		notices = append(notices, view)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -135,31 +136,48 @@ type Config struct {
 	Stopping context.Context //nolint:containedctx // of the server, not of a request
 }
 
-// console answers the admin listener. Everything in it is read-only after New, or safe
-// for concurrent use.
+// console answers the admin listener: it says who asks and whether they may, bounds and records
+// what they do, and leaves the answer to the api or to the site. Everything in it is read-only
+// after New, or safe for concurrent use.
 type console struct {
-	Config
-	services Services
+	*common
+	api      *api
+	site     *site
 	signin   *signin.Service
 	hosts    map[string]bool
-	pages    *pages.Pages
-	watches  *watches
-	trials   *rate.Limiter
 	refusals *rate.Limiter // one token for each refusal that is answered at leisure and logged
 	started  time.Time
 	log      *slog.Logger
 
 	auditRefusals *rate.Limiter // one token for each refusal that is recorded
 	unaudited     atomic.Int64  // refusals since the last one that was
-
-	tally   *shared[tallied]
-	failing *shared[[]call.FailingGroup] // of the last failingSpan
 }
+
+// api answers programs, in JSON.
+type api struct{ *common }
+
+// site answers people, with pages.
+type site struct {
+	*common
+	pages   *pages.Pages
+	watches *watches
+	// identify says who asks; a session is in use only if they act.
+	identify func(r *http.Request, acts bool) (signin.Principal, error)
+}
+
+// parsed are the pages, which are the same for every console.
+var parsed = sync.OnceValues(pages.New)
 
 // New makes the admin listener's handler. It is safe for concurrent use and starts no
 // goroutine. Metrics of gatherer are shown at /metrics.
 func New(config Config, services Services, log *slog.Logger, gatherer prometheus.Gatherer) http.Handler {
-	drawn, err := pages.New()
+	c := build(config, services, log)
+	return c.guard(c.mux(c.routes(gatherer)))
+}
+
+// build makes all that answers, but not yet the way to it.
+func build(config Config, services Services, log *slog.Logger) *console {
+	drawn, err := parsed()
 	if err != nil {
 		panic(err) // templates and files are part of the program, and every test makes them
 	}
@@ -175,21 +193,18 @@ func New(config Config, services Services, log *slog.Logger, gatherer prometheus
 	if services.Audit == nil {
 		services.Audit = unrecorded{}
 	}
+	both := newCommon(config, services)
 	c := &console{
-		Config: config, services: services, started: config.Now(), pages: drawn, watches: new(watches),
-		hosts:    hostSet(config.Hosts),
-		trials:   rate.NewLimiter(trialRate, trialBurst),
-		refusals: rate.NewLimiter(refusalRate, refusalBurst),
-		log:      log.With("component", "console"),
-
+		common: both, api: &api{both}, started: config.Now(), hosts: hostSet(config.Hosts),
+		refusals:      rate.NewLimiter(refusalRate, refusalBurst),
 		auditRefusals: rate.NewLimiter(auditedRefusalRate, auditedRefusalBurst),
-
-		tally: newShared[tallied](), failing: newShared[[]call.FailingGroup](),
+		log:           log.With("component", "console"),
 	}
+	c.site = &site{common: both, pages: drawn, watches: new(watches), identify: c.identify}
 	access := config.SignIn
-	access.Token, access.Now, access.Log, access.Page = config.Token, config.Now, c.log, c.signInPage
+	access.Token, access.Now, access.Log, access.Page = config.Token, config.Now, c.log, c.site.signInPage
 	c.signin = signin.New(access)
-	return c.guard(c.mux(c.routes(gatherer)))
+	return c
 }
 
 // unrecorded is an audit log that keeps nothing.

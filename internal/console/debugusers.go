@@ -32,7 +32,7 @@ type DebugUserList struct {
 	Users []DebugUser `json:"users"`
 }
 
-func (c *console) debugUser(w http.ResponseWriter, r *http.Request) error {
+func (a *api) debugUser(w http.ResponseWriter, r *http.Request) error {
 	var in DebugUserRequest
 	if err := readBody(w, r, &in); err != nil {
 		return err
@@ -46,17 +46,17 @@ func (c *console) debugUser(w http.ResponseWriter, r *http.Request) error {
 	if in.Minutes < 1 || in.Minutes > int(call.MaxWatch/time.Minute) {
 		return invalid("minutes: want a number from 1 to 60.")
 	}
-	project, err := c.ofService(in.Environment, in.ServiceID)
+	project, err := a.ofService(in.Environment, in.ServiceID)
 	if err != nil {
 		return err
 	}
 	owner := ownerOf(project, in.UserID)
-	watched, err := c.services.Watch.Add(owner, c.Now(), time.Duration(in.Minutes)*time.Minute)
+	watched, err := a.services.Watch.Add(owner, a.Now(), time.Duration(in.Minutes)*time.Minute)
 	if err != nil {
 		return err
 	}
 	note(r.Context(), slog.String("user", in.UserID), slog.String("project", project.Name), slog.Int("minutes", in.Minutes))
-	return writeJSON(w, http.StatusOK, c.debugView(watched))
+	return writeJSON(w, http.StatusOK, a.debugView(watched))
 }
 
 // maxUser bounds a user ID, in bytes.
@@ -66,29 +66,29 @@ func ownerOf(p *bell.Project, userID string) bell.Owner {
 	return bell.Owner{Environment: p.Environment, User: planet.UserRef{ServiceID: p.ServiceID, UserID: userID}}
 }
 
-func (c *console) debugView(w call.Watched) DebugUser {
-	return DebugUser{w.Owner.Environment, w.Owner.User.ServiceID, w.Owner.User.UserID, utc(w.Until), c.Node}
+func (a *api) debugView(w call.Watched) DebugUser {
+	return DebugUser{w.Owner.Environment, w.Owner.User.ServiceID, w.Owner.User.UserID, utc(w.Until), a.Node}
 }
 
-func (c *console) listDebugUsers(w http.ResponseWriter, r *http.Request) error {
+func (a *api) listDebugUsers(w http.ResponseWriter, r *http.Request) error {
 	if _, err := parseQuery(r.URL.RawQuery); err != nil {
 		return err
 	}
-	watched := c.services.Watch.List(c.Now())
+	watched := a.services.Watch.List(a.Now())
 	list := DebugUserList{Users: make([]DebugUser, len(watched))}
 	for i := range watched {
-		list.Users[i] = c.debugView(watched[i])
+		list.Users[i] = a.debugView(watched[i])
 	}
 	return writeJSON(w, http.StatusOK, list)
 }
 
-func (c *console) undebugUser(w http.ResponseWriter, r *http.Request) error {
-	project, userID, err := c.member(r)
+func (a *api) undebugUser(w http.ResponseWriter, r *http.Request) error {
+	project, userID, err := a.member(r)
 	if err != nil {
 		return err
 	}
 	note(r.Context(), slog.String("user", userID), slog.String("project", project.Name))
-	if !c.services.Watch.Remove(ownerOf(project, userID), c.Now()) {
+	if !a.services.Watch.Remove(ownerOf(project, userID), a.Now()) {
 		return bell.E(bell.NotFound, "This user is not among those about whom everything is logged; this node may not be the one.", nil)
 	}
 	w.WriteHeader(http.StatusNoContent)

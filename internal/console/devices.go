@@ -9,13 +9,13 @@ import (
 	"github.com/planetbell/planetbell/internal/device"
 )
 
-func (c *console) listDevices(w http.ResponseWriter, r *http.Request) error {
+func (a *api) listDevices(w http.ResponseWriter, r *http.Request) error {
 	q, err := parseDeviceQuery(r.URL.RawQuery)
 	if err != nil {
 		return err
 	}
 	// One more than asked for tells whether there is another page.
-	devices, err := c.services.Devices.List(r.Context(), q.filter, q.after, q.limit+1)
+	devices, err := a.services.Devices.List(r.Context(), q.filter, q.after, q.limit+1)
 	if err != nil {
 		return err
 	}
@@ -24,23 +24,23 @@ func (c *console) listDevices(w http.ResponseWriter, r *http.Request) error {
 		devices = devices[:q.limit]
 		list.Next = devices[q.limit-1].ID
 	}
-	now := c.Now()
+	now := a.Now()
 	for i := range devices {
 		list.Devices = append(list.Devices, deviceView(&devices[i], now))
 	}
 	return writeJSON(w, http.StatusOK, list)
 }
 
-func (c *console) addDevice(w http.ResponseWriter, r *http.Request) error {
+func (a *api) addDevice(w http.ResponseWriter, r *http.Request) error {
 	var in NewDevice
 	if err := readBody(w, r, &in); err != nil {
 		return err
 	}
-	project, err := c.project(in.Project)
+	project, err := a.project(in.Project)
 	if err != nil {
 		return err
 	}
-	d, err := c.services.Devices.Add(r.Context(), project, device.NewDevice{
+	d, err := a.services.Devices.Add(r.Context(), project, device.NewDevice{
 		UserID: in.UserID, Channel: in.Channel, PushToken: in.PushToken.Secret,
 		APNsServer: in.APNsServer, AppType: in.AppType, AppID: in.AppID,
 	})
@@ -48,16 +48,16 @@ func (c *console) addDevice(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	note(r.Context(), slog.String("added_device", d.ID), slog.String("project", project.Name))
-	return writeJSON(w, http.StatusCreated, deviceView(&d, c.Now()))
+	return writeJSON(w, http.StatusCreated, deviceView(&d, a.Now()))
 }
 
-func (c *console) removeDevice(w http.ResponseWriter, r *http.Request) error {
+func (a *api) removeDevice(w http.ResponseWriter, r *http.Request) error {
 	id := r.PathValue("id")
 	if !deviceID(id) {
 		return bell.E(bell.NotFound, "There is no device with this ID.", nil)
 	}
 	note(r.Context(), slog.String("removed_device", id))
-	if err := c.services.Devices.Remove(r.Context(), id); err != nil {
+	if err := a.services.Devices.Remove(r.Context(), id); err != nil {
 		return missing(err, "There is no device with this ID.")
 	}
 	w.WriteHeader(http.StatusNoContent)
@@ -79,18 +79,6 @@ func deviceID(text string) bool {
 		}
 	}
 	return true
-}
-
-// project finds a project by name.
-func (c *console) project(name string) (*bell.Project, error) {
-	if name == "" {
-		return nil, invalid("project: name the project; GET /admin/v1/projects lists them.")
-	}
-	project, ok := c.services.Projects.ByName(name)
-	if !ok {
-		return nil, bell.E(bell.NotFound, "There is no project with this name; GET /admin/v1/projects lists them.", nil)
-	}
-	return project, nil
 }
 
 // missing gives an error of kind bell.NotFound a sentence that says what is not there.

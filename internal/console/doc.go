@@ -9,5 +9,8 @@
 // purpose is to hand out a token.
 //
 // Start with routes.go, which lists every route, and api.go, which holds the JSON types
-// that the command line client shares. docs/admin-api.md is the contract.
+// that the command line client shares. docs/admin-api.md is the contract. The type console
+// is the door: who asks, whether they may, what the audit log says of it. The type api has
+// the handlers that answer in JSON, the type site those that answer with pages (files page*.go
+// and watch.go), and common what both ask of the services.
 package console

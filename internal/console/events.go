@@ -96,7 +96,7 @@ func EventStates() []webhook.State {
 	return []webhook.State{webhook.Waiting, webhook.Told, webhook.Dead}
 }
 
-func (c *console) listEvents(w http.ResponseWriter, r *http.Request) error {
+func (a *api) listEvents(w http.ResponseWriter, r *http.Request) error {
 	q, err := parseQuery(r.URL.RawQuery, "endpoint", "state", "before", "limit")
 	if err != nil {
 		return err
@@ -113,7 +113,7 @@ func (c *console) listEvents(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	events, err := c.services.Events.List(r.Context(), filter, before, limit+1)
+	events, err := a.services.Events.List(r.Context(), filter, before, limit+1)
 	if err != nil {
 		return err
 	}
@@ -154,8 +154,8 @@ func eventView(t *webhook.Telling) Event {
 	return view
 }
 
-func (c *console) listEndpoints(w http.ResponseWriter, r *http.Request) error {
-	statuses, err := c.services.Events.Statuses(r.Context())
+func (a *api) listEndpoints(w http.ResponseWriter, r *http.Request) error {
+	statuses, err := a.services.Events.Statuses(r.Context())
 	if err != nil {
 		return err
 	}
@@ -178,19 +178,7 @@ var (
 	ofEndpoint = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,31}$`)
 )
 
-// noteTelling notes which event is told to which endpoint, before that is done. What cannot be the
-// ID of an event, or an endpoint of a project here, is left out: it may be anything.
-func (c *console) noteTelling(r *http.Request, id, endpoint string) {
-	if ofEvent.MatchString(id) {
-		note(r.Context(), slog.String("event", id))
-	}
-	project, name, _ := strings.Cut(endpoint, "/")
-	if _, ok := c.services.Projects.ByName(project); ok && ofEndpoint.MatchString(name) {
-		note(r.Context(), slog.String("endpoint", endpoint))
-	}
-}
-
-func (c *console) replayEvent(w http.ResponseWriter, r *http.Request) error {
+func (a *api) replayEvent(w http.ResponseWriter, r *http.Request) error {
 	q, err := parseQuery(r.URL.RawQuery, "endpoint")
 	if err != nil {
 		return err
@@ -199,8 +187,8 @@ func (c *console) replayEvent(w http.ResponseWriter, r *http.Request) error {
 	if len(id) > maxEventID {
 		return bell.E(bell.NotFound, "There is no event with this ID.", nil)
 	}
-	c.noteTelling(r, id, q.text("endpoint"))
-	n, err := c.services.Events.Replay(r.Context(), id, q.text("endpoint"))
+	a.noteTelling(r, id, q.text("endpoint"))
+	n, err := a.services.Events.Replay(r.Context(), id, q.text("endpoint"))
 	if err != nil {
 		return err
 	}
@@ -208,13 +196,13 @@ func (c *console) replayEvent(w http.ResponseWriter, r *http.Request) error {
 	return writeJSON(w, http.StatusOK, Replayed{Replayed: n})
 }
 
-func (c *console) replayEvents(w http.ResponseWriter, r *http.Request) error {
+func (a *api) replayEvents(w http.ResponseWriter, r *http.Request) error {
 	var in EndpointRequest
 	if err := readBody(w, r, &in); err != nil {
 		return err
 	}
-	c.noteTelling(r, "", in.Endpoint)
-	n, more, err := c.services.Events.ReplayDead(r.Context(), in.Endpoint)
+	a.noteTelling(r, "", in.Endpoint)
+	n, more, err := a.services.Events.ReplayDead(r.Context(), in.Endpoint)
 	if err != nil {
 		return err
 	}
@@ -222,30 +210,30 @@ func (c *console) replayEvents(w http.ResponseWriter, r *http.Request) error {
 	return writeJSON(w, http.StatusOK, Replayed{Replayed: n, More: more})
 }
 
-func (c *console) enableEndpoint(w http.ResponseWriter, r *http.Request) error {
+func (a *api) enableEndpoint(w http.ResponseWriter, r *http.Request) error {
 	var in EndpointRequest
 	if err := readBody(w, r, &in); err != nil {
 		return err
 	}
-	c.noteTelling(r, "", in.Endpoint)
-	if err := c.services.Events.Enable(r.Context(), in.Endpoint); err != nil {
+	a.noteTelling(r, "", in.Endpoint)
+	if err := a.services.Events.Enable(r.Context(), in.Endpoint); err != nil {
 		return err
 	}
 	w.WriteHeader(http.StatusNoContent)
 	return nil
 }
 
-func (c *console) testEvent(w http.ResponseWriter, r *http.Request) error {
+func (a *api) testEvent(w http.ResponseWriter, r *http.Request) error {
 	var in TestEventRequest
 	if err := readBody(w, r, &in); err != nil {
 		return err
 	}
-	project, err := c.project(in.Project)
+	project, err := a.project(in.Project)
 	if err != nil {
 		return err
 	}
 	note(r.Context(), slog.String("project", project.Name))
-	id, err := c.services.Events.Test(r.Context(), project)
+	id, err := a.services.Events.Test(r.Context(), project)
 	if err != nil {
 		return err
 	}

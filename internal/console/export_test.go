@@ -1,6 +1,8 @@
 package console
 
 import (
+	"log/slog"
+
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/planetbell/planetbell/internal/bell"
@@ -18,7 +20,7 @@ type Route struct {
 // Routes lists all routes.
 func Routes() []Route {
 	var all []Route
-	for _, r := range new(console).routes(prometheus.NewRegistry()) {
+	for _, r := range build(Config{}, Services{}, slog.New(slog.DiscardHandler)).routes(prometheus.NewRegistry()) {
 		all = append(all, Route{Pattern: r.pattern, Kind: string(r.kind), Least: r.least, Action: r.action, Harmless: r.harmless})
 	}
 	return all

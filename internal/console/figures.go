@@ -2,7 +2,6 @@ package console
 
 import (
 	"context"
-	"log/slog"
 	"net/http"
 	"strconv"
 	"time"
@@ -13,7 +12,6 @@ import (
 	"github.com/planetbell/planetbell/internal/call"
 	"github.com/planetbell/planetbell/internal/console/window"
 	"github.com/planetbell/planetbell/internal/delivery"
-	"github.com/planetbell/planetbell/planet"
 )
 
 const (
@@ -49,35 +47,17 @@ type tallied struct {
 	more    bool // there were more than overviewCalls
 }
 
-func (c *console) overview(ctx context.Context) (o overview, err error) {
-	o.ready = c.Ready(ctx)
-	if o.ringing, err = c.services.Calls.List(ctx, call.Filter{State: bell.CallRinging}, call.Cursor{}, MaxLimit); err != nil {
-		return o, err
-	}
-	told, err := c.tally.get(ctx, c.Now, func(ctx context.Context) (t tallied, err error) {
-		since := c.Now().Add(-overviewSpan).Truncate(time.Minute)
-		t.minutes, t.more, err = c.services.Figures.Tally(ctx, since, overviewCalls)
-		return t, err
-	})
-	if err != nil {
-		return o, err
-	}
-	o.tallied = told
-	o.look = c.services.Window.Look()
-	return o, nil
-}
-
-func (c *console) showOverview(w http.ResponseWriter, r *http.Request) error {
+func (a *api) showOverview(w http.ResponseWriter, r *http.Request) error {
 	if _, err := parseQuery(r.URL.RawQuery); err != nil {
 		return err
 	}
-	o, err := c.overview(r.Context())
+	o, err := a.overview(r.Context())
 	if err != nil {
 		return err
 	}
 	view := Overview{
 		Ready: o.ready == "", NotReady: o.ready, Ringing: len(o.ringing), Minutes: make([]Minute, 0, len(o.minutes)),
-		Partial: o.more, Node: c.nodeView(&o.look), At: c.Now().UTC(),
+		Partial: o.more, Node: a.nodeView(&o.look), At: a.Now().UTC(),
 	}
 	for _, m := range o.minutes {
 		view.Minutes = append(view.Minutes, Minute{m.At.UTC(), m.State, m.Outcome, m.Calls})
@@ -85,9 +65,9 @@ func (c *console) showOverview(w http.ResponseWriter, r *http.Request) error {
 	return writeJSON(w, http.StatusOK, view)
 }
 
-func (c *console) nodeView(l *window.Look) NodeView {
+func (a *api) nodeView(l *window.Look) NodeView {
 	view := NodeView{
-		Name: c.Node, Since: l.Since.UTC(), Answer: latencyView(l.Answer), DeadLetters: l.DeadLetters, Backlog: l.Backlog,
+		Name: a.Node, Since: l.Since.UTC(), Answer: latencyView(l.Answer), DeadLetters: l.DeadLetters, Backlog: l.Backlog,
 		Channels: []ChannelLatency{}, Routes: []RouteHealth{}, Expiring: []ExpiringView{},
 	}
 	for _, ch := range l.Channels {
@@ -104,7 +84,7 @@ func (c *console) nodeView(l *window.Look) NodeView {
 		view.Routes = append(view.Routes, health)
 	}
 	for _, e := range l.Expiring {
-		view.Expiring = append(view.Expiring, ExpiringView{e.Credential, e.Server, c.Now().Add(e.Left).UTC().Truncate(time.Second)})
+		view.Expiring = append(view.Expiring, ExpiringView{e.Credential, e.Server, a.Now().Add(e.Left).UTC().Truncate(time.Second)})
 	}
 	return view
 }
@@ -131,29 +111,12 @@ func (u *readiness) rings() bool {
 	return false
 }
 
-func (c *console) readiness(ctx context.Context, project *bell.Project, userID string) (u readiness, err error) {
-	u.owner = bell.Owner{Environment: project.Environment, User: planet.UserRef{ServiceID: project.ServiceID, UserID: userID}}
-	devices, err := c.services.Devices.Of(ctx, u.owner)
-	if err != nil {
-		return u, err
-	}
-	u.devices = call.Ready(devices, c.Now(), c.services.Route)
-	rules, err := c.services.Rules.RulesOf(ctx, project, userID)
-	switch {
-	case err == nil:
-		u.quiet = rules.DoNotDisturb.Holds(c.Now())
-	case bell.KindOf(err) != bell.Forbidden && bell.KindOf(err) != bell.Invalid: // the project has no rules
-		return u, err
-	}
-	return u, nil
-}
-
-func (c *console) showReadiness(w http.ResponseWriter, r *http.Request) error {
-	project, userID, err := c.member(r)
+func (a *api) showReadiness(w http.ResponseWriter, r *http.Request) error {
+	project, userID, err := a.member(r)
 	if err != nil {
 		return err
 	}
-	u, err := c.readiness(r.Context(), project, userID)
+	u, err := a.readiness(r.Context(), project, userID)
 	if err != nil {
 		return err
 	}
@@ -163,25 +126,25 @@ func (c *console) showReadiness(w http.ResponseWriter, r *http.Request) error {
 	}
 	for i := range u.devices {
 		d := &u.devices[i]
-		view.Devices = append(view.Devices, ReadinessView{deviceView(&d.Device, c.Now()), d.Readiness.Rings(), d.Readiness, d.Reason})
+		view.Devices = append(view.Devices, ReadinessView{deviceView(&d.Device, a.Now()), d.Readiness.Rings(), d.Readiness, d.Reason})
 	}
 	return writeJSON(w, http.StatusOK, view)
 }
 
-func (c *console) listFailing(w http.ResponseWriter, r *http.Request) error {
+func (a *api) listFailing(w http.ResponseWriter, r *http.Request) error {
 	q, err := parseQuery(r.URL.RawQuery, "minutes")
 	if err != nil {
 		return err
 	}
-	since := c.Now().Add(-failingSpan)
+	since := a.Now().Add(-failingSpan)
 	if text := q.text("minutes"); text != "" {
 		n, err := strconv.Atoi(text)
 		if err != nil || n < 1 || n > 24*60 {
 			return invalid("minutes: want a number from 1 to 1440.")
 		}
-		since = c.Now().Add(-time.Duration(n) * time.Minute)
+		since = a.Now().Add(-time.Duration(n) * time.Minute)
 	}
-	groups, err := c.services.Figures.Failing(r.Context(), since, failingMost)
+	groups, err := a.services.Figures.Failing(r.Context(), since, failingMost)
 	if err != nil {
 		return err
 	}
@@ -195,12 +158,12 @@ func (c *console) listFailing(w http.ResponseWriter, r *http.Request) error {
 	return writeJSON(w, http.StatusOK, list)
 }
 
-func (c *console) testDevice(w http.ResponseWriter, r *http.Request) error {
+func (a *api) testDevice(w http.ResponseWriter, r *http.Request) error {
 	var in DeviceTest
 	if err := readBody(w, r, &in); err != nil {
 		return err
 	}
-	_, result, err := c.try(r, in.Call)
+	_, result, err := a.try(r, in.Call)
 	if err != nil {
 		return err
 	}
@@ -212,36 +175,4 @@ func (c *console) testDevice(w http.ResponseWriter, r *http.Request) error {
 		out.OwnAttempt = new(attemptView(result.Own))
 	}
 	return writeJSON(w, http.StatusOK, out)
-}
-
-// try sends a test to the device of a path.
-func (c *console) try(r *http.Request, asCall bool) (d bell.Device, result delivery.TrialResult, err error) {
-	if d, err = c.device(r); err != nil {
-		return d, result, err
-	}
-	if !c.trials.AllowN(c.Now(), 1) {
-		return d, result, bell.E(bell.TooMany, "Too many tests; wait a few seconds. Each is a push to somebody's phone.", nil)
-	}
-	trial := delivery.Trial{Device: d, Call: asCall}
-	if p, ok := c.services.Projects.ByName(d.Project); ok {
-		trial.Label = p.EnvironmentLabel
-	}
-	note(r.Context(), slog.String("tested_device", d.ID))
-	if result, err = c.services.Trials.Try(r.Context(), trial); err != nil {
-		return d, result, err
-	}
-	note(r.Context(), slog.String("verdict", string(result.Attempt.Outcome.Verdict)),
-		slog.String("reason", result.Attempt.Outcome.Reason))
-	return d, result, nil
-}
-
-// device finds the device of a path.
-func (c *console) device(r *http.Request) (bell.Device, error) {
-	const none = "There is no device with this ID."
-	id := r.PathValue("id")
-	if !deviceID(id) {
-		return bell.Device{}, bell.E(bell.NotFound, none, nil)
-	}
-	d, err := c.services.Devices.Show(r.Context(), id)
-	return d, missing(err, none)
 }

@@ -1,6 +1,7 @@
 package console
 
 import (
+	"cmp"
 	"net/http"
 	"net/url"
 	"strings"
@@ -24,7 +25,7 @@ func words(r *http.Request) pages.Words {
 }
 
 // frame is what surrounds a page.
-func (c *console) frame(r *http.Request, section, title string) pages.Frame {
+func (s *site) frame(r *http.Request, section, title string) pages.Frame {
 	who := principalOf(r.Context())
 	query := r.URL.Query()
 	query.Del("lang")
@@ -33,17 +34,25 @@ func (c *console) frame(r *http.Request, section, title string) pages.Frame {
 		signOut = "" // there is no session
 	}
 	return pages.Frame{
-		Words: words(r), Now: c.Now(), Title: title, Section: section, Query: query,
+		Words: words(r), Now: s.Now(), Title: title, Section: section, Query: query,
 		Name: who.Name, Role: string(who.Role), Acts: who.Role.Covers(bell.Operator), Admin: who.Role.Covers(bell.Admin),
-		Node: c.Node, Version: c.Version, SignOut: signOut,
+		Node: s.Node, Version: s.Version, SignOut: signOut,
 	}
 }
 
+// drawing is a page to be drawn.
+type drawing struct {
+	status int    // http.StatusOK if zero
+	page   string // the name of its template
+	frame  pages.Frame
+	body   any // what the template shows in the frame
+}
+
 // show answers with a page.
-func (c *console) show(w http.ResponseWriter, r *http.Request, status int, name string, f pages.Frame, body any) error {
-	pageHeaders(w, r, f)
-	w.WriteHeader(status)
-	return c.pages.Page(w, name, f, body)
+func (s *site) show(w http.ResponseWriter, r *http.Request, d drawing) error {
+	pageHeaders(w, r, d.frame)
+	w.WriteHeader(cmp.Or(d.status, http.StatusOK))
+	return s.pages.Page(w, d.page, d.frame, d.body)
 }
 
 // pageHeaders are those of HTML.
@@ -63,16 +72,16 @@ func pageHeaders(w http.ResponseWriter, r *http.Request, f pages.Frame) {
 }
 
 // signInPage asks who is there.
-func (c *console) signInPage(w http.ResponseWriter, r *http.Request, status int, p signin.Page) error {
+func (s *site) signInPage(w http.ResponseWriter, r *http.Request, status int, p signin.Page) error {
 	p.Problem = words(r).Problem(p.Problem)
-	return c.show(w, r, status, "signin", c.frame(r, "", words(r).T("signin.title")), p)
+	return s.show(w, r, drawing{status, "signin", s.frame(r, "", words(r).T("signin.title")), p})
 }
 
 // wrong is the page that tells of an error.
 type wrong struct{ Title, Detail string }
 
 // drawn makes a page of an error, of the handler or of who may not ask it.
-func (c *console) drawn(h handler) handler {
+func (s *site) drawn(h handler) handler {
 	return func(w http.ResponseWriter, r *http.Request) error {
 		err := h(w, r)
 		if rec, ok := w.(*recorder); err == nil || ok && rec.status != 0 {
@@ -81,14 +90,14 @@ func (c *console) drawn(h handler) handler {
 		e := eventOf(r.Context())
 		e.err = err
 		problem := problemOf(r.Context(), err)
-		f := c.frame(r.WithContext(withPrincipal(r.Context(), e.who)), "", words(r).T("wrong.title"))
-		return c.show(w, r, problem.Status, "wrong", f, wrong{Title: f.Title, Detail: problem.Detail})
+		f := s.frame(r.WithContext(withPrincipal(r.Context(), e.who)), "", words(r).T("wrong.title"))
+		return s.show(w, r, drawing{problem.Status, "wrong", f, wrong{Title: f.Title, Detail: problem.Detail}})
 	}
 }
 
 // asset answers for a file of the pages. There is nothing secret in them.
-func (c *console) asset(w http.ResponseWriter, r *http.Request) error {
-	if !c.pages.Asset(w, r, r.PathValue("file")) {
+func (s *site) asset(w http.ResponseWriter, r *http.Request) error {
+	if !s.pages.Asset(w, r, r.PathValue("file")) {
 		return bell.E(bell.NotFound, "There is no such file.", nil)
 	}
 	return nil

@@ -21,8 +21,8 @@ const (
 )
 
 // pageCalls lists calls.
-func (c *console) pageCalls(w http.ResponseWriter, r *http.Request) error {
-	f := c.frame(r, "calls", words(r).T("nav.calls"))
+func (s *site) pageCalls(w http.ResponseWriter, r *http.Request) error {
+	f := s.frame(r, "calls", words(r).T("nav.calls"))
 	values := r.URL.Query()
 	if sid := strings.TrimSpace(values.Get("sid")); sid != "" {
 		if id, err := planet.ParseSessionID(sid); err == nil {
@@ -30,15 +30,15 @@ func (c *console) pageCalls(w http.ResponseWriter, r *http.Request) error {
 			return nil
 		}
 	}
-	body := pages.Calls{Form: c.callForm(f.Words, values)}
+	body := pages.Calls{Form: s.callForm(f.Words, values)}
 	filter, before, err := pageCallFilter(f.Words, r)
 	if err != nil {
 		body.Wrong = problemOf(r.Context(), err).Detail
-		return c.show(w, r, http.StatusBadRequest, "calls", f, body)
+		return s.show(w, r, drawing{http.StatusBadRequest, "calls", f, body})
 	}
 	body.Filter = filter != (call.Filter{})
 	// One more than shown tells whether there is another page.
-	calls, err := c.services.Calls.List(r.Context(), filter, before, callsPerPage+1)
+	calls, err := s.services.Calls.List(r.Context(), filter, before, callsPerPage+1)
 	if err != nil {
 		return err
 	}
@@ -52,17 +52,17 @@ func (c *console) pageCalls(w http.ResponseWriter, r *http.Request) error {
 		body.Rows = append(body.Rows, pages.NewCallRow(f.Words, &calls[i], f.Now))
 	}
 	if !body.Filter && before == (call.Cursor{}) {
-		if body.Live, err = c.liveCalls(r.Context(), f.Words); err != nil {
+		if body.Live, err = s.liveCalls(r.Context(), f.Words); err != nil {
 			return err
 		}
 	}
-	return c.show(w, r, http.StatusOK, "calls", f, body)
+	return s.show(w, r, drawing{page: "calls", frame: f, body: body})
 }
 
 // liveCalls are those that ring now, the newest first.
-func (c *console) liveCalls(ctx context.Context, w pages.Words) ([]pages.CallRow, error) {
-	now := c.Now()
-	calls, err := c.services.Calls.List(ctx, call.Filter{State: bell.CallRinging}, call.Cursor{}, callsLive)
+func (s *site) liveCalls(ctx context.Context, w pages.Words) ([]pages.CallRow, error) {
+	now := s.Now()
+	calls, err := s.services.Calls.List(ctx, call.Filter{State: bell.CallRinging}, call.Cursor{}, callsLive)
 	if err != nil {
 		return nil, err
 	}
@@ -73,9 +73,9 @@ func (c *console) liveCalls(ctx context.Context, w pages.Words) ([]pages.CallRow
 	return rows, nil
 }
 
-func (c *console) callForm(w pages.Words, values url.Values) pages.CallForm {
+func (s *site) callForm(w pages.Words, values url.Values) pages.CallForm {
 	var projects []string
-	for _, p := range c.services.Projects.All() {
+	for _, p := range s.services.Projects.All() {
 		projects = append(projects, p.Name)
 	}
 	return pages.CallForm{
@@ -147,18 +147,18 @@ func callOf(r *http.Request) (callKey, error) {
 }
 
 // pageCall shows all about one call.
-func (c *console) pageCall(w http.ResponseWriter, r *http.Request) error {
+func (s *site) pageCall(w http.ResponseWriter, r *http.Request) error {
 	key, err := callOf(r)
 	if err != nil {
 		return err
 	}
-	told, err := c.told(r.Context(), key)
+	told, err := s.told(r.Context(), key)
 	if err != nil {
 		return missing(err, noSuchCallIn(words(r), key.id))
 	}
-	story := c.story(words(r), told)
-	f := c.frame(r, "calls", story.Call.Caller.UserID+" → "+story.Call.Callee.UserID)
-	return c.show(w, r, http.StatusOK, "call", f, story)
+	story := s.story(words(r), told)
+	f := s.frame(r, "calls", story.Call.Caller.UserID+" → "+story.Call.Callee.UserID)
+	return s.show(w, r, drawing{page: "call", frame: f, body: story})
 }
 
 // noSuchCallIn is noSuchCall in one language.
@@ -168,13 +168,13 @@ func noSuchCallIn(w pages.Words, id planet.SessionID) string {
 }
 
 // told is all that is known of a call, in no language.
-func (c *console) told(ctx context.Context, key callKey) (*pages.StoryOf, error) {
-	record, err := c.services.Calls.Show(ctx, key.environment, key.id)
+func (s *site) told(ctx context.Context, key callKey) (*pages.StoryOf, error) {
+	record, err := s.services.Calls.Show(ctx, key.environment, key.id)
 	if err != nil {
 		return nil, err
 	}
-	told := &pages.StoryOf{Record: record, Now: c.Now()}
-	journal, err := c.services.Calls.JournalOf(ctx, key.id)
+	told := &pages.StoryOf{Record: record, Now: s.Now()}
+	journal, err := s.services.Calls.JournalOf(ctx, key.id)
 	if err != nil {
 		return nil, err
 	}
@@ -187,12 +187,12 @@ func (c *console) told(ctx context.Context, key callKey) (*pages.StoryOf, error)
 	if about.SessionID == "" || about.Purpose != bell.PurposeCall {
 		return told, nil
 	}
-	notices, err := c.services.Calls.List(ctx, call.Filter{Environment: about.Environment, About: about.SessionID}, call.Cursor{}, maxNotices)
+	notices, err := s.services.Calls.List(ctx, call.Filter{Environment: about.Environment, About: about.SessionID}, call.Cursor{}, maxNotices)
 	if err != nil {
 		return nil, err
 	}
 	for i := range notices {
-		notice, err := c.services.Calls.Show(ctx, notices[i].Environment, notices[i].SessionID)
+		notice, err := s.services.Calls.Show(ctx, notices[i].Environment, notices[i].SessionID)
 		if err != nil {
 			return nil, err
 		}
@@ -202,9 +202,9 @@ func (c *console) told(ctx context.Context, key callKey) (*pages.StoryOf, error)
 }
 
 // story tells of a call in a language, as of now.
-func (c *console) story(w pages.Words, told *pages.StoryOf) pages.Story {
+func (s *site) story(w pages.Words, told *pages.StoryOf) pages.Story {
 	of := *told
-	of.Now = c.Now()
+	of.Now = s.Now()
 	of.Verdict = verdictOf(&of.Record, of.Journal, of.Now)
 	return pages.NewStory(w, of)
 }

@@ -19,7 +19,7 @@ import (
 const eventsPerPage = 50
 
 // pageFailing shows what fails now.
-func (c *console) pageFailing(w http.ResponseWriter, r *http.Request) error {
+func (s *site) pageFailing(w http.ResponseWriter, r *http.Request) error {
 	q, err := pageQuery(r, "minutes")
 	if err != nil {
 		return err
@@ -28,21 +28,21 @@ func (c *console) pageFailing(w http.ResponseWriter, r *http.Request) error {
 	if n, err := strconv.Atoi(q.text("minutes")); err == nil && n >= 1 && n <= 24*60 {
 		minutes = n
 	}
-	f := c.frame(r, "deliveries", words(r).T("nav.deliveries"))
-	groups, err := c.services.Figures.Failing(r.Context(), f.Now.Add(-time.Duration(minutes)*time.Minute), failingMost)
+	f := s.frame(r, "deliveries", words(r).T("nav.deliveries"))
+	groups, err := s.services.Figures.Failing(r.Context(), f.Now.Add(-time.Duration(minutes)*time.Minute), failingMost)
 	if err != nil {
 		return err
 	}
-	return c.show(w, r, http.StatusOK, "deliveries", f, pages.NewFailing(f.Words, groups, minutes, f.Now))
+	return s.show(w, r, drawing{page: "deliveries", frame: f, body: pages.NewFailing(f.Words, groups, minutes, f.Now)})
 }
 
 // pageEvents shows the endpoints, and what they were told or not.
-func (c *console) pageEvents(w http.ResponseWriter, r *http.Request) error {
+func (s *site) pageEvents(w http.ResponseWriter, r *http.Request) error {
 	q, err := pageQuery(r, "endpoint", "state", "before", "replayed", "more")
 	if err != nil {
 		return err
 	}
-	f := c.frame(r, "events", words(r).T("nav.events"))
+	f := s.frame(r, "events", words(r).T("nav.events"))
 	filter := webhook.Filter{Endpoint: q.text("endpoint"), State: webhook.State(q.text("state"))}
 	if filter.State != "" && !slices.Contains(EventStates(), filter.State) {
 		return invalid("state: want waiting, told or dead.")
@@ -61,14 +61,14 @@ func (c *console) pageEvents(w http.ResponseWriter, r *http.Request) error {
 			body.Told += f.T("space") + f.T("events.more")
 		}
 	}
-	statuses, err := c.services.Events.Statuses(r.Context())
+	statuses, err := s.services.Events.Statuses(r.Context())
 	if err != nil {
 		return err
 	}
 	for i := range statuses {
 		body.Endpoints = append(body.Endpoints, pages.NewEndpointRow(f.Words, &statuses[i], f.Now))
 	}
-	events, err := c.services.Events.List(r.Context(), filter, before, eventsPerPage+1)
+	events, err := s.services.Events.List(r.Context(), filter, before, eventsPerPage+1)
 	if err != nil {
 		return err
 	}
@@ -84,26 +84,26 @@ func (c *console) pageEvents(w http.ResponseWriter, r *http.Request) error {
 	for i := range events {
 		body.Rows = append(body.Rows, pages.NewEventRow(f.Words, &events[i], f.Now))
 	}
-	return c.show(w, r, http.StatusOK, "events", f, body)
+	return s.show(w, r, drawing{page: "events", frame: f, body: body})
 }
 
 // pageReplay tells one event anew, or all that an endpoint did not take, and goes back to the
 // list.
-func (c *console) pageReplay(w http.ResponseWriter, r *http.Request) error {
+func (s *site) pageReplay(w http.ResponseWriter, r *http.Request) error {
 	form, err := readForm(w, r)
 	if err != nil {
 		return err
 	}
 	id, endpoint := form("id"), form("endpoint")
 	n, more := 0, false
-	c.noteTelling(r, id, endpoint)
+	s.noteTelling(r, id, endpoint)
 	switch {
 	case len(id) > maxEventID || endpoint == "":
 		return bell.E(bell.NotFound, "There is no event with this ID.", nil)
 	case id != "":
-		n, err = c.services.Events.Replay(r.Context(), id, endpoint)
+		n, err = s.services.Events.Replay(r.Context(), id, endpoint)
 	default:
-		n, more, err = c.services.Events.ReplayDead(r.Context(), endpoint)
+		n, more, err = s.services.Events.ReplayDead(r.Context(), endpoint)
 	}
 	if err != nil {
 		return err
@@ -118,30 +118,30 @@ func (c *console) pageReplay(w http.ResponseWriter, r *http.Request) error {
 }
 
 // pageSettings shows the configuration in effect. It holds no secret.
-func (c *console) pageSettings(w http.ResponseWriter, r *http.Request) error {
+func (s *site) pageSettings(w http.ResponseWriter, r *http.Request) error {
 	if _, err := pageQuery(r); err != nil {
 		return err
 	}
-	f := c.frame(r, "settings", words(r).T("nav.settings"))
-	body := pages.Settings{YAML: c.Settings}
-	for _, p := range c.services.Projects.All() {
+	f := s.frame(r, "settings", words(r).T("nav.settings"))
+	body := pages.Settings{YAML: s.Settings}
+	for _, p := range s.services.Projects.All() {
 		row := pages.ProjectRow{
-			Name: p.Name, Environment: f.Word("environment", p.Environment), Service: p.ServiceID, Callback: c.callbackURL(p),
+			Name: p.Name, Environment: f.Word("environment", p.Environment), Service: p.ServiceID, Callback: s.callbackURL(p),
 		}
 		var channels []string
-		for _, channel := range c.Channels(p) {
+		for _, channel := range s.Channels(p) {
 			channels = append(channels, f.Word("channel", channel))
 		}
 		row.Channels = strings.Join(channels, ", ")
 		body.Projects = append(body.Projects, row)
 	}
-	return c.show(w, r, http.StatusOK, "settings", f, body)
+	return s.show(w, r, drawing{page: "settings", frame: f, body: body})
 }
 
 const auditPerPage = 100
 
 // pageAudit shows who did what.
-func (c *console) pageAudit(w http.ResponseWriter, r *http.Request) error {
+func (s *site) pageAudit(w http.ResponseWriter, r *http.Request) error {
 	q, err := pageQuery(r, "who", "action", "outcome", "before")
 	if err != nil {
 		return err
@@ -150,12 +150,12 @@ func (c *console) pageAudit(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	f := c.frame(r, "audit", words(r).T("nav.audit"))
+	f := s.frame(r, "audit", words(r).T("nav.audit"))
 	body := pages.Audit{
 		Who: filter.Who, Action: filter.Action, Filter: filter != (audit.Filter{}),
 		Outcomes: pages.Choices(f.Words, "audited", audit.Outcomes(), string(filter.Outcome)),
 	}
-	entries, err := c.services.Audit.AuditLog(r.Context(), filter, before, auditPerPage+1)
+	entries, err := s.services.Audit.AuditLog(r.Context(), filter, before, auditPerPage+1)
 	if err != nil {
 		return err
 	}
@@ -169,5 +169,5 @@ func (c *console) pageAudit(w http.ResponseWriter, r *http.Request) error {
 	for i := range entries {
 		body.Rows = append(body.Rows, pages.NewAuditRow(f.Words, &entries[i]))
 	}
-	return c.show(w, r, http.StatusOK, "audit", f, body)
+	return s.show(w, r, drawing{page: "audit", frame: f, body: body})
 }

@@ -18,7 +18,7 @@ const (
 )
 
 // pageRooms lists runs of rooms.
-func (c *console) pageRooms(w http.ResponseWriter, r *http.Request) error {
+func (s *site) pageRooms(w http.ResponseWriter, r *http.Request) error {
 	q, err := pageQuery(r, "room_id", "user_id", "state", "before")
 	if err != nil {
 		return err
@@ -27,11 +27,11 @@ func (c *console) pageRooms(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	f := c.frame(r, "rooms", words(r).T("nav.rooms"))
+	f := s.frame(r, "rooms", words(r).T("nav.rooms"))
 	filter := room.Filter{RoomID: q.text("room_id"), User: planet.UserRef{UserID: q.text("user_id")}, Open: q.text("state") == string(bell.RoomOpen)}
 	body := pages.Rooms{Room: filter.RoomID, User: filter.User.UserID, Open: filter.Open, Filter: filter != (room.Filter{})}
 	cursor := room.Cursor{HeardAt: before.At, SessionID: before.SessionID}
-	runs, err := c.services.Rooms.List(r.Context(), filter, cursor, runsPerPage+1)
+	runs, err := s.services.Rooms.List(r.Context(), filter, cursor, runsPerPage+1)
 	if err != nil {
 		return err
 	}
@@ -46,7 +46,7 @@ func (c *console) pageRooms(w http.ResponseWriter, r *http.Request) error {
 		body.Rows = append(body.Rows, pages.NewRunRow(f.Words, &runs[i], f.Now))
 	}
 	if !body.Filter && cursor == (room.Cursor{}) {
-		live, err := c.services.Rooms.List(r.Context(), room.Filter{Open: true}, room.Cursor{}, runsLive)
+		live, err := s.services.Rooms.List(r.Context(), room.Filter{Open: true}, room.Cursor{}, runsLive)
 		if err != nil {
 			return err
 		}
@@ -54,25 +54,25 @@ func (c *console) pageRooms(w http.ResponseWriter, r *http.Request) error {
 			body.Live = append(body.Live, pages.NewRunRow(f.Words, &live[i], f.Now))
 		}
 	}
-	return c.show(w, r, http.StatusOK, "rooms", f, body)
+	return s.show(w, r, drawing{page: "rooms", frame: f, body: body})
 }
 
 // pageRun tells the story of one run.
-func (c *console) pageRun(w http.ResponseWriter, r *http.Request) error {
+func (s *site) pageRun(w http.ResponseWriter, r *http.Request) error {
 	q, err := pageQuery(r, "environment", "after")
 	if err != nil {
 		return err
 	}
-	run, people, next, err := c.runOf(r, q, peoplePerPage)
+	run, people, next, err := s.runOf(r, q, peoplePerPage)
 	if err != nil {
 		return err
 	}
-	f := c.frame(r, "rooms", run.Room.RoomID)
+	f := s.frame(r, "rooms", run.Room.RoomID)
 	body := pages.NewRun(f.Words, &run, people, f.Now)
 	if next != "" {
 		more := maps.Clone(f.Query)
 		more.Set("after", next)
 		body.Next = r.URL.Path + "?" + more.Encode()
 	}
-	return c.show(w, r, http.StatusOK, "run", f, body)
+	return s.show(w, r, drawing{page: "run", frame: f, body: body})
 }

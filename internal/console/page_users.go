@@ -19,10 +19,10 @@ const (
 )
 
 // pageUsers lists devices, and finds users by them.
-func (c *console) pageUsers(w http.ResponseWriter, r *http.Request) error {
-	f := c.frame(r, "users", words(r).T("nav.users"))
+func (s *site) pageUsers(w http.ResponseWriter, r *http.Request) error {
+	f := s.frame(r, "users", words(r).T("nav.users"))
 	body := pages.Users{User: f.Query.Get("user_id"), Channels: pages.Choices(f.Words, "channel", Channels(), f.Query.Get("channel"))}
-	body.Projects = pages.Choices(f.Words, "", c.serviceIDs(), f.Query.Get("service_id"))
+	body.Projects = pages.Choices(f.Words, "", s.serviceIDs(), f.Query.Get("service_id"))
 	known, err := pageQuery(r, "environment", "service_id", "user_id", "channel", "after")
 	var q deviceQuery
 	if err == nil {
@@ -30,9 +30,9 @@ func (c *console) pageUsers(w http.ResponseWriter, r *http.Request) error {
 	}
 	if err != nil {
 		body.Wrong = problemOf(r.Context(), err).Detail
-		return c.show(w, r, http.StatusBadRequest, "users", f, body)
+		return s.show(w, r, drawing{http.StatusBadRequest, "users", f, body})
 	}
-	devices, err := c.services.Devices.List(r.Context(), q.filter, q.after, devicesPerPage+1)
+	devices, err := s.services.Devices.List(r.Context(), q.filter, q.after, devicesPerPage+1)
 	if err != nil {
 		return err
 	}
@@ -46,12 +46,12 @@ func (c *console) pageUsers(w http.ResponseWriter, r *http.Request) error {
 	for i := range devices {
 		body.Rows = append(body.Rows, pages.NewDeviceRow(f.Words, &devices[i], f.Now))
 	}
-	return c.show(w, r, http.StatusOK, "users", f, body)
+	return s.show(w, r, drawing{page: "users", frame: f, body: body})
 }
 
 // serviceIDs are those of the projects, each once.
-func (c *console) serviceIDs() (ids []string) {
-	for _, p := range c.services.Projects.All() {
+func (s *site) serviceIDs() (ids []string) {
+	for _, p := range s.services.Projects.All() {
 		if !slices.Contains(ids, p.ServiceID) {
 			ids = append(ids, p.ServiceID)
 		}
@@ -60,52 +60,52 @@ func (c *console) serviceIDs() (ids []string) {
 }
 
 // pageUser says whether a user would ring now, and if not, why.
-func (c *console) pageUser(w http.ResponseWriter, r *http.Request) error {
-	project, userID, err := c.memberOf(r, func() (query, error) { return pageQuery(r, "environment") })
+func (s *site) pageUser(w http.ResponseWriter, r *http.Request) error {
+	project, userID, err := s.memberOf(r, func() (query, error) { return pageQuery(r, "environment") })
 	if err != nil {
 		return err
 	}
-	u, err := c.readiness(r.Context(), project, userID)
+	u, err := s.readiness(r.Context(), project, userID)
 	if err != nil {
 		return err
 	}
 	filter := call.Filter{Environment: u.owner.Environment, User: u.owner.User}
-	calls, err := c.services.Calls.List(r.Context(), filter, call.Cursor{}, callsOfUser)
+	calls, err := s.services.Calls.List(r.Context(), filter, call.Cursor{}, callsOfUser)
 	if err != nil {
 		return err
 	}
-	f := c.frame(r, "users", userID)
-	return c.show(w, r, http.StatusOK, "user", f, pages.NewUser(f.Words, u.owner, u.devices, u.quiet, calls, f.Now))
+	f := s.frame(r, "users", userID)
+	return s.show(w, r, drawing{page: "user", frame: f, body: pages.NewUser(f.Words, &pages.UserOf{Owner: u.owner, Devices: u.devices, Quiet: u.quiet, Calls: calls, Now: f.Now})})
 }
 
 // pageDevice shows all about one device.
-func (c *console) pageDevice(w http.ResponseWriter, r *http.Request) error {
+func (s *site) pageDevice(w http.ResponseWriter, r *http.Request) error {
 	if _, err := pageQuery(r); err != nil {
 		return err
 	}
-	d, err := c.device(r)
+	d, err := s.device(r)
 	if err != nil {
 		return err
 	}
-	f := c.frame(r, "users", d.Owner.User.UserID)
-	body, err := c.devicePage(r.Context(), f, &d)
+	f := s.frame(r, "users", d.Owner.User.UserID)
+	body, err := s.devicePage(r.Context(), f, &d)
 	if err != nil {
 		return err
 	}
-	return c.show(w, r, http.StatusOK, "device", f, body)
+	return s.show(w, r, drawing{page: "device", frame: f, body: body})
 }
 
 // devicePage is a device as a call now would find it, among its user's others.
-func (c *console) devicePage(ctx context.Context, f pages.Frame, d *bell.Device) (pages.Device, error) {
-	devices, err := c.services.Devices.Of(ctx, d.Owner)
+func (s *site) devicePage(ctx context.Context, f pages.Frame, d *bell.Device) (pages.Device, error) {
+	devices, err := s.services.Devices.Of(ctx, d.Owner)
 	if err != nil {
 		return pages.Device{}, err
 	}
-	history, err := c.services.Figures.Rung(ctx, *d, deviceHistory)
+	history, err := s.services.Figures.Rung(ctx, *d, deviceHistory)
 	if err != nil {
 		return pages.Device{}, err
 	}
-	for _, ready := range call.Ready(devices, f.Now, c.services.Route) {
+	for _, ready := range call.Ready(devices, f.Now, s.services.Route) {
 		if ready.Device.ID == d.ID {
 			return pages.NewDevice(f.Words, ready, history, f.Now), nil
 		}
@@ -114,17 +114,17 @@ func (c *console) devicePage(ctx context.Context, f pages.Frame, d *bell.Device)
 }
 
 // pageTestDevice sends a test to a device, and shows the provider's whole answer.
-func (c *console) pageTestDevice(w http.ResponseWriter, r *http.Request) error {
+func (s *site) pageTestDevice(w http.ResponseWriter, r *http.Request) error {
 	form, err := readForm(w, r)
 	if err != nil {
 		return err
 	}
-	d, result, tried := c.try(r, form("call") == "yes")
+	d, result, tried := s.try(r, form("call") == "yes")
 	if d.ID == "" {
 		return tried
 	}
-	f := c.frame(r, "users", d.Owner.User.UserID)
-	body, err := c.devicePage(r.Context(), f, &d)
+	f := s.frame(r, "users", d.Owner.User.UserID)
+	body, err := s.devicePage(r.Context(), f, &d)
 	if err != nil {
 		return err
 	}
@@ -135,5 +135,5 @@ func (c *console) pageTestDevice(w http.ResponseWriter, r *http.Request) error {
 	} else {
 		body.Test.Answer(f.Words, &result)
 	}
-	return c.show(w, r, status, "device", f, body)
+	return s.show(w, r, drawing{status, "device", f, body})
 }

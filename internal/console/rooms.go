@@ -23,7 +23,7 @@ type Rooms interface {
 	People(ctx context.Context, run *bell.RoomRun, after planet.UserRef, limit int) ([]bell.Participant, error)
 }
 
-func (c *console) listRooms(w http.ResponseWriter, r *http.Request) error {
+func (a *api) listRooms(w http.ResponseWriter, r *http.Request) error {
 	q, err := parseQuery(r.URL.RawQuery, "environment", "service_id", "room_id", "user_id", "user_service_id", "state", "before", "limit")
 	if err != nil {
 		return err
@@ -42,19 +42,19 @@ func (c *console) listRooms(w http.ResponseWriter, r *http.Request) error {
 	if f.User.ServiceID != "" && f.User.UserID == "" {
 		return invalid("user_service_id: want user_id beside it.")
 	}
-	return c.writeRuns(w, r, q, f)
+	return a.writeRuns(w, r, q, f)
 }
 
 // listRuns lists the runs of one room.
-func (c *console) listRuns(w http.ResponseWriter, r *http.Request) error {
+func (a *api) listRuns(w http.ResponseWriter, r *http.Request) error {
 	q, err := parseQuery(r.URL.RawQuery, "environment", "before", "limit")
 	if err != nil {
 		return err
 	}
-	return c.writeRuns(w, r, q, room.Filter{ServiceID: r.PathValue("service"), RoomID: r.PathValue("room")})
+	return a.writeRuns(w, r, q, room.Filter{ServiceID: r.PathValue("service"), RoomID: r.PathValue("room")})
 }
 
-func (c *console) writeRuns(w http.ResponseWriter, r *http.Request, q query, f room.Filter) error {
+func (a *api) writeRuns(w http.ResponseWriter, r *http.Request, q query, f room.Filter) error {
 	var err error
 	if f.Environment, err = q.environment(); err != nil {
 		return err
@@ -68,7 +68,7 @@ func (c *console) writeRuns(w http.ResponseWriter, r *http.Request, q query, f r
 		return err
 	}
 	// One more than asked for tells whether there is another page.
-	runs, err := c.services.Rooms.List(r.Context(), f, room.Cursor{HeardAt: before.At, SessionID: before.SessionID}, limit+1)
+	runs, err := a.services.Rooms.List(r.Context(), f, room.Cursor{HeardAt: before.At, SessionID: before.SessionID}, limit+1)
 	if err != nil {
 		return err
 	}
@@ -84,7 +84,7 @@ func (c *console) writeRuns(w http.ResponseWriter, r *http.Request, q query, f r
 	return writeJSON(w, http.StatusOK, list)
 }
 
-func (c *console) showRun(w http.ResponseWriter, r *http.Request) error {
+func (a *api) showRun(w http.ResponseWriter, r *http.Request) error {
 	q, err := parseQuery(r.URL.RawQuery, "environment", "after", "limit")
 	if err != nil {
 		return err
@@ -93,7 +93,7 @@ func (c *console) showRun(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	run, people, next, err := c.runOf(r, q, limit)
+	run, people, next, err := a.runOf(r, q, limit)
 	if err != nil {
 		return err
 	}
@@ -102,37 +102,6 @@ func (c *console) showRun(w http.ResponseWriter, r *http.Request) error {
 		story.Participants = append(story.Participants, participantView(&people[i]))
 	}
 	return writeJSON(w, http.StatusOK, story)
-}
-
-// runOf finds the run of a path, with a page of who was in it.
-func (c *console) runOf(r *http.Request, q query, limit int) (run bell.RoomRun, people []bell.Participant, next string, err error) {
-	environment, err := q.environment()
-	if err != nil {
-		return run, nil, "", err
-	}
-	after, err := parseUserCursor(q.text("after"))
-	if err != nil {
-		return run, nil, "", err
-	}
-	id, err := planet.ParseSessionID(r.PathValue("sid"))
-	if err != nil {
-		return run, nil, "", invalid("sid: %s.", err)
-	}
-	const none = "There is no run of this room with this session ID."
-	if run, err = c.services.Rooms.Show(r.Context(), environment, id); err != nil {
-		return run, nil, "", missing(err, none)
-	}
-	if run.Room != (planet.RoomRef{ServiceID: r.PathValue("service"), RoomID: r.PathValue("room")}) {
-		return run, nil, "", bell.E(bell.NotFound, none, nil)
-	}
-	if people, err = c.services.Rooms.People(r.Context(), &run, after, limit+1); err != nil {
-		return run, nil, "", err
-	}
-	if len(people) > limit {
-		people = people[:limit]
-		next = formatUserCursor(people[limit-1].User)
-	}
-	return run, people, next, nil
 }
 
 // A cursor among participants is their IDs, in a form that needs no escaping. Clients take

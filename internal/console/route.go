@@ -39,12 +39,18 @@ func does(action string) routeOption { return func(r *route) { r.action = action
 // changesNothing is for a route with an unsafe method that only reads.
 func changesNothing() routeOption { return func(r *route) { r.harmless = true } }
 
-func newRoute(kind routeKind, least bell.Role, pattern string, h handler, options []routeOption) route {
-	r := route{pattern: pattern, kind: kind, least: least, handler: h}
-	for _, o := range options {
-		o(&r)
+// table collects routes.
+type table struct{ routes []route }
+
+// add returns what adds routes that are of a kind and want a role.
+func (t *table) add(kind routeKind, least bell.Role) func(string, handler, ...routeOption) {
+	return func(pattern string, h handler, options ...routeOption) {
+		r := route{pattern: pattern, kind: kind, least: least, handler: h}
+		for _, o := range options {
+			o(&r)
+		}
+		t.routes = append(t.routes, r)
 	}
-	return r
 }
 
 // mux makes the routes work.
@@ -56,7 +62,7 @@ func (c *console) mux(routes []route) *http.ServeMux {
 			h = c.authorized(r, h)
 		}
 		if r.kind == pageRoute {
-			h = c.drawn(h)
+			h = c.site.drawn(h)
 		}
 		if r.least != "" || r.action != "" {
 			h = c.audited(r, h)

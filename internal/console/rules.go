@@ -45,16 +45,16 @@ type BlockedUser struct {
 	BlockedAt time.Time `json:"blocked_at,omitzero"` // since when; cannot be set
 }
 
-func (c *console) showRules(w http.ResponseWriter, r *http.Request) error {
-	project, userID, err := c.member(r)
+func (a *api) showRules(w http.ResponseWriter, r *http.Request) error {
+	project, userID, err := a.member(r)
 	if err != nil {
 		return err
 	}
-	return c.writeRules(w, r, project, userID)
+	return a.writeRules(w, r, project, userID)
 }
 
-func (c *console) replaceRules(w http.ResponseWriter, r *http.Request) error {
-	project, userID, err := c.member(r)
+func (a *api) replaceRules(w http.ResponseWriter, r *http.Request) error {
+	project, userID, err := a.member(r)
 	if err != nil {
 		return err
 	}
@@ -74,22 +74,22 @@ func (c *console) replaceRules(w http.ResponseWriter, r *http.Request) error {
 	for _, b := range in.Blocked {
 		rules.Blocked = append(rules.Blocked, policy.Blocked{User: planet.UserRef{ServiceID: b.ServiceID, UserID: b.UserID}})
 	}
-	if err := c.services.Rules.ReplaceRules(r.Context(), project, userID, rules); err != nil {
+	if err := a.services.Rules.ReplaceRules(r.Context(), project, userID, rules); err != nil {
 		return err
 	}
 	note(r.Context(), slog.String("rules_of", userID), slog.String("project", project.Name))
-	return c.writeRules(w, r, project, userID)
+	return a.writeRules(w, r, project, userID)
 }
 
-func (c *console) writeRules(w http.ResponseWriter, r *http.Request, project *bell.Project, userID string) error {
-	rules, err := c.services.Rules.RulesOf(r.Context(), project, userID)
+func (a *api) writeRules(w http.ResponseWriter, r *http.Request, project *bell.Project, userID string) error {
+	rules, err := a.services.Rules.RulesOf(r.Context(), project, userID)
 	if err != nil {
 		return err
 	}
 	d := rules.DoNotDisturb
 	view := UserRules{
 		Environment: project.Environment, ServiceID: project.ServiceID, UserID: userID,
-		DoNotDisturb: DoNotDisturb{On: d.On, Until: utc(d.Until), Active: d.Holds(c.Now())},
+		DoNotDisturb: DoNotDisturb{On: d.On, Until: utc(d.Until), Active: d.Holds(a.Now())},
 		Blocked:      make([]BlockedUser, len(rules.Blocked)),
 	}
 	if d.Quiet.Zone != "" {
@@ -104,38 +104,6 @@ func (c *console) writeRules(w http.ResponseWriter, r *http.Request, project *be
 
 // member finds the project of a path's user. The environment need only be said when the
 // service is configured in both.
-func (c *console) member(r *http.Request) (*bell.Project, string, error) {
-	return c.memberOf(r, func() (query, error) { return parseQuery(r.URL.RawQuery, "environment") })
-}
-
-// memberOf is member with a query that is read otherwise.
-func (c *console) memberOf(r *http.Request, read func() (query, error)) (*bell.Project, string, error) {
-	q, err := read()
-	if err != nil {
-		return nil, "", err
-	}
-	environment, err := q.environment()
-	if err != nil {
-		return nil, "", err
-	}
-	found, err := c.ofService(environment, r.PathValue("service"))
-	return found, r.PathValue("user"), err
-}
-
-// ofService finds the project of a service; the environment may be empty when that is clear.
-func (c *console) ofService(environment planet.Environment, service string) (*bell.Project, error) {
-	var found *bell.Project
-	for _, p := range c.services.Projects.All() {
-		if p.ServiceID != service || environment != "" && p.Environment != environment {
-			continue
-		}
-		if found != nil {
-			return nil, invalid("environment: the service is configured in both; say which, evaluation or real.")
-		}
-		found = p
-	}
-	if found == nil {
-		return nil, bell.E(bell.NotFound, "There is no project of this service; GET /admin/v1/projects lists them.", nil)
-	}
-	return found, nil
+func (a *api) member(r *http.Request) (*bell.Project, string, error) {
+	return a.memberOf(r, func() (query, error) { return parseQuery(r.URL.RawQuery, "environment") })
 }

@@ -28,7 +28,7 @@ type VerdictList struct {
 }
 
 // showVerdict says why a call rang, or did not.
-func (c *console) showVerdict(w http.ResponseWriter, r *http.Request) error {
+func (a *api) showVerdict(w http.ResponseWriter, r *http.Request) error {
 	q, err := parseQuery(r.URL.RawQuery, "environment")
 	if err != nil {
 		return err
@@ -41,7 +41,7 @@ func (c *console) showVerdict(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return invalid("sid: %s.", err)
 	}
-	found, err := c.callVerdict(r.Context(), environment, id)
+	found, err := a.callVerdict(r.Context(), environment, id)
 	if err != nil {
 		return missing(err, noSuchCall(id))
 	}
@@ -55,16 +55,16 @@ func noSuchCall(id planet.SessionID) string {
 }
 
 // callVerdict reads a call and judges it.
-func (c *console) callVerdict(ctx context.Context, environment planet.Environment, id planet.SessionID) (CallVerdict, error) {
-	record, err := c.services.Calls.Show(ctx, environment, id)
+func (a *api) callVerdict(ctx context.Context, environment planet.Environment, id planet.SessionID) (CallVerdict, error) {
+	record, err := a.services.Calls.Show(ctx, environment, id)
 	if err != nil {
 		return CallVerdict{}, err
 	}
-	journal, err := c.services.Calls.JournalOf(ctx, id)
+	journal, err := a.services.Calls.JournalOf(ctx, id)
 	if err != nil {
 		return CallVerdict{}, err
 	}
-	return CallVerdict{Call: callView(&record.Call), Verdict: verdictOf(&record, journal, c.Now())}, nil
+	return CallVerdict{Call: callView(&record.Call), Verdict: verdictOf(&record, journal, a.Now())}, nil
 }
 
 // verdictOf judges a record.
@@ -78,13 +78,13 @@ func verdictOf(record *call.Record, journal []bell.JournalEntry, now time.Time) 
 }
 
 // listVerdicts judges the newest calls that fit.
-func (c *console) listVerdicts(w http.ResponseWriter, r *http.Request) error {
+func (a *api) listVerdicts(w http.ResponseWriter, r *http.Request) error {
 	q, err := parseCallQuery(r.URL.RawQuery)
 	if err != nil {
 		return err
 	}
 	limit := min(q.limit, maxVerdicts)
-	calls, err := c.services.Calls.List(r.Context(), q.filter, q.before, limit+1)
+	calls, err := a.services.Calls.List(r.Context(), q.filter, q.before, limit+1)
 	if err != nil {
 		return err
 	}
@@ -94,7 +94,7 @@ func (c *console) listVerdicts(w http.ResponseWriter, r *http.Request) error {
 		list.Next = formatCursor(call.CursorOf(&calls[limit-1]))
 	}
 	for i := range calls {
-		v, err := c.callVerdict(r.Context(), calls[i].Environment, calls[i].SessionID)
+		v, err := a.callVerdict(r.Context(), calls[i].Environment, calls[i].SessionID)
 		if bell.KindOf(err) == bell.NotFound {
 			continue // removed for its age a moment ago
 		}

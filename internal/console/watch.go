@@ -80,26 +80,26 @@ func (s *watches) follow(key callKey, who signin.Principal) (*watched, func(), b
 }
 
 // look returns what is known of a call, at most watchFresh old.
-func (c *console) look(ctx context.Context, key callKey, of *watched) (*pages.StoryOf, error) {
+func (s *site) look(ctx context.Context, key callKey, of *watched) (*pages.StoryOf, error) {
 	of.mu.Lock()
 	defer of.mu.Unlock()
-	if of.told != nil && c.Now().Sub(of.at) < watchFresh {
+	if of.told != nil && s.Now().Sub(of.at) < watchFresh {
 		return of.told, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, watchRead)
 	defer cancel()
-	told, err := c.told(ctx, key)
+	told, err := s.told(ctx, key)
 	if err != nil {
 		return nil, err
 	}
-	of.told, of.at = told, c.Now()
+	of.told, of.at = told, s.Now()
 	return told, nil
 }
 
 // liveCall sends a call's story as server-sent events, whenever it has changed, until nothing of
 // it can change any more, who reads it signs out, the server stops, or watchFor is over. The
 // event "over" says that the page need not ask again.
-func (c *console) liveCall(w http.ResponseWriter, r *http.Request) error {
+func (s *site) liveCall(w http.ResponseWriter, r *http.Request) error {
 	key, err := callOf(r)
 	if err != nil {
 		return err
@@ -109,15 +109,15 @@ func (c *console) liveCall(w http.ResponseWriter, r *http.Request) error {
 		h.Set("Content-Type", "text/event-stream")
 		return nil
 	}
-	call, leave, ok := c.watches.follow(key, principalOf(r.Context()))
+	call, leave, ok := s.watches.follow(key, principalOf(r.Context()))
 	if !ok {
 		return bell.E(bell.TooMany, "Too many pages follow calls at the moment.", nil)
 	}
 	defer leave()
 	ctx, cancel := context.WithTimeout(r.Context(), watchFor)
 	defer cancel()
-	if c.Stopping != nil {
-		defer context.AfterFunc(c.Stopping, cancel)()
+	if s.Stopping != nil {
+		defer context.AfterFunc(s.Stopping, cancel)()
 	}
 	h.Set("Content-Type", "text/event-stream")
 	h.Set("X-Accel-Buffering", "no") // nginx would keep it back
@@ -125,8 +125,8 @@ func (c *console) liveCall(w http.ResponseWriter, r *http.Request) error {
 	_ = control.SetReadDeadline(time.Time{}) // the server's bounds a request, and this one goes on
 	ticker := time.NewTicker(watchEvery)
 	defer ticker.Stop()
-	for s := (stream{w: w, control: control}); ; {
-		over, err := c.tell(ctx, &s, r, key, call)
+	for to := (stream{w: w, control: control}); ; {
+		over, err := s.tell(ctx, &to, r, key, call)
 		if err != nil || over {
 			return nil // the reader has gone, or knows all; there is nobody to tell
 		}
@@ -147,33 +147,33 @@ type stream struct {
 }
 
 // tell sends what has changed. It reports true when nothing will change any more.
-func (c *console) tell(ctx context.Context, s *stream, r *http.Request, key callKey, call *watched) (over bool, err error) {
-	signedIn, err := c.stillSignedIn(ctx, r)
+func (s *site) tell(ctx context.Context, to *stream, r *http.Request, key callKey, call *watched) (over bool, err error) {
+	signedIn, err := s.stillSignedIn(ctx, r)
 	switch {
 	case err != nil:
 		return false, ctx.Err() // the database is away, and may be back at the next turn; until then nothing is shown
 	case !signedIn:
-		return true, s.send("over", nil)
+		return true, to.send("over", nil)
 	}
-	told, err := c.look(ctx, key, call)
+	told, err := s.look(ctx, key, call)
 	if err != nil {
 		return false, err
 	}
-	story := c.story(words(r), told)
+	story := s.story(words(r), told)
 	var b bytes.Buffer
-	if err := c.pages.Part(&b, "call", "story", c.frame(r, "calls", ""), story); err != nil {
+	if err := s.pages.Part(&b, "call", "story", s.frame(r, "calls", ""), story); err != nil {
 		return false, err
 	}
-	if s.quiet++; !bytes.Equal(b.Bytes(), s.last) || s.quiet >= 15 {
-		s.last, s.quiet = b.Bytes(), 0
-		if err := s.send("", s.last); err != nil {
+	if to.quiet++; !bytes.Equal(b.Bytes(), to.last) || to.quiet >= 15 {
+		to.last, to.quiet = b.Bytes(), 0
+		if err := to.send("", to.last); err != nil {
 			return false, err
 		}
 	}
 	if story.Going {
 		return false, nil
 	}
-	return true, s.send("over", nil)
+	return true, to.send("over", nil)
 }
 
 // send writes one event.
@@ -199,9 +199,9 @@ func (s *stream) send(event string, data []byte) error {
 }
 
 // stillSignedIn reports whether who began to follow a call may still.
-func (c *console) stillSignedIn(ctx context.Context, r *http.Request) (bool, error) {
+func (s *site) stillSignedIn(ctx context.Context, r *http.Request) (bool, error) {
 	ctx, cancel := context.WithTimeout(ctx, watchRead)
 	defer cancel()
-	p, err := c.identify(r.WithContext(ctx), false)
+	p, err := s.identify(r.WithContext(ctx), false)
 	return p.Role.Covers(bell.Viewer), err
 }

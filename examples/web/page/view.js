@@ -178,7 +178,7 @@ export class View {
       calling: () => [button('end', call.room ? 'leave' : 'cancel', 'stop')],
       talking: () => [button('end', call.room ? 'leave' : 'hangUp', 'stop')],
     }[call.phase]?.() ?? [];
-    return h('article', {
+    return h('div', {
       class: `card ${call.phase === 'ringing' ? 'incoming' : ''} ${call.phase === 'ended' ? 'over' : ''}`,
       role: call.phase === 'ringing' ? 'alertdialog' : 'group', 'aria-labelledby': titleID, 'data-phase': call.phase, 'data-direction': call.direction,
     },

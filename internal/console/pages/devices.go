@@ -76,16 +76,25 @@ type User struct {
 	CallsHref   string
 }
 
+// UserOf is what the page of a user is made of.
+type UserOf struct {
+	Owner   bell.Owner
+	Devices []call.DeviceReadiness // as a call now would find them
+	Quiet   bool                   // do-not-disturb is on
+	Calls   []bell.Call            // the newest, to or from the user
+	Now     time.Time
+}
+
 // NewUser makes the page of a user.
-func NewUser(w Words, owner bell.Owner, devices []call.DeviceReadiness, quiet bool, calls []bell.Call, now time.Time) User {
+func NewUser(w Words, of *UserOf) User {
 	view := User{
-		User: owner.User, Environment: w.Word("environment", owner.Environment),
-		CallsHref: "/calls?user_id=" + owner.User.UserID,
+		User: of.Owner.User, Environment: w.Word("environment", of.Owner.Environment),
+		CallsHref: "/of.Calls?user_id=" + of.Owner.User.UserID,
 	}
 	ringing := 0
-	for i := range devices {
-		d := &devices[i]
-		row := NewDeviceRow(w, &d.Device, now)
+	for i := range of.Devices {
+		d := &of.Devices[i]
+		row := NewDeviceRow(w, &d.Device, of.Now)
 		row.Readiness, row.State, row.Reason = d.Readiness, w.Word("ready", d.Readiness), d.Reason
 		row.Tone = readyTone(d.Readiness)
 		if d.Readiness.Rings() {
@@ -93,18 +102,18 @@ func NewUser(w Words, owner bell.Owner, devices []call.DeviceReadiness, quiet bo
 		}
 		view.Devices = append(view.Devices, row)
 	}
-	for i := range calls {
-		view.Calls = append(view.Calls, NewCallRow(w, &calls[i], now))
+	for i := range of.Calls {
+		view.Calls = append(view.Calls, NewCallRow(w, &of.Calls[i], of.Now))
 	}
 	switch {
-	case quiet:
-		view.Tone, view.Headline, view.Fix = Warn, w.T("ring.quiet", owner.User.UserID), w.T("ring.quiet_fix")
+	case of.Quiet:
+		view.Tone, view.Headline, view.Fix = Warn, w.T("ring.quiet", of.Owner.User.UserID), w.T("ring.quiet_fix")
 	case ringing > 0:
-		view.Tone, view.Headline = Good, w.T("ring.yes", owner.User.UserID, ringing, len(devices))
-	case len(devices) == 0:
-		view.Tone, view.Headline, view.Fix = Bad, w.T("ring.no_device", owner.User.UserID), w.T("ring.no_device_fix")
+		view.Tone, view.Headline = Good, w.T("ring.yes", of.Owner.User.UserID, ringing, len(of.Devices))
+	case len(of.Devices) == 0:
+		view.Tone, view.Headline, view.Fix = Bad, w.T("ring.no_device", of.Owner.User.UserID), w.T("ring.no_device_fix")
 	default:
-		view.Tone, view.Headline, view.Fix = Bad, w.T("ring.no", owner.User.UserID), w.T("ring.no_fix")
+		view.Tone, view.Headline, view.Fix = Bad, w.T("ring.no", of.Owner.User.UserID), w.T("ring.no_fix")
 	}
 	return view
 }

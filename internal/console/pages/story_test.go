@@ -184,12 +184,12 @@ func TestWouldAUserRing(t *testing.T) {
 	}{
 		{call.ReadyNow, false, Good}, {call.ReadyAtLast, false, Good}, {call.NotForgotten, false, Bad}, {call.ReadyNow, true, Warn},
 	} {
-		u := NewUser(english, owner, []call.DeviceReadiness{{Device: d, Readiness: test.ready}}, test.quiet, nil, noon)
+		u := NewUser(english, &UserOf{Owner: owner, Devices: []call.DeviceReadiness{{Device: d, Readiness: test.ready}}, Quiet: test.quiet, Now: noon})
 		if u.Tone != test.tone || !strings.Contains(u.Headline, "bob") {
 			t.Errorf("%s, quiet %v: %s %s", test.ready, test.quiet, u.Tone, u.Headline)
 		}
 	}
-	if u := NewUser(english, owner, nil, false, nil, noon); u.Tone != Bad || u.Fix == "" {
+	if u := NewUser(english, &UserOf{Owner: owner, Now: noon}); u.Tone != Bad || u.Fix == "" {
 		t.Errorf("without devices: %+v", u)
 	}
 }

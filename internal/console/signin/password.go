@@ -25,6 +25,12 @@ const (
 	passwordWait = 5 * time.Second
 )
 
+// recommended is a hash without its sum, with a new salt and the second parameters that RFC 9106
+// section 4 recommends.
+func recommended() bell.PasswordHash {
+	return bell.PasswordHash{Memory: 64 << 10, Passes: 3, Lanes: 4, Salt: random(16)}
+}
+
 // HashPassword makes a hash with the second parameters that RFC 9106 section 4 recommends: 64
 // MiB, three passes, four lanes. It fails with bell.Invalid if the password is too short or too
 // long.
@@ -32,7 +38,8 @@ func HashPassword(password planet.Secret) (bell.PasswordHash, error) {
 	if len(password) < MinPassword || len(password) > MaxPassword {
 		return bell.PasswordHash{}, bell.E(bell.Invalid, "The password: want 15 to 1024 characters; some words that do not belong together are good.", nil)
 	}
-	h := bell.PasswordHash{Memory: 64 << 10, Passes: 3, Lanes: 4, Salt: random(16), Sum: planet.Secret(make([]byte, 32))}
+	h := recommended()
+	h.Sum = planet.Secret(make([]byte, 32)) // as long as it will be
 	h.Sum = planet.Secret(derive(password.Reveal(), h))
 	return h, nil
 }
@@ -49,7 +56,8 @@ func derive(password string, h bell.PasswordHash) []byte {
 
 // dummyHash costs as much as the dearest of the users', and fits no password.
 func dummyHash(users []User) bell.PasswordHash {
-	dummy := bell.PasswordHash{Memory: 64 << 10, Passes: 3, Lanes: 4, Salt: random(16), Sum: random(32)}
+	dummy := recommended()
+	dummy.Sum = random(32)
 	cost := uint64(0)
 	for _, u := range users {
 		if c := uint64(u.Hash.Memory) * uint64(u.Hash.Passes); c > cost {

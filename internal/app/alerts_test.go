@@ -76,7 +76,7 @@ func TestWhatAlertsCountIsThereBeforeItHappens(t *testing.T) {
 	want := func(name string, labels map[string]string) {
 		t.Helper()
 		if !has(families[name], labels) {
-			t.Errorf("there is no %s%v before it happens", name, labels)
+			t.Errorf("there is no %s with %v before it happens", name, labels)
 		}
 	}
 	rules := counted.FindAllStringSubmatch(read(t, "../../deploy/prometheus/planetbell.rules.yaml"), -1)

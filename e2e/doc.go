@@ -4,4 +4,7 @@
 // Every secret of these tests carries a canary, and at the end of each story everything
 // that left the server is searched for one: its log at debug level, its metrics, and
 // every answer that was not a success (scene.close).
+//
+// Every verdict of docs/verdicts.md is caused by some story: when all have run, the package
+// fails if one was not met (verdicts_test.go).
 package e2e

@@ -19,7 +19,6 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
-	"text/template"
 	"time"
 
 	"github.com/google/uuid"
@@ -29,35 +28,6 @@ import (
 	"github.com/planetbell/planetbell/internal/sim/clients"
 	"github.com/planetbell/planetbell/internal/testlog"
 )
-
-// killConfig is the configuration of a server whose push services are the simulator's.
-var killConfig = template.Must(template.New("").Parse(`
-data_dir: {{.Dir}}
-ca_file: {{.W.CAFile}}
-public: {address: "127.0.0.1:0"}
-admin: {address: "localhost:0", token: "{{.Secret "admin-token" 64}}"}
-log: {level: info, format: json}
-app_tokens: {signing_key: "{{.Secret "signing-key" 64}}"}
-projects:
-  - name: demo
-    service_id: demo-service
-    api_key: demo-api-key
-    api_secret: "{{.Secret "api-secret" 64}}"
-    client_key: "{{.Secret "client-key" 32}}"
-    callback_secret: "{{.Secret "callback-secret" 40}}"
-    apns:
-      - {bundle_id: {{.W.BundleID}}, team_id: {{.W.APNsTeamID}}, key_id: {{.W.APNsKeyID}}, key_file: "{{.W.APNsKeyFile}}",
-         production_url: "{{.W.APNsProductionURL}}", sandbox_url: "{{.W.APNsSandboxURL}}"}
-    fcm: {service_account_file: "{{.W.ServiceAccountFile}}", base_url: "{{.W.FCMURL}}"}
-`))
-
-type killValues struct {
-	Dir string
-	W   sim.Settings
-}
-
-// Secret makes a secret for the template.
-func (killValues) Secret(name string, length int) string { return secret(name, length) }
 
 // slow is how long the push services take.
 const slow = 20 * time.Millisecond
@@ -119,17 +89,7 @@ func newFlood(t *testing.T) *flood {
 	if err != nil {
 		t.Fatal(err)
 	}
-	file := filepath.Join(dir, "planetbell.yaml")
-	out, err := os.OpenFile(file, os.O_CREATE|os.O_WRONLY, 0o600)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := killConfig.Execute(out, killValues{Dir: dir, W: world.Settings()}); err != nil {
-		t.Fatal(err)
-	}
-	if err := out.Close(); err != nil {
-		t.Fatal(err)
-	}
+	file := servedValues{Dir: dir, W: world.Settings()}.file(t)
 	for _, service := range []string{"apns-production", "fcm"} {
 		if err := world.SetFault(service, sim.Answer{Delay: slow}, 0); err != nil {
 			t.Fatal(err)

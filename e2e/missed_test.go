@@ -206,13 +206,14 @@ func TestMissedCallsAreNotTold(t *testing.T) {
 // A call whose event never comes is lost, and an event that comes later ends it all the same.
 func TestALostCall(t *testing.T) {
 	t.Parallel()
-	s := play(t, func(o *stage.Options) { o.RingTime = time.Second }, configured(func(c *config.Config) { c.Calls.LostAfter = 2 * time.Second }))
+	s := play(t, func(o *stage.Options) { o.RingTime = 2 * time.Second }, configured(func(c *config.Config) { c.Calls.LostAfter = 2 * time.Second }))
 	s.phone("bob", sim.Android, "Android")
 	const sid = "7d0a3c52-0d5f-4a44-9b5e-0b0b6f3f9a03"
 	if a := s.callback(s.project(), "notify", notify(sid, "demo-service", "bob")); a.status != http.StatusOK {
 		t.Fatalf("Notify was answered %d", a.status)
 	}
 	s.await("the call is lost", func() bool { return s.story(sid).Call.State == bell.CallLost })
+	s.says(sid, "lost", "bob's ANDROID device was told", "its Call Event has not come")
 	if a := s.callback(s.project(), "call-event", callEvent(sid, "demo-service", "bob")); a.status != http.StatusOK {
 		t.Fatalf("the Call Event was answered %d", a.status)
 	}

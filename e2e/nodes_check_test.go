@@ -422,6 +422,11 @@ func (n *nodes) slowMachine(l *load) {
 	}
 }
 
+// saysBusy: what was asked could not be done in time, and whoever asked was told so.
+func saysBusy(text string) bool {
+	return strings.Contains(text, "The database took too long") || strings.Contains(text, "Too many writes wait for the database")
+}
+
 // checkLogs: no node logs an error that the faults do not explain, and none ever says that
 // something is lost.
 func (n *nodes) checkLogs() {
@@ -432,7 +437,7 @@ func (n *nodes) checkLogs() {
 		d.log.mu.Lock()
 		for _, e := range d.log.errors {
 			why := n.faults.explain(e)
-			if why == "" && e.Msg == "request" && strings.Contains(e.Error, "The database took too long") {
+			if why == "" && e.Msg == "request" && saysBusy(e.Error) {
 				why = "a slow machine" // a single one: the client was told, and asks again
 			}
 			if why == "" || unforgivable(e) {

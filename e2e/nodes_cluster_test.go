@@ -15,6 +15,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime/debug"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -308,12 +309,14 @@ func (n *nodes) ask(d *node, path string) string {
 }
 
 // metric adds up all series of a metric whose line begins so, on one node.
-func (n *nodes) metric(d *node, prefix string) (sum float64) {
-	for line := range strings.Lines(n.ask(d, "/metrics")) {
+func (n *nodes) metric(d *node, prefix string) float64 { return sumOf(n.t, n.ask(d, "/metrics"), prefix) }
+
+func sumOf(t *testing.T, page, prefix string) (sum float64) {
+	for line := range strings.Lines(page) {
 		if strings.HasPrefix(line, prefix) {
 			v, err := strconv.ParseFloat(strings.TrimSpace(line[strings.LastIndexByte(line, ' '):]), 64)
 			if err != nil {
-				n.t.Errorf("the metric line %q has no number", line)
+				t.Errorf("the metric line %q has no number", line)
 			}
 			sum += v
 		}
@@ -321,14 +324,26 @@ func (n *nodes) metric(d *node, prefix string) (sum float64) {
 	return sum
 }
 
-// backlog is how much waits in the memory of all nodes to be recorded.
-func (n *nodes) backlog() (sum float64) {
-	for _, d := range n.list {
-		if d.p != nil {
-			sum += n.metric(d, "planetbell_backlog_items")
+// backlog is how much waits in a node's memory to be recorded; -1 if it does not say.
+func (n *nodes) backlog(d *node) float64 {
+	if d.p == nil {
+		return 0
+	}
+	page := n.ask(d, "/metrics")
+	if !strings.Contains(page, "\nplanetbell_backlog_items") {
+		return -1
+	}
+	return sumOf(n.t, page, "planetbell_backlog_items")
+}
+
+// remembers reports whether something waits in the memory of a node, and asks this one last.
+func (n *nodes) remembers(last *node) bool {
+	for _, d := range append(slices.Clone(n.list), last) {
+		if n.backlog(d) != 0 {
+			return true
 		}
 	}
-	return sum
+	return false
 }
 
 // await waits until what is true, or fails the story with what is missing.

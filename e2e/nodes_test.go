@@ -99,7 +99,7 @@ func (n *nodes) killInTurn(l *load, every time.Duration) {
 // away would be lost with it (docs/adr/0005), so while there is any, nobody is killed.
 func (n *nodes) killOne(d *node) {
 	n.t.Helper()
-	for begun := time.Now(); n.backlog() != 0; {
+	for begun := time.Now(); n.remembers(d); {
 		if time.Since(begun) > 10*time.Second || rest(n.ctx, 100*time.Millisecond) != nil {
 			n.t.Logf("%s is not killed: the machine is too slow, and calls wait in memory", d.name)
 			return

@@ -13,8 +13,11 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"text/template"
 
 	"go.uber.org/goleak"
+
+	"github.com/planetbell/planetbell/internal/sim"
 )
 
 // built is where the program is built, once and only when a story needs it.
@@ -29,7 +32,7 @@ func TestMain(m *testing.M) {
 		if built.dir != "" {
 			_ = os.RemoveAll(built.dir)
 		}
-		os.Exit(code)
+		os.Exit(judged(code, os.Stderr))
 	}))
 }
 
@@ -60,6 +63,51 @@ func environ() []string {
 		}
 	}
 	return clean
+}
+
+// servedConfig is the configuration of a program whose push services are the simulator's.
+var servedConfig = template.Must(template.New("").Parse(`
+data_dir: {{.Dir}}
+ca_file: {{.W.CAFile}}
+public: {address: "127.0.0.1:0"}
+admin: {address: "localhost:0", token: "{{.Secret "admin-token" 64}}"}
+log: {level: info, format: json}
+app_tokens: {signing_key: "{{.Secret "signing-key" 64}}"}
+projects:
+  - name: demo
+    service_id: demo-service
+    api_key: demo-api-key
+    api_secret: "{{.Secret "api-secret" 64}}"
+    client_key: "{{.Secret "client-key" 32}}"
+    callback_secret: "{{.Secret "callback-secret" 40}}"
+    apns:
+      - {bundle_id: {{.W.BundleID}}, team_id: {{.W.APNsTeamID}}, key_id: {{.W.APNsKeyID}}, key_file: "{{.W.APNsKeyFile}}",
+         production_url: "{{.W.APNsProductionURL}}", sandbox_url: "{{.W.APNsSandboxURL}}"}
+    fcm: {service_account_file: "{{.W.ServiceAccountFile}}", base_url: "{{or .FCM .W.FCMURL}}"}
+`))
+
+// servedValues are those of servedConfig.
+type servedValues struct {
+	Dir string
+	W   sim.Settings
+	FCM string // another address of FCM than the simulator's, if not empty
+}
+
+// Secret makes a secret for the template.
+func (servedValues) Secret(name string, length int) string { return secret(name, length) }
+
+// file writes the configuration and returns its name.
+func (v servedValues) file(t *testing.T) string {
+	t.Helper()
+	name := filepath.Join(v.Dir, "planetbell.yaml")
+	out, err := os.OpenFile(name, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(servedConfig.Execute(out, v), out.Close()); err != nil {
+		t.Fatal(err)
+	}
+	return name
 }
 
 // process is a running "planetbell serve".

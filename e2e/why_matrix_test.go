@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -69,6 +70,11 @@ func (r row) why(t *testing.T, record call.Record) {
 	}
 	for _, code := range want {
 		if got.Code == code {
+			meet(code)
+			said := got.Sentence.English
+			if r.state != bell.DeliveryAccepted && !strings.Contains(said, last.reason) && (last.status == 0 || !strings.Contains(said, strconv.Itoa(last.status))) {
+				t.Errorf("%s says %q, which names neither %q nor %d", got.Code, said, last.reason, last.status)
+			}
 			return
 		}
 	}

@@ -46,6 +46,7 @@ func (s *scene) because(sid planet.SessionID, codes ...verdict.Code) verdict.Ver
 		}
 		return slices.Contains(codes, v.Code)
 	})
+	meet(v.Code)
 	return v
 }
 
@@ -59,15 +60,23 @@ func (s *scene) hungUp(to string, codes ...verdict.Code) verdict.Verdict {
 	return s.because(c.SessionID(), codes...)
 }
 
+// hungUpSays is hungUp with words that the verdict must have.
+func (s *scene) hungUpSays(to string, code verdict.Code, words ...string) verdict.Verdict {
+	s.t.Helper()
+	v := s.hungUp(to, code)
+	wantWords(s.t, v.Code, v.Sentence, words)
+	return v
+}
+
 // What the simulator does to a call, the verdict names.
 func TestWhyOfPeopleAndDevices(t *testing.T) {
 	t.Parallel()
 	s := play(t, configured(func(c *config.Config) { c.Projects[0].CallRules = true }))
 	iphone := s.phone("bob", sim.IOS, "iPhone")
 
-	s.hungUp("nobody", "no_device")
-	v := s.hungUp("bob", "canceled_quickly")
-	if !v.Rang || len(v.Devices) != 1 || v.Devices[0].Code != "told" || v.Devices[0].ToAccept <= 0 {
+	s.hungUpSays("nobody", "no_device", "nobody had no device registered")
+	v := s.hungUpSays("bob", "canceled_quickly", "alice hung up", "bob's IOS device was told")
+	if d := wantDevice(t, v, "told", "APNs took the push for bob's IOS device"); !v.Rang || len(v.Devices) != 1 || d.ToAccept <= 0 {
 		t.Errorf("the verdict on a ring is %+v", v)
 	}
 	for _, plan := range []struct {
@@ -76,40 +85,46 @@ func TestWhyOfPeopleAndDevices(t *testing.T) {
 	}{{sim.PlanAnswered, "answered"}, {sim.PlanDeclined, "declined"}, {sim.PlanBusy, "busy"}} {
 		c := s.call("alice", "bob", sim.Plan{Kind: plan.kind})
 		s.over(c)
-		s.because(c.SessionID(), plan.code, map[verdict.Code]verdict.Code{"busy": "busy_on_device"}[plan.code])
+		s.says(c.SessionID(), plan.code, "bob")
 	}
 
 	s.as(iphone, http.MethodPost, "/v2/block_user", `{"userId":"alice"}`)
-	s.hungUp("bob", "blocked")
+	s.hungUpSays("bob", "blocked", "bob blocks alice")
 	s.as(iphone, http.MethodPost, "/v2/unblock_user", `{"userId":"alice"}`)
 	s.as(iphone, http.MethodPost, "/v2/do_not_disturb", `{"on":true}`)
-	s.hungUp("bob", "do_not_disturb")
+	s.hungUpSays("bob", "do_not_disturb", "bob wanted no calls")
 	s.as(iphone, http.MethodPost, "/v2/do_not_disturb", `{"on":false}`)
 
 	iphone.Uninstall()
-	s.hungUp("bob", "unregistered")
+	s.hungUpSays("bob", "unregistered", "no longer on bob's IOS device", "Unregistered")
 	s.await("the push token is forgotten", func() bool { return s.reachable("bob") == 0 })
-	if v := s.hungUp("bob", "forgotten"); !strings.Contains(v.Sentence.English, "Unregistered") || v.Hop != verdict.HopDevice {
+	if v := s.hungUpSays("bob", "forgotten", "Unregistered"); v.Hop != verdict.HopDevice {
 		t.Errorf("the verdict on a forgotten device: %+v", v)
 	}
 
 	pc := s.phone("carol", sim.Windows, "PC")
 	s.leave(pc)
 	c := s.call("alice", "carol", sim.Plan{})
-	s.because(c.SessionID(), "waits_for_poll")
+	s.says(c.SessionID(), "waits_for_poll", "carol's DESKTOPWIN device")
 	c.Hangup()
 	s.over(c)
-	s.because(c.SessionID(), "not_polled_before_end")
+	s.says(c.SessionID(), "not_polled_before_end", "before carol's DESKTOPWIN device polled")
 
+	whyOfReceipts(t, s)
+}
+
+// whyOfReceipts lets an app say that it could not use a call, and that it has one that is just over.
+func whyOfReceipts(t *testing.T, s *scene) {
+	t.Helper()
 	android := s.phone("dave", sim.Android, "Android")
-	c = s.call("alice", "dave", sim.Plan{})
+	c := s.call("alice", "dave", sim.Plan{})
 	s.rang(android, 1)
 	r := s.request(http.MethodPost, s.App.PublicURL()+"/v2/notification/ack", `{"sid":"`+string(c.SessionID())+`","problem":"DECODE_CALL_PARAM"}`)
 	r.Header.Set("Authorization", "Bearer "+android.AppToken().Reveal())
 	if a := s.do(r); a.status != http.StatusOK {
 		t.Fatalf("the receipt was answered %d %s", a.status, a.body)
 	}
-	s.because(c.SessionID(), "app_failed")
+	s.says(c.SessionID(), "app_failed", "dave's ANDROID device got the call", "DECODE_CALL_PARAM")
 	c.Hangup()
 	s.over(c)
 	if a := s.receipt(android, c.SessionID()); a.status != http.StatusOK { // changes nothing
@@ -123,9 +138,7 @@ func TestWhyOfPeopleAndDevices(t *testing.T) {
 	s.over(c)
 	s.receipt(android, c.SessionID())
 	// The push was taken in time, so the receipt does not speak against anybody.
-	if v = s.because(c.SessionID(), "canceled_quickly", "canceled"); v.Devices[0].Code != "received_at_end" {
-		t.Errorf("a receipt just after the end: %+v", v.Devices[0])
-	}
+	wantDevice(t, s.because(c.SessionID(), "canceled_quickly", "canceled"), "received_at_end", "it was over by then")
 }
 
 // A token of the other APNs server rings, and the verdict says what was wrong.
@@ -139,106 +152,89 @@ func TestWhyOfAnAppleServer(t *testing.T) {
 		t.Fatalf("add a device: %d", status)
 	}
 	v := s.hungUp("bob", "canceled_quickly")
-	want := "APNs production refused the token of bob's iOS device as BadDeviceToken; sandbox accepts it"
-	if d := v.Devices[0]; d.Code != "wrong_apns_server_repaired" || !strings.HasPrefix(d.Sentence.English, want) {
-		t.Errorf("the device: %+v", d)
-	}
-	if v = s.hungUp("bob", "canceled_quickly"); v.Devices[0].Code != "told" {
-		t.Errorf("the next call: %+v", v.Devices[0])
-	}
+	wantDevice(t, v, "wrong_apns_server_repaired", "APNs production refused the token of bob's iOS device as BadDeviceToken; sandbox accepts it")
+	wantDevice(t, s.hungUp("bob", "canceled_quickly"), "told")
+}
+
+// cloudSays are Call Events of calls without a Notify, by their disconnect_reason and rel_code.
+var cloudSays = []struct {
+	reason, code string
+	want         verdict.Code
+}{
+	{"1203", "5", "never_asked"},
+	{"1201", "2", "canceled_before_notify"},
+	{"1202", "4", "busy"},
+	{"1204", "215", "another_call_came_first"},
+	{"1205", "6", "busy"},
+	{"1302", "203", "callback_unreachable"},
+	{"1302", "205", "callback_failed"},
+	{"1302", "207", "callback_user_not_found"},
+	{"1302", "231", "callback_misunderstood"},
+	{"1313", "200", "app_server_data_error"},
+	{"1501", "206", "access_token_refused"},
+	{"1303", "202", "auth_error"},
+	{"1502", "120", "invalid_id"},
+	{"1503", "200", "cloud_maintenance"},
+	{"1504", "216", "cloud_busy"},
+	{"1305", "200", "cloud_internal"},
+	{"1505", "200", "cloud_internal"},
+	{"1511", "102", "incompatible_version"},
+	{"1512", "232", "too_many_requests"},
+	{"1208", "122", "max_call_time"},
+	{"1304", "210", "released_call"},
+	{"1301", "501", "client_network"},
+	{"1309", "506", "client_gone"},
+	{"1003", "505", "cellular_call"},
+	{"1112", "502", "client_error"},
+	{"1206", "7", "answered_elsewhere"},
+	{"1207", "8", "declined_elsewhere"},
 }
 
 // What Planet Cloud says, and does not say.
 func TestWhyOfPlanetCloud(t *testing.T) {
 	t.Parallel()
 	s := play(t)
-	p := s.project()
-	send := func(name string, values url.Values) {
-		t.Helper()
-		if a := s.callback(p, name, values); a.status != http.StatusOK {
-			t.Fatalf("%s was answered %d %s", name, a.status, a.body)
+	for _, e := range cloudSays {
+		sid := planet.SessionID(uuid.NewString())
+		s.ends(sid, "bob", e.reason, e.code)
+		v := s.because(sid, e.want)
+		if !slices.ContainsFunc(v.Evidence, func(f verdict.Evidence) bool { return strings.Contains(f.What.English, e.reason) }) {
+			t.Errorf("%s: nothing names the reason %s: %s %+v", v.Code, e.reason, v.Sentence.English, v.Evidence)
 		}
 	}
-	// A Call Event that ends now: LINE Planet's times are in seconds.
-	event := func(sid, reason, code string) url.Values {
-		v := callEvent(sid, p.ServiceID, "bob")
-		v.Set("end_time", strconv.FormatInt(time.Now().Unix(), 10))
-		v.Set("disconnect_reason", reason)
-		v.Set("rel_code", code)
-		v.Set("terminate", "127")
-		v.Del("rel_code_str")
-		return v
-	}
-	for _, e := range []struct {
-		reason, code string
-		want         verdict.Code
-	}{
-		{"1203", "5", "never_asked"},
-		{"1201", "2", "canceled_before_notify"},
-		{"1202", "4", "busy"},
-		{"1204", "215", "another_call_came_first"},
-		{"1205", "6", "busy"},
-		{"1302", "203", "callback_unreachable"},
-		{"1302", "205", "callback_failed"},
-		{"1302", "207", "callback_user_not_found"},
-		{"1302", "231", "callback_misunderstood"},
-		{"1313", "200", "app_server_data_error"},
-		{"1501", "206", "access_token_refused"},
-		{"1303", "202", "auth_error"},
-		{"1502", "120", "invalid_id"},
-		{"1503", "200", "cloud_maintenance"},
-		{"1504", "216", "cloud_busy"},
-		{"1305", "200", "cloud_internal"},
-		{"1505", "200", "cloud_internal"},
-		{"1511", "102", "incompatible_version"},
-		{"1512", "232", "too_many_requests"},
-		{"1208", "122", "max_call_time"},
-		{"1304", "210", "released_call"},
-		{"1301", "501", "client_network"},
-		{"1309", "506", "client_gone"},
-		{"1003", "505", "cellular_call"},
-		{"1112", "502", "client_error"},
-		{"1206", "7", "answered_elsewhere"},
-		{"1207", "8", "declined_elsewhere"},
-	} {
-		sid := uuid.NewString()
-		send("call-event", event(sid, e.reason, e.code))
-		s.because(planet.SessionID(sid), e.want)
-	}
 
-	sid := uuid.NewString()
-	send("call-event", event(sid, "1201", "2"))
-	send("notify", notify(sid, p.ServiceID, "bob"))
-	s.because(planet.SessionID(sid), "notify_after_end")
+	sid := planet.SessionID(uuid.NewString())
+	s.ends(sid, "bob", "1201", "2")
+	s.tell("notify", notify(string(sid), s.project().ServiceID, "bob"))
+	s.says(sid, "notify_after_end", "after the call's own Call Event")
 
-	sid = uuid.NewString()
-	send("notify", notify(sid, p.ServiceID, "bob"))
-	old := event(sid, "1201", "2")
+	sid = s.ask("bob")
+	old := s.eventOf(sid, "bob", "1201", "2")
 	old.Set("end_time", strconv.FormatInt(time.Now().Add(-time.Minute).Unix(), 10))
-	send("call-event", old)
-	s.because(planet.SessionID(sid), "notify_late")
+	s.tell("call-event", old)
+	s.says(sid, "notify_late", "by Planet Cloud's clock")
 
-	sid = uuid.NewString()
-	send("notify", notify(sid, p.ServiceID, "bob"))
-	send("call-event", event(sid, "1302", "207"))
-	s.because(planet.SessionID(sid), "refused_no_device")
+	sid = s.ask("bob")
+	s.ends(sid, "bob", "1302", "207")
+	s.says(sid, "refused_no_device", "bob had no device that could ring")
+	sid = s.ask("bob")
+	s.ends(sid, "bob", "1302", "203")
+	s.says(sid, "push_error_no_device", "bob had no device that could ring", "rel_code 203")
 
 	s.phone("bob", sim.IOS, "iPhone")
-	sid = uuid.NewString()
-	send("notify", notify(sid, p.ServiceID, "bob"))
-	send("call-event", event(sid, "1302", "203"))
-	s.because(planet.SessionID(sid), "callback_answer_lost")
+	sid = s.ask("bob")
+	s.ends(sid, "bob", "1302", "203")
+	s.says(sid, "callback_answer_lost", "rel_code 203")
 
-	sid = uuid.NewString()
-	send("agent-call-status", url.Values{"sid": {sid}, "result": {"Fail"}, "fail_reason": {"NO_SOURCE"}, "agent_type": {"AUDIO_CALLER"}})
-	s.because(planet.SessionID(sid), "agent_failed")
-	sid = uuid.NewString()
-	send("agent-call-status", url.Values{"sid": {sid}, "result": {"Success"}, "fail_reason": {"None"}, "agent_type": {"AUDIO_CALLER"}})
-	s.because(planet.SessionID(sid), "agent_without_notify")
+	sid = planet.SessionID(uuid.NewString())
+	s.tell("agent-call-status", url.Values{"sid": {string(sid)}, "result": {"Fail"}, "fail_reason": {"NO_SOURCE"}, "agent_type": {"AUDIO_CALLER"}})
+	s.says(sid, "agent_failed", "NO_SOURCE")
+	sid = planet.SessionID(uuid.NewString())
+	s.tell("agent-call-status", url.Values{"sid": {string(sid)}, "result": {"Success"}, "fail_reason": {"None"}, "agent_type": {"AUDIO_CALLER"}})
+	s.says(sid, "agent_without_notify", "its Notify never came")
 }
 
-// A refusal of the customer's own endpoint, a database that is sick, a server that is started
-// again, and what is not configured.
+// A refusal of the customer's own endpoint, a database that is sick, and what is not configured.
 func TestWhyOfThisServer(t *testing.T) {
 	t.Parallel()
 	t.Run("the policy hook", func(t *testing.T) {
@@ -247,7 +243,7 @@ func TestWhyOfThisServer(t *testing.T) {
 		s := play(t, hook)
 		s.phone("bob", sim.IOS, "iPhone")
 		endpoint.says(`{"ring":false}`)
-		s.hungUp("bob", "refused_by_policy")
+		s.hungUpSays("bob", "refused_by_policy", "policy hook of project demo")
 	})
 	t.Run("no credential", func(t *testing.T) {
 		t.Parallel()
@@ -256,10 +252,7 @@ func TestWhyOfThisServer(t *testing.T) {
 		s.stop()
 		s.Config.Projects[0].FCM = config.FCM{}
 		s.start()
-		v := s.hungUp("bob", "no_credential")
-		if !strings.Contains(v.Sentence.English, "no credential of FCM") {
-			t.Errorf("it says %q", v.Sentence.English)
-		}
+		s.hungUpSays("bob", "no_credential", "no credential of FCM", "bob's ANDROID device")
 	})
 	t.Run("a sick database", func(t *testing.T) {
 		t.Parallel()
@@ -269,6 +262,7 @@ func TestWhyOfThisServer(t *testing.T) {
 		unlock := s.lockDatabase()
 		c := s.call("alice", "bob", sim.Plan{})
 		s.rang(iphone, 2)
+		s.await("APNs' answer is here", func() bool { return s.metric(`planetbell_call_to_accept_seconds_count{channel="apns_voip"}`) == 2 })
 		c.Hangup()
 		s.over(c)
 		unlock()
@@ -276,29 +270,7 @@ func TestWhyOfThisServer(t *testing.T) {
 			return s.admin(http.MethodGet, "/admin/v1/calls/"+string(c.SessionID()), "", nil) == http.StatusOK
 		})
 		s.await("what came of it is recorded, too", func() bool { return s.why(c.SessionID()).Code == "rang_from_memory" })
-		s.because(c.SessionID(), "rang_from_memory")
-	})
-	t.Run("a restart", func(t *testing.T) {
-		t.Parallel()
-		s := play(t)
-		s.phone("bob", sim.Android, "Android")
-		if err := s.World.SetFault("fcm", sim.Answer{Hang: true}, 0); err != nil {
-			t.Fatal(err)
-		}
-		c := s.call("alice", "bob", sim.Plan{})
-		s.stop()
-		s.start()
-		s.await("the next process has taken it over", func() bool {
-			for _, e := range s.why(c.SessionID()).Evidence {
-				if strings.Contains(e.What.English, "another one continued") {
-					return true
-				}
-			}
-			return false
-		})
-		c.Hangup()
-		s.over(c)
-		s.because(c.SessionID(), "stopped_in_between", "provider_silent")
+		s.says(c.SessionID(), "rang_from_memory", "the database was in trouble", "bob's IOS device")
 	})
 }
 
@@ -358,32 +330,33 @@ func TestWhyOfABrowser(t *testing.T) {
 	s.await("the page has said so", func() bool { return states(s.story(c.SessionID()))[bell.DeliveryReceived] == 1 })
 	c.Hangup()
 	s.over(c)
-	if v := s.because(c.SessionID(), "canceled_quickly", "canceled"); v.Devices[0].Code != "received" || v.Devices[0].ToReceipt <= 0 {
-		t.Errorf("the verdict on the page: %+v", v.Devices[0])
+	if d := wantDevice(t, s.because(c.SessionID(), "canceled_quickly", "canceled"), "received", "rang: it said so"); d.ToReceipt <= 0 {
+		t.Errorf("the verdict on the page: %+v", d)
 	}
 	for _, f := range []struct {
 		answer sim.Answer
 		code   verdict.Code
+		word   string
 	}{
-		{sim.Answer{Status: http.StatusForbidden}, "vapid_key_or_signature"},
-		{sim.Answer{Status: http.StatusRequestEntityTooLarge}, "payload_too_large"},
-		{sim.Answer{Status: http.StatusTooManyRequests}, "throttled_web"},
-		{sim.Answer{Status: http.StatusInternalServerError}, "provider_down_status"},
+		{sim.Answer{Status: http.StatusForbidden}, "vapid_key_or_signature", "http_403"},
+		{sim.Answer{Status: http.StatusRequestEntityTooLarge}, "payload_too_large", "http_413"},
+		{sim.Answer{Status: http.StatusTooManyRequests}, "throttled_web", "http_429"},
+		{sim.Answer{Status: http.StatusInternalServerError}, "provider_down_status", "answered 500"},
 	} {
 		if err := s.World.SetFault("webpush", f.answer, 0); err != nil {
 			t.Fatal(err)
 		}
-		s.hungUp("bob", f.code)
+		s.hungUpSays("bob", f.code, "bob's WEB device", f.word)
 		s.World.ClearFaults()
 	}
 	if err := s.World.SetFault("webpush", sim.Answer{Status: http.StatusCreated}, 0); err != nil {
 		t.Fatal(err)
 	}
 	c = s.call("alice", "bob", sim.Plan{}) // taken, and brought to nobody
-	s.because(c.SessionID(), "never_received")
+	s.says(c.SessionID(), "never_received", "took the push for bob's WEB device", "never said that it has it")
 	c.Hangup()
 	s.over(c)
 	s.World.ClearFaults()
 	page.Uninstall()
-	s.hungUp("bob", "subscription_gone")
+	s.hungUpSays("bob", "subscription_gone", "subscription of bob's WEB device", "http_410")
 }

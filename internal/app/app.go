@@ -160,7 +160,8 @@ func (a *App) buildServices(context.Context) error {
 	})
 	a.cleanups.push("finish or give back deliveries", func(ctx context.Context) error { a.engine.Stop(ctx); return nil })
 	box := mailbox.Config{
-		Taken: a.engine.Taken, HandedOut: a.engine.HandedOut, Streamed: a.engine.Streamed, MaxWaiting: a.cfg.Limits.LongPolls, Metrics: mailbox.NewMetrics(a.registry),
+		Taken: a.engine.Taken, HandedOut: a.engine.HandedOut, Streamed: a.engine.Streamed, MaxWaiting: a.cfg.Limits.LongPolls,
+		MaxLetters: a.cfg.Limits.MailboxCalls, Metrics: mailbox.NewMetrics(a.registry),
 	}
 	a.nodes.join(&box)
 	a.mailbox = mailbox.New(box)

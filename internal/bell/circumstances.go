@@ -35,9 +35,8 @@ type NoteWhy string
 
 // What can speak against a device.
 const (
-	NoteNoChannel NoteWhy = "no_channel" // it never said how it can be reached
+	NoteNoChannel NoteWhy = "no_channel" // it never said how it can be reached: by polls, or by a push token
 	NoteForgotten NoteWhy = "forgotten"  // its push token was removed on proof
-	NoteNoToken   NoteWhy = "no_token"   // it has no push token
 	NoteExpired   NoteWhy = "expired"    // it polls, and its sign-in had ended
 	NoteSuspended NoteWhy = "suspended"  // its push token may be dead
 	NoteTooMany   NoteWhy = "too_many"   // more devices than are rung for one call had been seen later
@@ -49,10 +48,8 @@ func (d *Device) against(now time.Time) NoteWhy {
 	switch {
 	case d.Channel != LongPoll && d.PushToken == "" && !d.ForgottenAt.IsZero():
 		return NoteForgotten
-	case d.Channel == "":
-		return NoteNoChannel
 	case d.Channel != LongPoll && d.PushToken == "":
-		return NoteNoToken
+		return NoteNoChannel
 	case !d.ExpiresAt.IsZero() && !now.Before(d.ExpiresAt):
 		return NoteExpired
 	case d.Suspended(now):

@@ -72,6 +72,7 @@ type item struct {
 	write   func(context.Context) error
 	outcome *outcome
 	bytes   int64
+	busy    bool // it is being recorded
 }
 
 // beginning is a Notify.
@@ -316,37 +317,41 @@ func (b *backlog) worked() {
 	}
 }
 
-// remove takes out items that are recorded or given up. One whose outcomes have grown
-// meanwhile stays.
-func (b *backlog) remove(done []*item) {
+// remove takes out an item that is recorded or given up. One whose outcomes have grown meanwhile
+// stays.
+func (b *backlog) remove(it *item) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	var bytes int64
-	gone := make(map[*item]bool, len(done))
-	for _, it := range done {
-		if it.begin != nil && it.begin.written < len(it.begin.outcomes) {
-			continue
-		}
-		gone[it] = true
-		bytes += it.bytes
-		s := b.sessions[it.key]
-		s.items = slices.DeleteFunc(s.items, func(other *item) bool { return other == it })
-		if s.begin == it {
-			s.begin = nil
-			if b.claims > 0 {
-				b.left[it.key] = struct{}{}
-			}
-		}
-		if it.end != nil {
-			s.ended = slices.ContainsFunc(s.items, func(other *item) bool { return other.end != nil })
-		}
-		if len(s.items) == 0 {
-			delete(b.sessions, it.key)
+	it.busy = false
+	if it.begin != nil && it.begin.written < len(it.begin.outcomes) {
+		return
+	}
+	s := b.sessions[it.key]
+	s.items = slices.DeleteFunc(s.items, func(other *item) bool { return other == it })
+	if s.begin == it {
+		s.begin = nil
+		if b.claims > 0 {
+			b.left[it.key] = struct{}{}
 		}
 	}
-	b.queue = slices.DeleteFunc(b.queue, func(it *item) bool { return gone[it] })
-	b.recorded += len(gone)
-	b.count(-bytes)
+	if it.end != nil {
+		s.ended = slices.ContainsFunc(s.items, func(other *item) bool { return other.end != nil })
+	}
+	if len(s.items) == 0 {
+		delete(b.sessions, it.key)
+	}
+	if at := slices.Index(b.queue, it); at >= 0 {
+		b.queue = slices.Delete(b.queue, at, at+1)
+	}
+	b.recorded++
+	b.count(-it.bytes)
+}
+
+// putBack lets an item be tried again.
+func (b *backlog) putBack(it *item) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	it.busy = false
 }
 
 // sizeOf guesses what an item takes.

@@ -84,8 +84,9 @@ func TestABrowserWhosePageIsOpenRingsTwoWays(t *testing.T) {
 		open, phone := device("open", bell.WebPush), device("phone", bell.FCM)
 		open.PushKeys = planet.Secret(testlog.TextSecret("keys"))
 		x.store.devices[bob()] = []bell.Device{open, device("closed", bell.WebPush), phone}
-		if _, err := x.Ring(t.Context(), x.acme, notify("s1")); err != nil {
-			t.Fatal(err)
+		result, err := x.Ring(t.Context(), x.acme, notify("s1"))
+		if err != nil || result.Devices != 3 {
+			t.Fatalf("%d devices ring, %v; want 3", result.Devices, err)
 		}
 		var got []string
 		for _, r := range x.bells.started {

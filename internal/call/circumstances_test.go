@@ -27,7 +27,7 @@ func TestWhatSpokeAgainstDevices(t *testing.T) {
 		{DeviceID: "mute", Why: bell.NoteNoChannel},
 		{DeviceID: "expired", Channel: bell.LongPoll, Why: bell.NoteExpired, Since: at(-5)},
 		{DeviceID: "suspended", Channel: bell.FCM, Why: bell.NoteSuspended, Reason: "SENDER_ID_MISMATCH", Since: at(-9)},
-		{DeviceID: "bare", Channel: bell.FCM, Why: bell.NoteNoToken},
+		{DeviceID: "bare", Channel: bell.FCM, Why: bell.NoteNoChannel},
 	}
 	chosen, _ := choose(devices, now)
 	got := noted(devices, chosen, now)
@@ -74,7 +74,7 @@ func TestReadinessAndNotesAgree(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2026, 9, 1, 12, 0, 0, 0, time.UTC)
 	says := map[bell.NoteWhy]Readiness{
-		"": ReadyNow, bell.NoteForgotten: NotForgotten, bell.NoteNoChannel: NotAddressed, bell.NoteNoToken: NotAddressed,
+		"": ReadyNow, bell.NoteForgotten: NotForgotten, bell.NoteNoChannel: NotAddressed,
 		bell.NoteExpired: NotExpired, bell.NoteSuspended: ReadyAtLast,
 	}
 	for _, channel := range []bell.Channel{"", bell.LongPoll, bell.FCM} {

@@ -1,6 +1,7 @@
 package call_test
 
 import (
+	"context"
 	"fmt"
 	"testing"
 	"time"
@@ -52,5 +53,69 @@ func TestOneStuckItemStopsNoOther(t *testing.T) {
 		w.store.mu.Unlock()
 		pass(5 * time.Second)
 		w.wantRecord("s0", bell.CallRinging, bell.DeliveryAccepted)
+	})
+}
+
+// An event outwaits a store that has too much to do for a moment: it is on disk when it is answered. A
+// store that goes on having too much to do gets it later.
+func TestAnEventOutwaitsABusyStore(t *testing.T) {
+	for _, f := range []fault{held, overload} {
+		for busy, waits := range map[time.Duration]float64{time.Second: 0, 10 * time.Second: 1} {
+			t.Run(fmt.Sprint(f, " for ", busy), func(t *testing.T) {
+				in(t, nil, func(t *testing.T, w *ward) {
+					if _, err := w.Ring(t.Context(), w.acme, notify("s1")); err != nil {
+						t.Fatal(err)
+					}
+					pass(5 * time.Second)
+					w.store.ail(healthy, f)
+					time.AfterFunc(busy, func() { w.store.ail(healthy, healthy) })
+					begun := time.Now()
+					if err := w.End(t.Context(), w.acme, event("s1")); err != nil {
+						t.Error(err)
+					}
+					if took := time.Since(begun); took > 2600*time.Millisecond {
+						t.Errorf("it was answered after %v; Planet Cloud waits for three seconds", took)
+					}
+					if n := w.figure("backlog_items"); n != waits {
+						t.Errorf("%v events wait in memory, want %v", n, waits)
+					}
+					pass(20 * time.Second)
+					w.wantRecord("s1", bell.CallEnded, bell.DeliveryAccepted)
+				})
+			})
+		}
+	}
+}
+
+// One thing that is slow to be recorded holds up no other.
+func TestASlowItemHoldsUpNoOther(t *testing.T) {
+	in(t, nil, func(t *testing.T, w *ward) {
+		w.store.ail(healthy, refuses)
+		for n := range 5 {
+			if err := w.Journal(t.Context(), w.acme, call.JournalItem{Kind: call.KindRecording, DedupKey: fmt.Sprint(n)}); err != nil {
+				t.Error(err)
+			}
+		}
+		write := func(context.Context) error {
+			<-time.After(8 * time.Second)
+			return nil
+		}
+		entry := bell.JournalEntry{Kind: "group-call-event", SessionID: "slow", Environment: planet.Evaluation, DedupKey: "slow"}
+		if err := w.Keep(t.Context(), entry, write); err != nil {
+			t.Error(err)
+		}
+		const calls = 300 // many times what is recorded at once
+		for n := range calls {
+			w.mustRing(planet.SessionID(fmt.Sprint("s", n)))
+		}
+		w.store.ail(healthy, healthy)
+		pass(4 * time.Second)
+		if n := w.figure("backlog_items"); n != 1 {
+			t.Errorf("%v items wait for one that is slow, want that one alone", n)
+		}
+		pass(10 * time.Second)
+		if n := w.figure("backlog_items"); n != 0 {
+			t.Errorf("%v items wait in the end", n)
+		}
 	})
 }

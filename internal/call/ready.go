@@ -73,6 +73,5 @@ func ready(d *bell.Device, chosen bool, now time.Time, route func(*bell.Device) 
 var unreachable = map[bell.NoteWhy]Readiness{
 	bell.NoteForgotten: NotForgotten,
 	bell.NoteNoChannel: NotAddressed,
-	bell.NoteNoToken:   NotAddressed,
 	bell.NoteExpired:   NotExpired,
 }

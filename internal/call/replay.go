@@ -10,11 +10,16 @@ import (
 )
 
 const (
-	// replayBatch is how many items are recorded at once; the store commits them together.
+	// replayBatch is how many items are recorded at once at most; the store commits together what comes
+	// together.
 	replayBatch = 64
 	// replayTimeout bounds one of them. A store that is slower than that is left alone for
 	// a moment.
 	replayTimeout = 10 * time.Second
+	// maxProbes is how many items at most ask for all while the store is in trouble, one more each
+	// probeEvery that the others are not answered.
+	maxProbes  = 4
+	probeEvery = time.Second
 	// minBackoff and maxBackoff are the pauses while the store is in trouble: a call is
 	// recorded within a second of its recovery.
 	minBackoff = 100 * time.Millisecond
@@ -56,15 +61,36 @@ func (s *Service) Run(ctx context.Context) error {
 	}
 }
 
-// drain replays until nothing waits or ctx ends.
+// drain replays until nothing waits or ctx ends. Many items are under way at once, and none waits for
+// the slowest of those before it.
 func (s *Service) drain(ctx context.Context) {
-	pause := minBackoff
+	written := make(chan wrote, replayBatch)
+	under, pause := 0, minBackoff
+	probe := time.NewTicker(probeEvery)
+	defer probe.Stop()
+	defer func() {
+		for ; under > 0; under-- {
+			s.settle(ctx, <-written)
+		}
+	}()
 	for ctx.Err() == nil {
-		batch := s.backlog.batch()
-		if len(batch) == 0 {
+		if under <= replayBatch/2 { // looking for more costs a look at all that waits
+			for _, it := range s.backlog.batch(replayBatch - under) {
+				under++
+				go func() { written <- wrote{it, s.writeInTime(ctx, it)} }()
+			}
+		}
+		if under == 0 {
 			return
 		}
-		if s.replay(ctx, batch) {
+		var w wrote
+		select {
+		case w = <-written:
+		case <-probe.C:
+			continue // what is under way may be stuck; another one may not be
+		}
+		under--
+		if s.settle(ctx, w) {
 			pause = minBackoff
 			continue
 		}
@@ -78,11 +104,22 @@ func (s *Service) drain(ctx context.Context) {
 	}
 }
 
+// wrote is what came of an item.
+type wrote struct {
+	item *item
+	err  error
+}
+
+func (s *Service) writeInTime(ctx context.Context, it *item) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, replayTimeout, errReplayTimeout)
+	defer cancel()
+	return s.write(ctx, it)
+}
+
 // Stop records what still waits, until ctx ends, and refuses what comes later. What could
 // not be recorded is lost, and said to be. It is called when Run has returned and no
 // callback comes any more.
 func (s *Service) Stop(ctx context.Context) {
-	defer s.reads.Wait()
 	limit := time.Duration(0)
 	if deadline, ok := ctx.Deadline(); ok {
 		limit = max(minDrain, time.Until(deadline))
@@ -96,6 +133,15 @@ func (s *Service) Stop(ctx context.Context) {
 	s.drain(ctx)
 	if calls, events, outcomes := s.backlog.close(); calls+events+outcomes > 0 {
 		s.log.Error("what waited in memory for the database is lost", "calls", calls, "events", events, "outcomes", outcomes)
+	}
+	left := make(chan struct{})
+	go func() {
+		s.reads.Wait()
+		close(left)
+	}()
+	select {
+	case <-left:
+	case <-ctx.Done(): // a disk that hangs cannot be interrupted, and the process is about to end
 	}
 }
 
@@ -118,14 +164,17 @@ func (b *backlog) close() (calls, events, outcomes int) {
 	return calls, events, outcomes
 }
 
-// batch is what can be recorded next, at once: the oldest items, one for each session, so
-// that each session's order is kept. While the store is in trouble, one item asks for all,
-// each time another one: what one of them is stuck on need not hold up the others.
-func (b *backlog) batch() []*item {
+// batch is what can be recorded next, at once: the oldest items that are not under way, one for each
+// session, so that each session's order is kept. While the store is in trouble, one item asks for
+// all, each time another one: what one of them is stuck on need not hold up the others.
+func (b *backlog) batch(limit int) []*item {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	limit, first := replayBatch, 0
+	first := 0
 	if b.sick && len(b.queue) > 0 {
+		if limit <= replayBatch-maxProbes {
+			return nil // others are under way, and say how the store is
+		}
 		limit, first = 1, b.asked%len(b.queue)
 	}
 	var batch []*item
@@ -135,7 +184,8 @@ func (b *backlog) batch() []*item {
 		if len(batch) == limit {
 			break
 		}
-		if b.sessions[it.key].items[0] == it {
+		if !it.busy && b.sessions[it.key].items[0] == it {
+			it.busy = true
 			batch = append(batch, it)
 			b.asked = at + 1
 		}
@@ -143,43 +193,28 @@ func (b *backlog) batch() []*item {
 	return batch
 }
 
-// replay records a batch. It reports whether the store took all of it.
-func (s *Service) replay(ctx context.Context, batch []*item) (took bool) {
-	errs := make([]error, len(batch))
-	var work sync.WaitGroup
-	for i, it := range batch {
-		work.Go(func() {
-			ctx, cancel := context.WithTimeoutCause(ctx, replayTimeout, errReplayTimeout)
-			defer cancel()
-			errs[i] = s.write(ctx, it)
-		})
-	}
-	work.Wait()
-	took = true
-	var done []*item
-	for i, err := range errs {
-		switch {
-		case err == nil:
-			done = append(done, batch[i])
-		case sick(err), errors.Is(err, bell.Overload), ctx.Err() != nil:
-			took = false
-			if ctx.Err() == nil && sick(err) {
-				s.backlog.failed(err)
-			}
-		default: // it would fail for ever, and everything behind it
-			done = append(done, batch[i])
-			if begin := batch[i].begin; begin != nil {
-				s.backlog.giveUp(begin)
-			}
-			s.backlog.metrics.unrecorded.Inc()
-			s.log.Error("something that waited in memory could not be recorded and is lost", "sid", batch[i].key.id, "error", err)
-		}
-	}
-	s.backlog.remove(done)
-	if len(done) > 0 && took {
+// settle takes an item out that is recorded, or never will be. It reports whether the store took it.
+func (s *Service) settle(ctx context.Context, w wrote) (took bool) {
+	switch {
+	case w.err == nil:
+		s.backlog.remove(w.item)
 		s.backlog.worked()
+		return true
+	case sick(w.err), errors.Is(w.err, bell.Overload), ctx.Err() != nil:
+		s.backlog.putBack(w.item)
+		if ctx.Err() == nil && sick(w.err) {
+			s.backlog.failed(w.err)
+		}
+		return false
 	}
-	return took
+	// It would fail for ever, and everything behind it.
+	if w.item.begin != nil {
+		s.backlog.giveUp(w.item.begin)
+	}
+	s.backlog.metrics.unrecorded.Inc()
+	s.log.Error("something that waited in memory could not be recorded and is lost", "sid", w.item.key.id, "error", w.err)
+	s.backlog.remove(w.item)
+	return true
 }
 
 // giveUp makes a Notify removable whatever its outcomes are.

@@ -14,6 +14,11 @@ const (
 	// writeBudget is how long a callback waits for the store. Then the call rings from
 	// memory: together with readBudget it is half of what a Notify may take in all.
 	writeBudget = time.Second
+	// eventBudget is how long an event waits for it: nothing rings later for that, and what is in
+	// memory dies with the process. Planet Cloud is answered within three seconds.
+	eventBudget = 2500 * time.Millisecond
+	// eventAgain is the pause before a store that had too much to do is asked once more.
+	eventAgain = 50 * time.Millisecond
 	// readBudget is how long a Notify waits for the callee's devices.
 	readBudget = 500 * time.Millisecond
 )
@@ -82,14 +87,14 @@ func (s *Service) Ring(ctx context.Context, project *bell.Project, n planet.Noti
 		return RingResult{}, err
 	}
 	if project.Events.Has(bell.EventCallRinging) {
-		c.Events = []bell.Event{bell.RingingEvent(&c, len(rings)-refused(rings))}
+		c.Events = []bell.Event{bell.RingingEvent(&c, ringing(rings))}
 	}
 	result, err = s.record(ctx, &c, rings, n.Raw)
 	if err != nil || result.Repeated {
 		s.bells.Dismiss(rings)
 		return result, err
 	}
-	result.Devices, result.Skipped = len(rings)-refused(rings), skipped // counted before: what is started is not ours any more
+	result.Devices, result.Skipped = ringing(rings), skipped // counted before: what is started is not ours any more
 	s.lately.rang(key, result.Devices)
 	if watched {
 		s.sayDevices(rings)
@@ -98,14 +103,15 @@ func (s *Service) Ring(ctx context.Context, project *bell.Project, n planet.Noti
 	return result, nil
 }
 
-// refused counts the rings for which there was no room.
-func refused(rings []bell.Ring) (n int) {
+// ringing counts the devices for which there was room. A browser whose page is open has two rings.
+func ringing(rings []bell.Ring) int {
+	devices := make(map[string]bool, len(rings))
 	for i := range rings {
-		if rings[i].Delivery.State.Final() {
-			n++
+		if !rings[i].Delivery.State.Final() {
+			devices[rings[i].Device.ID] = true
 		}
 	}
-	return n
+	return len(devices)
 }
 
 // devices are those that are to ring: read, or, when they cannot be, remembered. What speaks
@@ -239,27 +245,35 @@ func newBeginning(c *bell.Call, deliveries []bell.Delivery, raw []planet.RawPara
 }
 
 // keep records an event, or puts it into the backlog: behind what waits of its session
-// already, and when the store is in trouble or has too much to do. An event that is refused
+// already, and when the store is in trouble or goes on having too much to do. An event that is refused
 // can end the call that it is about (docs/line-planet.md 3.6, 1313), so only a full backlog
 // refuses one.
 func (s *Service) keep(ctx context.Context, it *item) error {
 	if s.backlog.holds(it.key) || s.backlog.troubled() {
 		return s.backlog.push(it)
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, writeBudget, errTooSlow)
+	ctx, cancel := context.WithTimeoutCause(ctx, eventBudget, errTooSlow)
 	defer cancel()
-	err := s.write(ctx, it)
-	switch {
-	case err == nil:
-		s.backlog.worked()
-		return nil
-	case sick(err):
-		s.backlog.failed(err)
-		return s.backlog.push(it)
-	case errors.Is(err, bell.Overload):
-		return s.backlog.push(it)
+	for {
+		err := s.write(ctx, it)
+		switch {
+		case err == nil:
+			s.backlog.worked()
+			return nil
+		case sick(err):
+			s.backlog.failed(err)
+			return s.backlog.push(it)
+		case !errors.Is(err, bell.Overload):
+			return err
+		}
+		timer := time.NewTimer(eventAgain)
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return s.backlog.push(it)
+		}
 	}
-	return err
 }
 
 // RecordAttempt is delivery's way to Store.RecordAttempt: an outcome of a call that is not

@@ -72,7 +72,7 @@ func (s *Service) tell(ctx context.Context, notice bell.Call, rules bool) (devic
 		}
 		return 0, err
 	}
-	devices = len(rings) - refused(rings) // counted before: what is started is not ours any more
+	devices = ringing(rings) // counted before: what is started is not ours any more
 	if notice.Suppressed != bell.RingsAll {
 		s.bells.Dismiss(rings)
 		s.metrics.noticed(notice.Purpose, "suppressed")

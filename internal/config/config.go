@@ -193,6 +193,10 @@ type Limits struct {
 	InvitationsPerMinute int `koanf:"invitations_per_minute" default:"120" min:"100" max:"10000"`
 	// LongPolls is how many polls and streams may wait at once in this process. 10 to 1,000,000.
 	LongPolls int `koanf:"long_polls" default:"20000" min:"10" max:"1000000"`
+	// MailboxCalls is how many calls may lie in this process' mailboxes at once, one for each
+	// device that polls, about 2 KB each. Devices beyond it are not rung, the callee's others are.
+	// 100 to 10,000,000.
+	MailboxCalls int `koanf:"mailbox_calls" default:"100000" min:"100" max:"10000000"`
 }
 
 // Retention is how long what has happened is kept. It is removed within an hour or two

@@ -19,6 +19,10 @@ import (
 // device is not rung again for this call; a repeat is answered the same.
 func (a *api) acknowledge(w http.ResponseWriter, r *http.Request, id bell.Identity) error {
 	now := a.config.Now()
+	if !a.receipts.allow(id.Owner, now) {
+		a.metrics.limited.WithLabelValues("receipt").Inc()
+		return bell.E(bell.TooMany, "This user's devices send receipts too often; wait a minute.", nil)
+	}
 	body, err := readObject(r)
 	if err != nil {
 		return err

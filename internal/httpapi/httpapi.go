@@ -150,6 +150,9 @@ const (
 	// DefaultInvitations is how many users one user may invite in a minute: the most that
 	// one request may name, and a few.
 	DefaultInvitations = 120
+	// DefaultReceipts is how many receipts one user's devices may send in a minute: far more than
+	// calls can come in, on many devices, with repeats.
+	DefaultReceipts = 600
 )
 
 // Config is how the listener behaves. The zero value is a working one without CORS,
@@ -194,6 +197,9 @@ type Config struct {
 	// RulesPerMinute is how often one user may read or change block list and do-not-disturb;
 	// DefaultPerMinute if 0, no limit if negative.
 	RulesPerMinute int
+	// ReceiptsPerMinute is how many receipts one user's devices may send; DefaultReceipts if 0, no
+	// limit if negative. Each is a transaction, and those of one client must not hold up calls.
+	ReceiptsPerMinute int
 	// InvitationsPerMinute is how many users one user may invite into rooms;
 	// DefaultInvitations if 0, no limit if negative.
 	InvitationsPerMinute int
@@ -233,6 +239,9 @@ func (c Config) withDefaults() Config {
 	if c.RulesPerMinute == 0 {
 		c.RulesPerMinute = DefaultPerMinute
 	}
+	if c.ReceiptsPerMinute == 0 {
+		c.ReceiptsPerMinute = DefaultReceipts
+	}
 	if c.InvitationsPerMinute == 0 {
 		c.InvitationsPerMinute = DefaultInvitations
 	}
@@ -254,6 +263,7 @@ type api struct {
 	tokens   *limiter[bell.Owner]
 	rules    *limiter[bell.Owner]
 	invites  *limiter[bell.Owner]
+	receipts *limiter[bell.Owner]
 
 	histories *limiter[bell.Owner]
 }
@@ -274,6 +284,7 @@ func New(config Config, services Services, log *slog.Logger, registerer promethe
 		tokens:   newLimiter[bell.Owner](config.AccessTokensPerMinute),
 		rules:    newLimiter[bell.Owner](config.RulesPerMinute),
 		invites:  newLimiter[bell.Owner](config.InvitationsPerMinute),
+		receipts: newLimiter[bell.Owner](config.ReceiptsPerMinute),
 
 		histories: newLimiter[bell.Owner](config.HistoriesPerMinute),
 	}

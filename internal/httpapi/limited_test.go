@@ -76,6 +76,18 @@ func TestAccessTokensAreLimitedByUser(t *testing.T) {
 	}
 }
 
+// Receipts of one user are limited: each is a transaction.
+func TestReceiptsAreLimitedByUser(t *testing.T) {
+	w := newWorld(t)
+	w.config.ReceiptsPerMinute = 2
+	for _, status := range []int{200, 200, 429} {
+		w.do("POST", "/v2/notification/ack", `{"sid":"`+sid+`"}`, as(appToken)...).want(t, status)
+	}
+	if n := w.metric("planetbell_http_limited_total"); n != 1 {
+		t.Errorf("counted %v refusals, want 1", n)
+	}
+}
+
 func TestDefaultsLimit(t *testing.T) {
 	w := newWorld(t)
 	w.config.MissesPerMinute, w.config.SignUpsPerMinute = 0, 0

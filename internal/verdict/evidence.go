@@ -94,7 +94,6 @@ var stateTexts = map[bell.DeliveryState]Text{
 var noteTexts = map[bell.NoteWhy]Text{
 	bell.NoteNoChannel: {"{device} had never said how it can be reached.", "{device}は通知方法を登録していませんでした。"},
 	bell.NoteForgotten: {"The push token of {device} had been removed since {since} ({held_for}).", "{device}のプッシュトークンは{since}に削除済みでした（{held_for}）。"},
-	bell.NoteNoToken:   {"{device} had no push token.", "{device}にはプッシュトークンがありませんでした。"},
 	bell.NoteExpired:   {"The sign-in of {device} had ended at {since}.", "{device}のサインインは{since}に期限切れになっていました。"},
 	bell.NoteSuspended: {"{device} had been suspended since {since} ({held_for}).", "{device}は{since}から一時停止中でした（{held_for}）。"},
 	bell.NoteTooMany:   {"{device} was left out: others had been seen later.", "より最近使われた端末を優先したため、{device}は対象外でした。"},

@@ -200,7 +200,7 @@ func (dev *device) deviceWords() {
 		w.both("problem", reasonOf(dev.d.Receipt.Problem))
 		w.span("continued", dev.d.Delivery.ContinuedAt.Sub(dev.notified))
 		w.moment("acknowledges_since", dev.d.Device.AcknowledgesSince)
-		w.span("late", dev.taken.Sub(dev.over))
+		w.span("late", dev.taken.Sub(dev.ringEnd()))
 		w.span("received_late", dev.d.Receipt.At.Sub(dev.ringEnd()))
 	}
 	if n := dev.note; n != nil {

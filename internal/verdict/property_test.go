@@ -99,7 +99,7 @@ var records = rapid.Custom(func(t *rapid.T) Input {
 	for range rapid.IntRange(0, 3).Draw(t, "notes") {
 		c.Circumstances.Devices = append(c.Circumstances.Devices, bell.DeviceNote{
 			DeviceID: rapid.SampledFrom([]string{"d1", "d2", "d3", "d4", "d5"}).Draw(t, "noted"),
-			Why:      rapid.SampledFrom([]bell.NoteWhy{bell.NoteNoChannel, bell.NoteForgotten, bell.NoteNoToken, bell.NoteExpired, bell.NoteSuspended, bell.NoteTooMany, "tomorrow"}).Draw(t, "why"),
+			Why:      rapid.SampledFrom([]bell.NoteWhy{bell.NoteNoChannel, bell.NoteForgotten, bell.NoteExpired, bell.NoteSuspended, bell.NoteTooMany, "tomorrow"}).Draw(t, "why"),
 			Reason:   rapid.SampledFrom(reasons).Draw(t, "for"), Since: moments.Draw(t, "since"), Rung: rapid.Bool().Draw(t, "rung"),
 		})
 	}

@@ -25,14 +25,19 @@ func (r deviceRule) only(needs string, when func(*device) bool) deviceRule {
 
 // byWeb makes a rule of bare statuses of web push services.
 func byWeb(code Code, hop Hop, sentence, fix Text, statuses ...int) deviceRule {
-	r := Rule{code, hop, false, sentence, "an answer of a web push service with the status " + numbers(statuses) + " and no reason", fix}
+	r := Rule{code, hop, false, sentence, "an answer of a web push service with the status " + numbers(statuses) + " and no reason that is known", fix}
 	return deviceRule{r, func(d *device) bool { return d.bareWeb(statuses) }}
 }
 
-// bareWeb reports whether a web push service answered with one of the statuses and no reason.
+// bareWeb reports whether a web push service answered with one of the statuses, and no reason or
+// a number of Mozilla's.
 func (dev *device) bareWeb(statuses []int) bool {
-	return dev.d != nil && dev.channel == bell.WebPush && strings.HasPrefix(dev.reason, "http_") && slices.Contains(statuses, dev.refused.Outcome.Status)
+	return dev.d != nil && dev.channel == bell.WebPush && (strings.HasPrefix(dev.reason, "http_") || numbered(dev.reason)) &&
+		slices.Contains(statuses, dev.refused.Outcome.Status)
 }
+
+// numbered reports whether a reason is a number of Mozilla's push service.
+func numbered(reason string) bool { return strings.HasPrefix(reason, "errno_") }
 
 // orWeb lets a rule also match bare statuses of web push services, most of which say no reason.
 func (r deviceRule) orWeb(statuses ...int) deviceRule {
@@ -119,7 +124,7 @@ var ownRules = []deviceRule{
 		Text{"Look at why {provider} is slow, and at planetbell_deliveries_in_flight; add nodes if the load is real.", "{provider}の遅延原因とplanetbell_deliveries_in_flightをご確認ください。負荷が高い場合はノードを追加してください。"}, "route_full", "no_room"),
 	byReason("mailbox_full", HopServer,
 		Text{"The mailboxes of this server were full, so the call was not kept for {device}.", "メールボックスが満杯のため、{device}宛ての着信を保管できませんでした。"},
-		Text{"Look for users who ring devices that never poll; add nodes if the load is real.", "ポーリングしない端末への大量の着信がないかをご確認ください。"}, "mailbox_full"),
+		Text{"Look for users who ring devices that never poll; if the load is real, raise limits.mailbox_calls, or add nodes.", "ポーリングしない端末への大量の着信がないかをご確認ください。実際の負荷の場合は、limits.mailbox_callsを引き上げるか、ノードを追加してください。"}, "mailbox_full"),
 	byReason("our_limit", HopServer,
 		Text{"More pushes were under way to {provider} than this server lets go at once ({reason}), until it was too late for {device}.", "{provider}への同時送信数が上限に達しており（{reason}）、{device}への送信が間に合いませんでした。"},
 		Text{"Raise the limit (fcm.messages_per_second, APNs connections), or ask the provider for more.", "上限（fcm.messages_per_second、APNs接続数）を引き上げるか、事業者に割り当て増加を依頼してください。"}, "busy", "no_stream"),
@@ -217,9 +222,15 @@ var refusalRules = []deviceRule{
 	byReason("connection_broken", HopNetwork,
 		Text{"The connection to {provider} broke again and again ({reason}), {attempts} attempts for {device}.", "{provider}との接続が繰り返し切断されました（{reason}、{device}への送信{attempts}回）。"},
 		Text{"Look for a firewall or NAT that forgets connections.", "接続を破棄するファイアウォールやNATがないかをご確認ください。"}, "goaway", "refused_stream", "reset", "connection_lost"),
-	byReason("refused_unknown", HopProvider,
-		Text{"{provider} answered {status} for {device}, with a reason that this version does not know.", "{provider}が{device}宛ての送信に{status}を返しましたが、このバージョンでは理由を説明できません。"},
-		Text{"The attempt's own line has the provider's word; update planetbell.", "送信履歴に事業者の応答があります。planetbellの更新をご検討ください。"}, "unknown_reason"),
+	{
+		Rule{
+			"refused_unknown", HopProvider, false,
+			Text{"{provider} answered {status} for {device}, with a reason that this version does not know.", "{provider}が{device}宛ての送信に{status}を返しましたが、このバージョンでは理由を説明できません。"},
+			"a delivery whose last reason is unknown_reason, or a number of Mozilla's that no other rule has",
+			Text{"The attempt's own line has the provider's word; update planetbell.", "送信履歴に事業者の応答があります。planetbellの更新をご検討ください。"},
+		},
+		func(d *device) bool { return d.d != nil && (d.reason == "unknown_reason" || numbered(d.reason)) },
+	},
 	{
 		Rule{
 			"middlebox", HopNetwork, false,
@@ -233,7 +244,7 @@ var refusalRules = []deviceRule{
 
 // heldBack reports whether the route's guards must have held a retry back to the ring's end.
 func (dev *device) heldBack() bool {
-	if dev.state() != bell.DeliveryExpired || dev.last.Number == 0 || !dev.d.Delivery.ContinuedAt.IsZero() {
+	if dev.state() != bell.DeliveryExpired || dev.last.Number == 0 || brokenOff(dev.last) || !dev.d.Delivery.ContinuedAt.IsZero() {
 		return false
 	}
 	switch dev.last.Outcome.Verdict {
@@ -245,8 +256,19 @@ func (dev *device) heldBack() bool {
 	return dev.d.Delivery.Deadline.Sub(ended) > heldBack
 }
 
+// brokenOff reports whether an attempt was ended by the server itself, without an answer.
+func brokenOff(a bell.Attempt) bool {
+	return a.Number > 0 && (a.Outcome.Reason == "cancelled" || a.Outcome.Reason == "closed")
+}
+
 // endRules are about deliveries that were not refused: time was up.
 var endRules = []deviceRule{
+	byReason("notice_off", HopServer,
+		Text{"This notice was not sent to {device}: its project does not send such notices by this way any more.", "この通知は{device}に送信していません。プロジェクトの設定で、この経路による通知が無効になっています。"},
+		Text{"If they are wanted, look at invitations.voip of the project, and whether the project is still in the configuration.", "必要な場合は、プロジェクトのinvitations.voipと、プロジェクトが設定に残っているかをご確認ください。"}, "channel_off"),
+	byReason("no_token", HopDevice,
+		Text{"The push token of {device} was gone when it was to be sent.", "送信時点で{device}のプッシュトークンは削除済みでした。"},
+		Text{"Have {callee} open the app, so that it registers a new push token.", "アプリを開いて新しいプッシュトークンを登録するよう、{callee}にご案内ください。"}, "no_token"),
 	{
 		Rule{
 			"stopped_in_between", HopServer, false,
@@ -256,12 +278,15 @@ var endRules = []deviceRule{
 		},
 		func(d *device) bool { return d.d != nil && !d.d.Delivery.ContinuedAt.IsZero() && d.state().Final() },
 	},
-	byReason("no_channel", HopApp,
-		Text{"{device} never said how it can be reached, so nothing was sent.", "{device}は通知方法を登録していないため、送信していません。"},
-		Text{"Look at the app: it has to call update_notification_token with a push token, or to poll.", "アプリがプッシュトークン付きでupdate_notification_tokenを呼ぶか、ポーリングする必要があります。"}, "no_channel", "channel_off"),
-	byReason("no_token", HopDevice,
-		Text{"The push token of {device} was gone when it was to be sent.", "送信時点で{device}のプッシュトークンは削除済みでした。"},
-		Text{"Have {callee} open the app, so that it registers a new push token.", "アプリを開いて新しいプッシュトークンを登録するよう、{callee}にご案内ください。"}, "no_token"),
+	{
+		Rule{
+			"server_stopped", HopServer, false,
+			Text{"This server was stopped while it rang {device}, and nothing went on with it before the ring was over.", "{device}への送信中にこのサーバーが停止し、呼び出し時間内に送信を再開できませんでした。"},
+			"a push that expired, and a last attempt that was broken off",
+			Text{"Start the server again at once when it has to be stopped; several nodes continue what one of them leaves within seconds.", "停止後は直ちに再起動してください。複数ノード構成では、ほかのノードが数秒以内に引き継ぎます。"},
+		},
+		func(d *device) bool { return d.state() == bell.DeliveryExpired && brokenOff(d.last) },
+	},
 	{
 		Rule{
 			"not_polled", HopDevice, false,
@@ -283,9 +308,9 @@ var endRules = []deviceRule{
 	{
 		Rule{
 			"queued_too_long", HopServer, false,
-			Text{"The delivery to {device} waited in this server until the ring was over.", "{device}宛ての送信はサーバー内で待機したまま、呼び出し時間が終了しました。"},
+			Text{"Nothing had been sent to {device} when the ring was over: the delivery waited in this server, or the server was not running.", "呼び出し時間の終了まで{device}への送信が行われませんでした。サーバー内での待機、またはサーバーの停止が原因です。"},
 			"a push that expired without an attempt",
-			Text{"Look at the load of this server and at what {provider} takes at once.", "サーバーの負荷と{provider}の同時送信数をご確認ください。"},
+			Text{"Look at the load of this server, at what a policy hook takes, at what {provider} takes at once, and at when the server was started.", "サーバーの負荷、ポリシーフックの応答時間、{provider}の同時送信数、サーバーの起動時刻をご確認ください。"},
 		},
 		func(d *device) bool { return d.state() == bell.DeliveryExpired },
 	},
@@ -314,9 +339,6 @@ var leftOutRules = []deviceRule{
 	note("never_said_how", HopApp, bell.NoteNoChannel,
 		Text{"{device} had signed in, but never said how it can be reached.", "{device}はサインイン済みですが、通知方法を登録していませんでした。"},
 		Text{"Look at the app: it has to call update_notification_token with a push token, or to poll.", "アプリがプッシュトークン付きでupdate_notification_tokenを呼ぶか、ポーリングする必要があります。"}),
-	note("without_token", HopDevice, bell.NoteNoToken,
-		Text{"{device} had no push token.", "{device}にはプッシュトークンがありませんでした。"},
-		Text{"Have {callee} open the app, so that it registers a push token.", "アプリを開いてプッシュトークンを登録するよう、{callee}にご案内ください。"}),
 	note("sign_in_expired", HopDevice, bell.NoteExpired,
 		Text{"The sign-in of {device} had ended at {since}, so it could not poll for calls any more.", "{device}のサインインは{since}に期限切れとなり、着信をポーリングできませんでした。"},
 		Text{"Have {callee} sign in again, or raise app_token_lifetime.", "再度サインインするよう{callee}にご案内いただくか、app_token_lifetimeを延長してください。"}),

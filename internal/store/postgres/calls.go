@@ -100,7 +100,7 @@ func (s *Store) knownCall(ctx context.Context, c *bell.Call, deliveries []bell.D
 	if c.Suppressed == bell.RingsAll && !c.Circumstances.FromMemory && !twice {
 		begin = "" // one statement, then
 	}
-	err = s.write(ctx, "begin a call that is known", begin, func(l *link) error {
+	err = s.writeAt(ctx, "begin a call that is known", begin, s.knowns, func(l *link) error {
 		if twice && len(deliveries) > 0 {
 			ours, err := l.One(`SELECT 1 FROM calls c JOIN deliveries d ON d.call_id = c.id
 				WHERE c.session_id = ? AND c.environment = ? AND d.id = ?`, sqldb.Into([]any{new(int)}),

@@ -75,7 +75,10 @@ func (s *Store) writeAt(ctx context.Context, what, begin string, at places, run 
 
 // transact runs a function in one transaction.
 func (s *Store) transact(ctx context.Context, begin string, at places, run func(*link) error) error {
-	if err := at.take(ctx); err != nil {
+	switch err := at.take(ctx); {
+	case err != nil && at == s.writes:
+		return errTooMany // this process has too much to do, which says nothing of the database
+	case err != nil:
 		return fmt.Errorf("%w: %w", errLeft, err)
 	}
 	l := &link{s: s, ctx: ctx, pool: s.writePool, limit: statementTimeout, place: at, begin: begin}

@@ -58,20 +58,24 @@ func (c *counter) TraceBatchEnd(context.Context, *pgx.Conn, pgx.TraceBatchEndDat
 // runs are enough for connections and prepared statements to be there.
 const runs = 30
 
-// cost runs an operation until a run costs no more than the one before: connections and
-// prepared statements are made once.
+// cost runs an operation many times and says what most runs cost: in the first ones connections and
+// prepared statements are made, and on a busy machine an answer may be there before anybody reads.
 func (c *counter) cost(t *testing.T, operation func() error) (trips, statements int64) {
 	t.Helper()
-	for n := range runs {
-		beforeTrips, beforeStatements := c.trips.Load(), c.statements.Load()
+	type price struct{ trips, statements int64 }
+	seen := map[price]int{}
+	for range runs {
+		before := price{c.trips.Load(), c.statements.Load()}
 		if err := operation(); err != nil {
 			t.Fatal(err)
 		}
-		nowTrips, nowStatements := c.trips.Load()-beforeTrips, c.statements.Load()-beforeStatements
-		if n > 0 {
-			nowTrips, nowStatements = min(trips, nowTrips), min(statements, nowStatements)
+		seen[price{c.trips.Load() - before.trips, c.statements.Load() - before.statements}]++
+	}
+	most := 0
+	for p, times := range seen {
+		if times > most {
+			trips, statements, most = p.trips, p.statements, times
 		}
-		trips, statements = nowTrips, nowStatements
 	}
 	return trips, statements
 }
@@ -149,7 +153,7 @@ func TestRoundTrips(t *testing.T) {
 		{"an attempt", 1, 2, func() error {
 			return s.RecordAttempt(ctx, deliveries[0], bell.Attempt{Number: 1, StartedAt: now})
 		}},
-		{"a receipt", 5, 7, func() error { // the phone's first one is one more of both
+		{"a receipt", 1, 2, func() error {
 			c := rung[0]
 			rung = rung[1:]
 			got, err := s.RecordReceipt(ctx, bell.Receipt{Environment: c.Environment, SessionID: c.SessionID, DeviceID: phone.ID, At: now})

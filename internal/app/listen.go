@@ -77,7 +77,7 @@ func (a *App) publicHandler() http.Handler {
 		InvitationsPerMinute:  a.cfg.Limits.InvitationsPerMinute,
 
 		Now: a.nodes.now(), Brief: a.nodes.cutOff(), Traces: a.callbackTraces(),
-		Identity: func(nonce string) string { return Identity(a.cfg.AppTokens.SigningKey, nonce) },
+		Identity: a.identity,
 	}, httpapi.Services{
 		Projects: a.projects, Accounts: a.accounts, Devices: a.devices, Calls: a.calls, History: a.calls, Rooms: a.rooms,
 		Mailbox: a.mailbox, Receipts: receipts{a.engine, a.mailbox, a.nodes}, Rules: a.policy, WebPush: a.senders,
@@ -98,6 +98,7 @@ func (a *App) adminServer(t *tls.Config, signIn signin.Config) *http.Server {
 		Channels:       a.senders.Channels,
 		Ready:          a.readiness,
 		Node:           a.nodes.name(a.node),
+		AnswerNonce:    func(w http.ResponseWriter, r *http.Request) { httpapi.AnswerNonce(w, r, a.identity) },
 		Version:        string(a.version),
 		Stopping:       stopping,
 		Settings:       a.cfg.Redacted(),

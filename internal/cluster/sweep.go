@@ -85,6 +85,7 @@ func (w *Worker) sweep(ctx context.Context) {
 	w.sweepDevices(ctx)
 	w.freeDead(ctx)
 	w.sweepMailboxes(ctx)
+	w.sweepEnds(ctx)
 	w.dropGone(ctx)
 	w.repair(ctx)
 	w.forgetChanges(ctx)

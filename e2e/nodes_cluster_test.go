@@ -309,7 +309,9 @@ func (n *nodes) ask(d *node, path string) string {
 }
 
 // metric adds up all series of a metric whose line begins so, on one node.
-func (n *nodes) metric(d *node, prefix string) float64 { return sumOf(n.t, n.ask(d, "/metrics"), prefix) }
+func (n *nodes) metric(d *node, prefix string) float64 {
+	return sumOf(n.t, n.ask(d, "/metrics"), prefix)
+}
 
 func sumOf(t *testing.T, page, prefix string) (sum float64) {
 	for line := range strings.Lines(page) {

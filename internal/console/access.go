@@ -54,14 +54,16 @@ func (c *console) refuse(w http.ResponseWriter, r *http.Request) error {
 		return bell.E(bell.TooMany, "Too many requests with a wrong admin token; wait a few seconds.", nil)
 	}
 	w.Header().Set("WWW-Authenticate", `Bearer realm="planetbell admin"`)
-	return bell.E(bell.Unauthorized, c.refusalOf(r.Header.Get("Authorization")), nil)
+	return bell.E(bell.Unauthorized, c.refusalOf(r.Header), nil)
 }
 
-func (c *console) refusalOf(header string) string {
+func (c *console) refusalOf(h http.Header) string {
 	switch {
+	case c.signin.Empty() && c.OpenOnLoopback && proxied(h):
+		return "The admin API is closed to what comes through a proxy, because there are no credentials; set admin.token in the server's configuration."
 	case c.signin.Empty():
 		return "The admin API is closed: there are no credentials, or admin.token has less than 16 characters."
-	case header == "":
+	case h.Get("Authorization") == "":
 		return "The admin token is missing; send it as \"Authorization: Bearer <token>\"."
 	}
 	return "The admin token is wrong; it is admin.token, or one of admin.tokens, in the server's configuration."

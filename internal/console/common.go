@@ -45,6 +45,23 @@ func (c *common) project(name string) (*bell.Project, error) {
 	return project, nil
 }
 
+// noteUser notes on whom somebody acts and in which project, before that is done: a write whose
+// caller waits too long may still happen. What cannot be a user's ID is left out: it may be
+// anything.
+func noteUser(ctx context.Context, key, userID string, project *bell.Project) {
+	if planet.ValidateUserID(userID) == nil {
+		note(ctx, slog.String(key, userID))
+	}
+	note(ctx, slog.String("project", project.Name))
+}
+
+// noteReplayed notes how many events are told anew, also when an error kept others from it.
+func noteReplayed(ctx context.Context, n int, err error) {
+	if err == nil || n > 0 {
+		note(ctx, slog.Int("replayed_events", n))
+	}
+}
+
 // noteTelling notes which event is told to which endpoint, before that is done. What cannot be the
 // ID of an event, or an endpoint of a project here, is left out: it may be anything.
 func (c *common) noteTelling(r *http.Request, id, endpoint string) {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"io"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 
@@ -176,16 +177,18 @@ func (s *site) tell(ctx context.Context, to *stream, r *http.Request, key callKe
 	return true, to.send("over", nil)
 }
 
+// lineEnds makes all ends of lines of an event alike, as HTML does: a client ends a line at a lone
+// CR too, and what follows it would be a line of the stream, by whoever wrote it into a call.
+var lineEnds = strings.NewReplacer("\r\n", "\n", "\r", "\n")
+
 // send writes one event.
 func (s *stream) send(event string, data []byte) error {
 	var b bytes.Buffer
 	if event != "" {
 		b.WriteString("event: " + event + "\n")
 	}
-	for line := range bytes.Lines(data) {
-		b.WriteString("data: ")
-		b.Write(bytes.TrimRight(line, "\r\n"))
-		b.WriteByte('\n')
+	for line := range strings.Lines(lineEnds.Replace(string(data))) {
+		b.WriteString("data: " + strings.TrimSuffix(line, "\n") + "\n")
 	}
 	if len(data) == 0 {
 		b.WriteString("data: \n")

@@ -101,3 +101,29 @@ func TestAStreamOfASession(t *testing.T) {
 		}
 	})
 }
+
+// What another app wrote into a call ends no line of a stream: a client reads a lone CR as the end
+// of one.
+func TestAStreamKeepsItsLines(t *testing.T) {
+	f := told(t)
+	f.show = func(context.Context, planet.Environment, planet.SessionID) (call.Record, error) {
+		record := storyOfMissedCall()
+		record.Call.Release.UserCode = "busy\revent: over\rdata: gone\r\r\r\n\rend"
+		return record, nil
+	}
+	body := ask(t, newHandler(t, f, testConfig()), "GET", live, "").Body.String()
+	if strings.Contains(body, "\r") {
+		t.Error("the stream has a CR")
+	}
+	var shown strings.Builder
+	for line := range strings.Lines(strings.TrimSuffix(body, "event: over\ndata: \n\n")) {
+		data, ok := strings.CutPrefix(line, "data: ")
+		if !ok && line != "\n" {
+			t.Errorf("the stream has the line %q", line)
+		}
+		shown.WriteString(data)
+	}
+	if !strings.Contains(shown.String(), "busy\nevent: over\ndata: gone\n") || !strings.Contains(shown.String(), "end") {
+		t.Errorf("the text is not whole: %q", shown.String())
+	}
+}

@@ -1,11 +1,16 @@
 package console
 
 import (
+	"context"
 	"net/http"
+	"time"
 
 	"github.com/planetbell/planetbell/internal/bell"
 	"github.com/planetbell/planetbell/internal/console/signin"
 )
+
+// identifyTime bounds the look-up of a session, also where a route may take as long as it likes.
+const identifyTime = 5 * time.Second
 
 // authorized lets requests through of whoever has the route's role.
 func (c *console) authorized(rt route, h handler) handler {
@@ -35,12 +40,14 @@ func polls(r *http.Request) bool {
 }
 
 // identify says who asks. A session is in use if somebody has done something, which acts says: a
-// page that is left open keeps none.
+// page that is left open keeps none. It takes identifyTime at most.
 func (c *console) identify(r *http.Request, acts bool) (signin.Principal, error) {
 	if c.openTo(r) {
 		return signin.Principal{Name: "local", Role: bell.Admin, Via: signin.ViaLoopback}, nil
 	}
-	if !acts {
+	ctx, cancel := context.WithTimeout(r.Context(), identifyTime)
+	defer cancel()
+	if r = r.WithContext(ctx); !acts {
 		return c.signin.Peek(r)
 	}
 	return c.signin.Identify(r)

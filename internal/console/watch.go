@@ -27,7 +27,7 @@ const (
 	// watchFor is how long a page follows one call; a ring takes a minute, a missed call's notice
 	// three. The browser may ask again.
 	watchFor = 10 * time.Minute
-	// watchRead and watchWrite bound what one turn may take.
+	// watchRead and watchWrite bound what one turn may take, beside identifyTime.
 	watchRead  = 5 * time.Second
 	watchWrite = 10 * time.Second
 )
@@ -123,7 +123,9 @@ func (s *site) liveCall(w http.ResponseWriter, r *http.Request) error {
 	h.Set("Content-Type", "text/event-stream")
 	h.Set("X-Accel-Buffering", "no") // nginx would keep it back
 	control := http.NewResponseController(w)
-	_ = control.SetReadDeadline(time.Time{}) // the server's bounds a request, and this one goes on
+	// The server's limits are for what ends soon, and this goes on.
+	_ = control.SetReadDeadline(time.Time{})
+	_ = control.SetWriteDeadline(time.Time{})
 	ticker := time.NewTicker(watchEvery)
 	defer ticker.Stop()
 	for to := (stream{w: w, control: control}); ; {
@@ -194,7 +196,10 @@ func (s *stream) send(event string, data []byte) error {
 		b.WriteString("data: \n")
 	}
 	b.WriteByte('\n')
-	_ = s.control.SetWriteDeadline(time.Now().Add(watchWrite)) // not every writer can; then the connection's end ends it
+	// Not every writer can; then the connection's end ends it. Over HTTP/2 a limit that is left ends
+	// a stream on which nothing is written.
+	_ = s.control.SetWriteDeadline(time.Now().Add(watchWrite))
+	defer func() { _ = s.control.SetWriteDeadline(time.Time{}) }()
 	if _, err := b.WriteTo(s.w); err != nil {
 		return err
 	}
@@ -203,8 +208,6 @@ func (s *stream) send(event string, data []byte) error {
 
 // stillSignedIn reports whether who began to follow a call may still.
 func (s *site) stillSignedIn(ctx context.Context, r *http.Request) (bool, error) {
-	ctx, cancel := context.WithTimeout(ctx, watchRead)
-	defer cancel()
 	p, err := s.identify(r.WithContext(ctx), false)
 	return p.Role.Covers(bell.Viewer), err
 }

@@ -52,6 +52,36 @@ func TestHowManyCallsOneMayFollow(t *testing.T) {
 	})
 }
 
+// A database that does not answer keeps those who follow one call for as long as one of them, and
+// nobody whose browser has gone.
+func TestFollowersOfOneCallWaitTogether(t *testing.T) {
+	for name, leave := range map[string]time.Duration{"they stay": time.Hour, "they leave": time.Second} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := told(t)
+				f.show = func(ctx context.Context, _ planet.Environment, _ planet.SessionID) (call.Record, error) {
+					<-ctx.Done()
+					return call.Record{}, ctx.Err()
+				}
+				h := newHandler(t, f, rolesConfig())
+				ctx, cancel := context.WithTimeout(t.Context(), leave)
+				defer cancel()
+				start := time.Now()
+				var readers sync.WaitGroup
+				for range 8 {
+					readers.Go(func() {
+						ask(t, h, "GET", live, "", asRole(bell.Viewer), func(r *http.Request) { *r = *r.WithContext(ctx) })
+					})
+				}
+				readers.Wait()
+				if took := time.Since(start); took != min(leave, 5*time.Second) {
+					t.Errorf("the last one waited %s", took)
+				}
+			})
+		})
+	}
+}
+
 func TestHeadOfAStream(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := told(t)

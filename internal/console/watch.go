@@ -44,8 +44,8 @@ type watches struct {
 type watched struct {
 	followers int // guarded by watches.mu
 
-	mu   sync.Mutex // held while the database is asked, so that one asks for all
-	told *pages.StoryOf
+	turn chan struct{}  // holds one while the database is asked, so that one asks for all
+	told *pages.StoryOf // guarded by turn, as is at
 	at   time.Time
 }
 
@@ -58,7 +58,7 @@ func (s *watches) follow(key callKey, who signin.Principal) (*watched, func(), b
 	}
 	c := s.calls[key]
 	if c == nil {
-		c = &watched{}
+		c = &watched{turn: make(chan struct{}, 1)}
 		if s.calls == nil {
 			s.calls, s.each = map[callKey]*watched{}, map[signin.Principal]int{}
 		}
@@ -80,15 +80,20 @@ func (s *watches) follow(key callKey, who signin.Principal) (*watched, func(), b
 	}, true
 }
 
-// look returns what is known of a call, at most watchFresh old.
+// look returns what is known of a call, at most watchFresh old. Who waits for somebody else to ask
+// waits until ctx ends, and watchRead in all.
 func (s *site) look(ctx context.Context, key callKey, of *watched) (*pages.StoryOf, error) {
-	of.mu.Lock()
-	defer of.mu.Unlock()
+	ctx, cancel := context.WithTimeout(ctx, watchRead)
+	defer cancel()
+	select {
+	case of.turn <- struct{}{}:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	defer func() { <-of.turn }()
 	if of.told != nil && s.Now().Sub(of.at) < watchFresh {
 		return of.told, nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, watchRead)
-	defer cancel()
 	told, err := s.told(ctx, key)
 	if err != nil {
 		return nil, err

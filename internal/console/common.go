@@ -12,6 +12,7 @@ import (
 	"github.com/planetbell/planetbell/internal/bell"
 	"github.com/planetbell/planetbell/internal/call"
 	"github.com/planetbell/planetbell/internal/delivery"
+	"github.com/planetbell/planetbell/internal/webhook"
 	"github.com/planetbell/planetbell/planet"
 )
 
@@ -22,14 +23,18 @@ type common struct {
 	services Services
 	trials   *rate.Limiter
 
-	tally   *shared[tallied]
-	failing *shared[[]call.FailingGroup] // of the last failingSpan
+	// What the overview asks the database for.
+	ringing  *shared[[]bell.Call]
+	tally    *shared[tallied]
+	failing  *shared[[]call.FailingGroup] // of the last failingSpan
+	statuses *shared[[]webhook.Status]
 }
 
 func newCommon(config Config, services Services) *common {
 	return &common{
 		Config: config, services: services, trials: rate.NewLimiter(trialRate, trialBurst),
-		tally: newShared[tallied](), failing: newShared[[]call.FailingGroup](),
+		ringing: newShared[[]bell.Call](), tally: newShared[tallied](),
+		failing: newShared[[]call.FailingGroup](), statuses: newShared[[]webhook.Status](),
 	}
 }
 
@@ -76,7 +81,10 @@ func (c *common) noteTelling(r *http.Request, id, endpoint string) {
 
 func (c *common) overview(ctx context.Context) (o overview, err error) {
 	o.ready = c.Ready(ctx)
-	if o.ringing, err = c.services.Calls.List(ctx, call.Filter{State: bell.CallRinging}, call.Cursor{}, MaxLimit); err != nil {
+	o.ringing, err = c.ringing.get(ctx, c.Now, func(ctx context.Context) ([]bell.Call, error) {
+		return c.services.Calls.List(ctx, call.Filter{State: bell.CallRinging}, call.Cursor{}, MaxLimit)
+	})
+	if err != nil {
 		return o, err
 	}
 	told, err := c.tally.get(ctx, c.Now, func(ctx context.Context) (t tallied, err error) {

@@ -17,8 +17,8 @@ import (
 )
 
 // buildSignIn makes the credentials of the admin listener from the configuration. Without any
-// the listener must be on loopback, and not behind a proxy. The configuration's check says so too; this is for a
-// server that was made without it.
+// the listener must be on loopback, and not behind a proxy. The configuration's check says so
+// too; this is for a server that was made without it.
 func (a *App) buildSignIn() (signin.Config, error) {
 	admin := &a.cfg.Admin
 	if admin.Open() && !onLoopback(a.adminListener.Addr()) {

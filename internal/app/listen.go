@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"os"
 	"syscall"
-	"time"
 
 	"github.com/planetbell/planetbell/internal/bell"
 	"github.com/planetbell/planetbell/internal/config"
@@ -107,11 +106,8 @@ func (a *App) adminServer(t *tls.Config, signIn signin.Config) *http.Server {
 		Figures: a.store, Window: a.window, Trials: a.engine, Route: func(d *bell.Device) string { _, reason := a.senders.Route(d); return reason },
 		Audit: a.store, Watch: &a.watch,
 	}, a.log, a.registry)
-	server := &http.Server{
-		Handler: handler, TLSConfig: t,
-		ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 30 * time.Second, IdleTimeout: 2 * time.Minute,
-		ErrorLog: slog.NewLogLogger(a.log.With("component", "console").Handler(), slog.LevelDebug),
-	}
+	server := console.NewServer(handler, a.log)
+	server.TLSConfig = t
 	server.RegisterOnShutdown(stop)
 	return server
 }

@@ -120,6 +120,10 @@ func brokenGoogle() []brokenSetUp {
 			v.account(`"project_id": "`+v.World.Settings().FCMProject+`"`, `"project_id": "somebody-elses"`)
 		}},
 		{"service account that is none", "fcm", "error fcm-credential", func(v *visit) { v.project().FCM.ServiceAccount = "{}" }},
+		{"Google's token server unwell", "fcm", "warning fcm-unwell", func(v *visit) { v.tokensFrom(http.StatusServiceUnavailable) }},
+		{"Google's token server too busy", "fcm", "warning fcm-unwell", func(v *visit) { v.tokensFrom(http.StatusTooManyRequests) }},
+		{"Google's token server that is none", "fcm", "error fcm-strange", func(v *visit) { v.tokensFrom(http.StatusOK) }},
+		{"Google's token server away", "fcm", "error fcm-unreachable", func(v *visit) { v.tokensAt("https://" + nowhere) }},
 		{"FCM unreachable", "fcm", "error fcm-unreachable", func(v *visit) { v.project().FCM.BaseURL = "https://" + nowhere }},
 		{"FCM behind a middlebox", "fcm", "error fcm-tls", func(v *visit) { v.project().FCM.BaseURL = "https://" + v.front }},
 	}
@@ -193,6 +197,8 @@ func brokenPublic() []brokenSetUp {
 		{"proxy that cuts request lines", seen, "error request-line", func(v *visit) {
 			v.leadTo(v.proxy(v.t, v.signer.shows(v.t, named(), true), v.pass(v.t), 8<<10))
 		}},
+		{"firewall that forbids long queries", seen, "error request-line", func(v *visit) { v.screened(http.StatusForbidden) }},
+		{"firewall that answers long queries itself", seen, "error request-line", func(v *visit) { v.screened(http.StatusOK) }},
 		{"another server that takes everything", seen, "error callbacks-other", func(v *visit) { v.behind(func(http.ResponseWriter, *http.Request) {}) }},
 		{"server of another configuration", "callbacks", "error callbacks-other", func(v *visit) {
 			v.cfg.AppTokens.SigningKey = planet.Secret(secret("another signing key", 64))
@@ -235,6 +241,10 @@ func brokenMachine() []brokenSetUp {
 			other := httptest.NewServer(http.NotFoundHandler())
 			v.t.Cleanup(other.Close)
 			v.cfg.Public.Address = other.Listener.Addr().String()
+		}},
+		{"admin port of another planetbell", "listeners", "error port-taken", func(v *visit) {
+			other := play(v.t, configured(func(c *config.Config) { c.AppTokens.SigningKey = planet.Secret(secret("of another planetbell", 64)) }))
+			v.cfg.Admin.Address = strings.TrimPrefix(other.App.AdminURL(), "http://")
 		}},
 		{"address of another machine", "listeners", "error port-address", func(v *visit) { v.cfg.Public.Address = "203.0.113.9:8080" }},
 		{"exposed admin listener", "listeners", "warning admin-exposed", func(v *visit) { v.cfg.Admin.Address = ":0" }},

@@ -8,6 +8,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/json"
 	"encoding/pem"
 	"io"
 	"log"
@@ -160,6 +161,46 @@ func (v *visit) showing(shown tls.Certificate) { v.leadTo(v.proxy(v.t, shown, v.
 // behind puts something else behind the name.
 func (v *visit) behind(handler http.HandlerFunc) {
 	v.leadTo(v.proxy(v.t, v.signer.shows(v.t, &x509.Certificate{DNSNames: []string{publicName}}, true), handler, 0))
+}
+
+// screened puts a firewall in front that answers long queries itself.
+func (v *visit) screened(status int) {
+	pass := v.pass(v.t)
+	v.behind(func(w http.ResponseWriter, r *http.Request) {
+		if len(r.URL.RawQuery) > 2<<10 {
+			w.WriteHeader(status)
+			return
+		}
+		pass.ServeHTTP(w, r)
+	})
+}
+
+// tokensAt makes the service account ask another server for its access token.
+func (v *visit) tokensAt(address string) {
+	v.t.Helper()
+	var file map[string]any
+	if err := json.Unmarshal([]byte(v.project().FCM.ServiceAccount.Reveal()), &file); err != nil {
+		v.t.Fatal(err)
+	}
+	file["token_uri"] = address + "/token"
+	text, err := json.Marshal(file)
+	if err != nil {
+		v.t.Fatal(err)
+	}
+	v.project().FCM.ServiceAccount = planet.Secret(text)
+}
+
+// tokensFrom makes it ask one that answers with a status.
+func (v *visit) tokensFrom(status int) {
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(status) }))
+	certificate, err := v.World.CA.Server()
+	if err != nil {
+		v.t.Fatal(err)
+	}
+	server.TLS = &tls.Config{Certificates: []tls.Certificate{certificate}}
+	server.StartTLS()
+	v.t.Cleanup(server.Close)
+	v.tokensAt(server.URL)
 }
 
 // key gives the project an APNs key of its own, which Apple knows as known says, unless it is nil.

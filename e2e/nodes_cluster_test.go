@@ -309,8 +309,11 @@ func (n *nodes) ask(d *node, path string) string {
 }
 
 // metric adds up all series of a metric whose line begins so, on one node.
-func (n *nodes) metric(d *node, prefix string) float64 { return sumOf(n.t, n.ask(d, "/metrics"), prefix) }
+func (n *nodes) metric(d *node, prefix string) float64 {
+	return sumOf(n.t, n.ask(d, "/metrics"), prefix)
+}
 
+// sumOf adds up all series of a page of metrics whose line begins so.
 func sumOf(t *testing.T, page, prefix string) (sum float64) {
 	for line := range strings.Lines(page) {
 		if strings.HasPrefix(line, prefix) {

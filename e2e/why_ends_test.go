@@ -26,7 +26,7 @@ func TestWhyOfACallThatRang(t *testing.T) {
 	s.says(sid, "ringing", "bob's IOS device was told")
 	s.deviceSays(sid, "told", "APNs took the push")
 	s.ends(sid, "bob", "1202", "4")
-	s.says(sid, "busy_on_device", "bob was in a call already: bob's IOS device was told", "1202")
+	s.says(sid, "busy_on_device", "bob's IOS device was told", "ended as busy: The callee was in a call", "1202")
 
 	sid = s.ask("bob")
 	s.deviceSays(sid, "told")

@@ -1,9 +1,14 @@
 package e2e
 
 import (
+	"fmt"
+	"net"
 	"net/http"
+	"os/exec"
 	"testing"
 	"time"
+
+	"github.com/google/uuid"
 
 	"github.com/planetbell/planetbell/internal/bell"
 	"github.com/planetbell/planetbell/internal/config"
@@ -60,6 +65,22 @@ func TestWhyOfAPolicyThatTakesTheRing(t *testing.T) {
 	if n := s.pushes(); n != 0 {
 		t.Errorf("%d pushes were made", n)
 	}
+
+	// The caller hangs up while the policy hook is asked: that bob has a phone was known, and not used.
+	sid, asked := planet.SessionID(uuid.NewString()), len(endpoint.asked())
+	values := notify(string(sid), s.project().ServiceID, "bob")
+	r := s.request(http.MethodGet, s.callbackURL(s.project(), "notify")+"?"+values.Encode(), "")
+	answered := make(chan answer, 1)
+	go func() {
+		a, _ := s.send(r) // an error leaves no status
+		answered <- a
+	}()
+	s.await("the hook is asked", func() bool { return len(endpoint.asked()) > asked })
+	s.ends(sid, "bob", "1201", "2")
+	if a := <-answered; a.status != http.StatusOK {
+		t.Errorf("Notify was answered %d", a.status)
+	}
+	s.says(sid, "notify_after_end", "Call Event came", "after Notify, and before this server had asked any device")
 }
 
 // What a stop in the middle of rings leaves, and what a changed configuration makes of it.
@@ -136,4 +157,32 @@ func TestWhyOfAServerThatWasStopped(t *testing.T) {
 	s.passed(3*time.Second, asked)
 	s.start()
 	s.says(sid, "server_stopped", "stopped while it rang bob's ANDROID device")
+}
+
+// A server that is killed while a ring waits for FCM's answer, and started long after it.
+func TestWhyOfAServerThatWasKilled(t *testing.T) {
+	t.Parallel()
+	silent, err := net.Listen("tcp", "127.0.0.1:0") // it connects, and says nothing
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = silent.Close() })
+	o := operate(t, "https://"+silent.Addr().String(), []string{"PLANETBELL_CALLS_RING_TIME=31s", "PLANETBELL_CALLS_SAFETY=30s"})
+	o.do(http.MethodPost, o.admin+"/admin/v1/devices",
+		fmt.Sprintf(`{"project":"demo","user_id":"bob","channel":"fcm","app_type":"ANDROID","push_token":"%s:%0140d"}`, sim.FCMTokenPrefix, serial.Add(1)), nil)
+	sid, asked := uuid.NewString(), time.Now()
+	o.do(http.MethodGet, o.public+"/cb/"+secret("callback-secret", 40)+"/notify?"+notify(sid, "demo-service", "bob").Encode(), "", nil)
+	o.kill()
+
+	again := exec.CommandContext(o.ctx, o.cmd.Args[0], o.cmd.Args[1:]...)
+	again.Env = o.cmd.Env
+	o.await("it is clear that nobody was there", func() bool { return time.Since(asked) > time.Second+15*time.Second })
+	o.process = begin(t, o.watch, o.watch, again)
+	var v console.CallVerdict
+	o.await("the verdict is that of a server that was away", func() bool {
+		o.do(http.MethodGet, o.admin+"/admin/v1/calls/"+sid+"/verdict", "", &v)
+		return v.Verdict.Code == "server_away"
+	})
+	wantWords(t, v.Verdict.Code, v.Verdict.Sentence, []string{"This server, or its database, was away", "bob's ANDROID device", "was back 1"})
+	meet(v.Verdict.Code)
 }

@@ -206,7 +206,7 @@ func TestWhyOfPlanetCloud(t *testing.T) {
 	sid := planet.SessionID(uuid.NewString())
 	s.ends(sid, "bob", "1201", "2")
 	s.tell("notify", notify(string(sid), s.project().ServiceID, "bob"))
-	s.says(sid, "notify_after_end", "after the call's own Call Event")
+	s.says(sid, "notify_after_end", "Call Event came", "before Notify, and before this server had asked any device")
 
 	sid = s.ask("bob")
 	old := s.eventOf(sid, "bob", "1201", "2")

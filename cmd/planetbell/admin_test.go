@@ -126,7 +126,8 @@ func (s serverCalls) List(_ context.Context, f call.Filter, before call.Cursor, 
 	s.asked = append(s.asked, fmt.Sprintf("calls %s %s limit %d", f.Environment, f.User, limit))
 	var found []bell.Call
 	for _, c := range s.server.calls {
-		if (before.At.IsZero() || c.NotifiedAt.Before(before.At)) && len(found) < limit {
+		asked := !c.NotifiedAt.Before(f.Since) && (f.Until.IsZero() || c.NotifiedAt.Before(f.Until))
+		if asked && (before.At.IsZero() || c.NotifiedAt.Before(before.At)) && len(found) < limit {
 			found = append(found, c)
 		}
 	}

@@ -50,7 +50,7 @@ Checks, for --only:
 	cmd.Flags().BoolVar(&f.json, "json", false, "print JSON")
 	cmd.Flags().StringSliceVar(&f.only, "only", nil, "make these checks only, with commas")
 	cmd.Flags().BoolVar(&f.offline, "offline", false, "ask nobody but this machine, the database and the bus")
-	cmd.Flags().DurationVar(&f.timeout, "timeout", 30*time.Second, "for all checks together, from 1s to 10m")
+	cmd.Flags().DurationVar(&f.timeout, "timeout", doctor.DefaultTime, "for all checks, which run at once; from 1s to 10m")
 	cmd.Flags().BoolVar(&f.strict, "strict", false, "exit with 1 for a warning too")
 	complete(cmd, "only", fixed(doctor.Names()...))
 	complete(cmd, "timeout", cobra.NoFileCompletions)

@@ -201,15 +201,35 @@ func writePrivate(dir, file string, content []byte, replace bool) (kept string, 
 			return "", fmt.Errorf("keep the old configuration: %w", err)
 		}
 	}
+	if err := writeNew(file, content); err != nil {
+		return "", fmt.Errorf("write the configuration: %w%s", err, putBack(kept, file))
+	}
+	return kept, nil
+}
+
+// writeNew writes a file that does not exist yet, as far as the disk, or leaves none.
+func writeNew(file string, content []byte) error {
 	f, err := os.OpenFile(file, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 	if err != nil {
-		return kept, fmt.Errorf("write the configuration: %w", err)
+		return err
 	}
 	_, err = f.Write(content)
 	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return kept, fmt.Errorf("write the configuration: %w", errors.Join(err, os.Remove(file)))
+		return errors.Join(err, os.Remove(file))
 	}
-	return kept, nil
+	return nil
+}
+
+// putBack undoes setAside, and says where the old configuration is.
+func putBack(kept, file string) string {
+	if kept == "" {
+		return ""
+	}
+	_, err := os.Lstat(file)
+	if errors.Is(err, fs.ErrNotExist) && os.Rename(kept, file) == nil {
+		return "; the old one is in its place again"
+	}
+	return "; the old one is " + kept
 }
 
 // maxKept bounds how many old configurations are kept beside the new one.

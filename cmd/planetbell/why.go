@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"net/url"
@@ -22,6 +23,9 @@ const exitSilent = 3
 
 // around is how far from --at a call may have been.
 const around = 15 * time.Minute
+
+// mostAround bounds how many calls are looked at for the one nearest to --at.
+const mostAround = 5000
 
 // whyCalls say which calls are meant, if not by session ID.
 type whyCalls struct {
@@ -109,15 +113,14 @@ func (w *whyCalls) ask(cmd *cobra.Command, client *adminClient, who *selection, 
 	if err != nil {
 		return console.VerdictList{}, err
 	}
-	var at time.Time
 	limit := who.limit
 	switch {
 	case w.at != "":
-		if at, err = time.Parse(time.RFC3339, ago(w.at, now)); err != nil {
+		at, err := time.Parse(time.RFC3339, ago(w.at, now))
+		if err != nil {
 			return console.VerdictList{}, errors.New("--at: want a time such as 2026-09-01T12:00:00Z, or how long ago, such as 10m")
 		}
-		query.Set("since", at.Add(-around).UTC().Format(time.RFC3339Nano))
-		query.Set("until", at.Add(around).UTC().Format(time.RFC3339Nano))
+		return whyNearest(cmd.Context(), client, query, at)
 	case w.many():
 		for name, value := range map[string]string{"since": ago(w.since, now), "until": ago(w.until, now)} {
 			if value != "" {
@@ -134,15 +137,43 @@ func (w *whyCalls) ask(cmd *cobra.Command, client *adminClient, who *selection, 
 		return len(page.Verdicts), page.Next, err
 	})
 	if err == nil && len(list.Verdicts) == 0 {
-		return list, fmt.Errorf("there is no call of %s then: check the user ID and the time; if they are right, Planet Cloud never reached this server about it (planetbell config urls prints the callback URLs)", clean(who.user))
-	}
-	if !at.IsZero() && err == nil {
-		nearest := slices.MinFunc(list.Verdicts, func(a, b console.CallVerdict) int {
-			return cmp.Compare(when(&a.Call).Sub(at).Abs(), when(&b.Call).Sub(at).Abs())
-		})
-		list = console.VerdictList{Verdicts: []console.CallVerdict{nearest}}
+		return list, noCallThen(who.user)
 	}
 	return list, err
+}
+
+func noCallThen(user string) error {
+	return fmt.Errorf("there is no call of %s then: check the user ID and the time; if they are right, Planet Cloud never reached this server about it (planetbell config urls prints the callback URLs)", clean(user))
+}
+
+// whyNearest asks for the one of a user's calls that is nearest to a time. Lists are newest first,
+// so it reads on until a call is not later than that time: all after it are farther away.
+func whyNearest(ctx context.Context, client *adminClient, query url.Values, at time.Time) (console.VerdictList, error) {
+	query.Set("since", at.Add(-around).UTC().Format(time.RFC3339Nano))
+	query.Set("until", at.Add(around).UTC().Format(time.RFC3339Nano))
+	var calls []console.Call
+	rest, err := pages(query, "before", mostAround, func() (int, string, error) {
+		page, err := client.Calls(ctx, query)
+		calls = append(calls, page.Calls...)
+		if n := len(calls); n > 0 && !when(&calls[n-1]).After(at) {
+			return len(page.Calls), "", err
+		}
+		return len(page.Calls), page.Next, err
+	})
+	user := query.Get("user_id")
+	switch {
+	case err != nil:
+		return console.VerdictList{}, err
+	case rest != "":
+		return console.VerdictList{}, fmt.Errorf("%s had more than %d calls in the %d minutes after that time: give the session ID, as planetbell call list --until shows it", clean(user), mostAround, int(around/time.Minute))
+	case len(calls) == 0:
+		return console.VerdictList{}, noCallThen(user)
+	}
+	nearest := slices.MinFunc(calls, func(a, b console.Call) int {
+		return cmp.Compare(when(&a).Sub(at).Abs(), when(&b).Sub(at).Abs())
+	})
+	v, err := client.Verdict(ctx, string(nearest.SID), url.Values{"environment": {string(nearest.Environment)}})
+	return console.VerdictList{Verdicts: []console.CallVerdict{v}}, err
 }
 
 // when is a call's place in lists.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -10,6 +11,8 @@ import (
 
 	"github.com/planetbell/planetbell/internal/bell"
 	"github.com/planetbell/planetbell/internal/call"
+	"github.com/planetbell/planetbell/internal/console"
+	"github.com/planetbell/planetbell/planet"
 )
 
 // uninstalled is a call to an iPhone from which the app is gone.
@@ -75,6 +78,43 @@ func TestWhyOfAUser(t *testing.T) {
 	if r := ask(t, base, "why", "--user", "bob", "--since", "24h", "--json").silent(t); !strings.Contains(r.stdout, `"verdicts": [`) {
 		t.Errorf("as JSON:\n%s", r.stdout)
 	}
+}
+
+// The call nearest to a time is found however many came after it.
+func TestWhyAtATimeBeforeManyCalls(t *testing.T) {
+	s := newServer(t)
+	at := noon.Add(-10 * time.Minute)
+	for n := range 2 * console.MaxLimit {
+		c := missedCall()
+		c.SessionID, c.NotifiedAt = planet.SessionID(fmt.Sprintf("later-%d", n)), at.Add(10*time.Minute-time.Duration(n)*100*time.Millisecond)
+		s.calls = append(s.calls, c)
+	}
+	for _, id := range []planet.SessionID{"nearest", "before"} {
+		c := missedCall()
+		c.SessionID, c.NotifiedAt = id, at.Add(map[planet.SessionID]time.Duration{"nearest": 10 * time.Second, "before": -20 * time.Second}[id])
+		s.calls = append(s.calls, c)
+	}
+	for _, c := range s.calls {
+		s.records[c.SessionID] = call.Record{Call: c}
+	}
+	base := s.start()
+	for _, args := range [][]string{{}, {"--limit", "1"}} {
+		r := ask(t, base, append([]string{"why", "--user", "bob", "--at", at.Format(time.RFC3339)}, args...)...).silent(t)
+		if !strings.Contains(r.stdout, "call nearest,") {
+			t.Errorf("%q: the call nearest to the time is not the one:\n%s", args, r.stdout)
+		}
+	}
+}
+
+// Of too many calls none is taken for the nearest.
+func TestWhyAtATimeOfTooManyCalls(t *testing.T) {
+	s := newServer(t)
+	for n := range mostAround + 1 {
+		c := missedCall()
+		c.SessionID, c.NotifiedAt = planet.SessionID(fmt.Sprintf("later-%d", n)), noon.Add(-time.Duration(n)*time.Millisecond)
+		s.calls = append(s.calls, c)
+	}
+	ask(t, s.start(), "why", "--user", "bob", "--at", "10m").fails(t, "bob had more than 5000 calls in the 15 minutes after that time: give the session ID")
 }
 
 func TestWhyRefused(t *testing.T) {

@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -16,12 +17,15 @@ import (
 )
 
 // buildSignIn makes the credentials of the admin listener from the configuration. Without any
-// the listener must be on loopback. The configuration's check says so too; this is for a
-// server that was made without it.
+// the listener must be on loopback, and not behind a proxy. The configuration's check says so
+// too; this is for a server that was made without it.
 func (a *App) buildSignIn() (signin.Config, error) {
 	admin := &a.cfg.Admin
 	if admin.Open() && !onLoopback(a.adminListener.Addr()) {
 		return signin.Config{}, fmt.Errorf("admin.address: %s can be reached from the network, and there are no credentials; set admin.token, or admin.users, admin.tokens or admin.oidc, or listen on 127.0.0.1", admin.Address)
+	}
+	if admin.Open() && admin.BehindProxy {
+		return signin.Config{}, errors.New("admin.behind_proxy: is set, and there are no credentials; set admin.token, or admin.users, admin.tokens or admin.oidc, or remove admin.behind_proxy")
 	}
 	c := signin.Config{
 		Store: a.store, Secure: admin.TLS.Enabled() || admin.BehindProxy, Idle: admin.SessionIdle, Lifetime: admin.SessionLifetime,

@@ -116,7 +116,7 @@ func TestNodesShareSessions(t *testing.T) {
 	stop(t, there)
 }
 
-// On the network there must be credentials; any will do.
+// On the network, and behind a proxy, there must be credentials; any will do.
 func TestCredentialsOnTheNetwork(t *testing.T) {
 	t.Parallel()
 	c := settings(t)
@@ -125,6 +125,12 @@ func TestCredentialsOnTheNetwork(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "admin.address: 0.0.0.0:0 can be reached from the network, and there are no credentials; set admin.token") {
 		t.Errorf("error %v", err)
 	}
+	c.Admin.Address, c.Admin.BehindProxy = "127.0.0.1:0", true
+	_, err = New(t.Context(), c, testlog.New(t), "test")
+	if err == nil || !strings.Contains(err.Error(), "admin.behind_proxy: is set, and there are no credentials; set admin.token") {
+		t.Errorf("behind a proxy: error %v", err)
+	}
+	c.Admin.Address, c.Admin.BehindProxy = "0.0.0.0:0", false
 	withAlice(t, &c)
 	a := start(t, c)
 	wantStatus(t, "nobody", asks(a, "GET", "/admin/v1/me", "", nil), http.StatusUnauthorized)

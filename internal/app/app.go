@@ -155,7 +155,7 @@ func (a *App) buildServices(context.Context) error {
 	})
 	a.engine = delivery.New(delivery.Config{
 		Store: ledger{a.store, a.calls}, Router: a.senders, Registry: a.devices, Owner: a.owner, Log: a.log.With("component", "delivery"),
-		Metrics: delivery.NewMetrics(a.registry), MaxInFlight: a.cfg.Limits.DeliveriesInFlight, Tells: a.tells,
+		Metrics: a.deliveryMetrics(), MaxInFlight: a.cfg.Limits.DeliveriesInFlight, Tells: a.tells,
 		Waits: a.waits(), Now: a.nodes.now(), Watched: a.watch.Call, Traces: a.deliveryTraces(),
 	})
 	a.cleanups.push("finish or give back deliveries", func(ctx context.Context) error { a.engine.Stop(ctx); return nil })

@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"os"
 	"syscall"
-	"time"
 
 	"github.com/planetbell/planetbell/internal/bell"
 	"github.com/planetbell/planetbell/internal/config"
@@ -77,7 +76,7 @@ func (a *App) publicHandler() http.Handler {
 		InvitationsPerMinute:  a.cfg.Limits.InvitationsPerMinute,
 
 		Now: a.nodes.now(), Brief: a.nodes.cutOff(), Traces: a.callbackTraces(),
-		Identity: func(nonce string) string { return Identity(a.cfg.AppTokens.SigningKey, nonce) },
+		Identity: a.identity,
 	}, httpapi.Services{
 		Projects: a.projects, Accounts: a.accounts, Devices: a.devices, Calls: a.calls, History: a.calls, Rooms: a.rooms,
 		Mailbox: a.mailbox, Receipts: receipts{a.engine, a.mailbox, a.nodes}, Rules: a.policy, WebPush: a.senders,
@@ -98,6 +97,7 @@ func (a *App) adminServer(t *tls.Config, signIn signin.Config) *http.Server {
 		Channels:       a.senders.Channels,
 		Ready:          a.readiness,
 		Node:           a.nodes.name(a.node),
+		AnswerNonce:    func(w http.ResponseWriter, r *http.Request) { httpapi.AnswerNonce(w, r, a.identity) },
 		Version:        string(a.version),
 		Stopping:       stopping,
 		Settings:       a.cfg.Redacted(),
@@ -106,11 +106,8 @@ func (a *App) adminServer(t *tls.Config, signIn signin.Config) *http.Server {
 		Figures: a.store, Window: a.window, Trials: a.engine, Route: func(d *bell.Device) string { _, reason := a.senders.Route(d); return reason },
 		Audit: a.store, Watch: &a.watch,
 	}, a.log, a.registry)
-	server := &http.Server{
-		Handler: handler, TLSConfig: t,
-		ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 30 * time.Second, IdleTimeout: 2 * time.Minute,
-		ErrorLog: slog.NewLogLogger(a.log.With("component", "console").Handler(), slog.LevelDebug),
-	}
+	server := console.NewServer(handler, a.log)
+	server.TLSConfig = t
 	server.RegisterOnShutdown(stop)
 	return server
 }

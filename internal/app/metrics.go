@@ -5,6 +5,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"github.com/planetbell/planetbell/internal/delivery"
 )
 
 // registerOwn registers what is about the process: what it is, whether it takes calls, and what
@@ -35,4 +37,14 @@ func (a *App) registerOwn() {
 		build, ready, polls, flight,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)
+}
+
+// deliveryMetrics makes the metrics of deliveries, with what alerts count of each route that the
+// configuration has: the first thing that happens on a route may be what an alert is for.
+func (a *App) deliveryMetrics() *delivery.Metrics {
+	m := delivery.NewMetrics(a.registry)
+	for _, key := range a.senders.routes() {
+		m.Expect(key)
+	}
+	return m
 }

@@ -253,6 +253,9 @@ func (m mailboxOf) Waits(device string) bool { return m.a.mailbox.Waits(device) 
 // Letters implements cluster.Mailbox.
 func (m mailboxOf) Letters(since time.Time) []string { return m.a.mailbox.Letters(since) }
 
+// Untold implements cluster.Mailbox.
+func (m mailboxOf) Untold(most int) []bell.CallKey { return m.a.mailbox.Untold(most) }
+
 // EndPolls implements cluster.Mailbox.
 func (m mailboxOf) EndPolls() { m.a.mailbox.EndPolls() }
 

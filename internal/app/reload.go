@@ -79,6 +79,9 @@ func (s *senders) watch(c credential) {
 	w := &watched{credential: c}
 	w.inUse, _ = c.Read() // what cannot be read now is told at the first look
 	s.watched = append(s.watched, w)
+	for _, result := range []string{"replaced", "failed"} {
+		s.reloads.WithLabelValues(c.Name(), result) // at 0: an alert sees no increase in a series that begins with 1
+	}
 }
 
 // Reload takes over the push credentials of a configuration that was read anew, as soon as

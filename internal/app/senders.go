@@ -172,6 +172,28 @@ func (s *senders) Channels(project *bell.Project) []bell.Channel {
 	return channels
 }
 
+// routes are the keys of all routes to push providers, as Route names them.
+func (s *senders) routes() (keys []delivery.RouteKey) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	for _, p := range s.projects {
+		for _, app := range p.apps {
+			for way := range app.senders {
+				keys = append(keys, delivery.RouteKey{Credential: app.credential, Channel: way.channel, Server: string(way.server)})
+			}
+		}
+		if p.fcm.Sender != nil {
+			keys = append(keys, p.fcm.Key)
+		}
+		if p.web.sender != nil {
+			for _, host := range p.web.hosts {
+				keys = append(keys, delivery.RouteKey{Credential: p.web.credential, Channel: bell.WebPush, Server: host.String()})
+			}
+		}
+	}
+	return keys
+}
+
 // warmTimeout bounds the wait for providers at start; a later push connects anew.
 const warmTimeout = 15 * time.Second
 

@@ -32,7 +32,7 @@ type Entry struct {
 	Via     string    // how they proved who they are: token, password, oidc, loopback
 	Remote  string    // address without port
 	Action  string    // a noun, a dot and a verb, such as device.remove
-	Object  string    // what was acted on, such as added_device=<ID> project=main
+	Object  string    // what was acted on, such as removed_device=<ID>
 	Outcome Outcome
 }
 

@@ -74,6 +74,12 @@ func MissedOutcomes() []planet.Outcome {
 // Missed reports whether o is one of [MissedOutcomes].
 func Missed(o planet.Outcome) bool { return slices.Contains(MissedOutcomes(), o) }
 
+// CallKey says which call, or notice, is meant: session IDs are unique within an environment only.
+type CallKey struct {
+	Environment planet.Environment
+	SessionID   planet.SessionID
+}
+
 // CalleeOwner is whose devices ring: the callee in the environment of the project
 // that was called.
 func (c *Call) CalleeOwner() Owner { return Owner{Environment: c.Environment, User: c.Callee} }

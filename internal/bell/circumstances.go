@@ -13,6 +13,9 @@ type Circumstances struct {
 	// FromMemory says that the database was in trouble: the call rang from memory, and was
 	// recorded later.
 	FromMemory bool `json:"from_memory,omitempty"`
+	// Overtaken says that the Call Event was on record before the Notify was: nothing rang. Their
+	// times do not tell this: a Notify takes a while, and may have come first.
+	Overtaken bool `json:"overtaken,omitempty"`
 	// Devices are those that were left out, and those that were rung in spite of something,
 	// those seen last first; at most MaxDeviceNotes.
 	Devices []DeviceNote `json:"devices,omitempty"`

@@ -26,7 +26,7 @@ type Store interface {
 	// deliveries as they are given, also those that have ended already; of a notice the state
 	// is notice. A call is identified by environment and session ID. If it is known
 	// already, nothing is written and the result says what it is: Repeated, or
-	// AlreadyEnded when its Call Event overtook it (then the parties and times of
+	// AlreadyEnded when its Call Event overtook it (then that it did, and the parties and times of
 	// Notify are added to the row, without cc_param and without deliveries; a caller, app
 	// server data and stid that Notify left out stay as the event has them). When it
 	// fails because ctx ended while the commit was under way, the call may be on disk all the

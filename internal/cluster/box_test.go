@@ -21,9 +21,10 @@ type box struct {
 	polls   map[string][]*poll
 	closing chan struct{}
 	closed  bool
-	ended   int             // how often all polls were to end
-	had     map[string]bool // over here, or in a poll's hand
-	idles   int             // how often something was given to the worker
+	ended   int                   // how often all polls were to end
+	had     map[string]bool       // over here, or in a poll's hand
+	idles   int                   // how often something was given to the worker
+	hears   map[bell.CallKey]bool // streams have told their devices of these calls; true: of the end too
 }
 
 type letter struct {
@@ -175,8 +176,14 @@ func (b *box) remove(over func(*letter) bool) {
 	}
 }
 
-func (b *box) withdraw(id planet.SessionID) {
+func (b *box) withdraw(environment planet.Environment, id planet.SessionID) {
 	b.remove(func(l *letter) bool { return l.ring.Call.SessionID == id })
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	key := bell.CallKey{Environment: environment, SessionID: id}
+	if _, heard := b.hears[key]; heard {
+		b.hears[key] = true
+	}
 }
 
 func (b *box) close() {
@@ -231,6 +238,37 @@ func (b *box) Letters(before time.Time) (ids []string) {
 		}
 	}
 	return ids
+}
+
+// hear is a stream that has told its device of a call.
+func (b *box) hear(f *fate) bell.CallKey {
+	key := bell.CallKey{Environment: planet.Evaluation, SessionID: f.ring.Call.SessionID}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.hears == nil {
+		b.hears = map[bell.CallKey]bool{}
+	}
+	b.hears[key] = false
+	return key
+}
+
+// told reports whether streams have told of the end of a call.
+func (b *box) told(key bell.CallKey) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.hears[key]
+}
+
+// Untold implements cluster.Mailbox.
+func (b *box) Untold(most int) (calls []bell.CallKey) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for key, told := range b.hears {
+		if !told && len(calls) < most {
+			calls = append(calls, key)
+		}
+	}
+	return calls
 }
 
 // EndPolls implements cluster.Mailbox, without ending them.

@@ -86,6 +86,9 @@ type Store interface {
 	// record waits to be recorded, and is the owner's.
 	Gone(ctx context.Context, owner string, deliveries []string) (map[string]bell.DeliveryState, error)
 
+	// Ended returns which of these calls are over by their record: their Call Event came.
+	Ended(ctx context.Context, calls []bell.CallKey) ([]bell.CallKey, error)
+
 	// DevicesChanged returns whose devices were changed at or after a time, by whatever node:
 	// changes with an ID above after, in the order of IDs, at most limit; and the database's
 	// clock. IDs are not in the order of commits.
@@ -184,6 +187,9 @@ type Mailbox interface {
 	// Remove takes a delivery out, because it is over or somebody else's, or is given back.
 	// It reports nothing. There need be none.
 	Remove(delivery string)
+	// Untold lists calls that streams here have told their devices of, and not the end of, at
+	// most so many: of more, any.
+	Untold(most int) []bell.CallKey
 	// EndPolls ends all polls with nothing, soon: their devices ask again, perhaps another node.
 	EndPolls()
 	// Acknowledge removes a call from the box of a device that has it.

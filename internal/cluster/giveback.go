@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"github.com/planetbell/planetbell/internal/bell"
-	"github.com/planetbell/planetbell/planet"
 )
 
 const (
@@ -37,19 +36,14 @@ type heldRing struct {
 type held struct {
 	byID     map[string]*heldRing
 	byDevice map[string]map[string]*heldRing
-	byCall   map[callKey]map[string]*heldRing
+	byCall   map[bell.CallKey]map[string]*heldRing
 	wanted   map[string]struct{}  // devices that poll here and of which something is held
 	unwanted map[string]time.Time // by delivery: until when polls here are not thought to take it
 }
 
-type callKey struct {
-	environment planet.Environment
-	id          planet.SessionID
-}
-
 func newHeld() held {
 	return held{
-		byID: map[string]*heldRing{}, byDevice: map[string]map[string]*heldRing{}, byCall: map[callKey]map[string]*heldRing{},
+		byID: map[string]*heldRing{}, byDevice: map[string]map[string]*heldRing{}, byCall: map[bell.CallKey]map[string]*heldRing{},
 		wanted: map[string]struct{}{}, unwanted: map[string]time.Time{},
 	}
 }
@@ -69,7 +63,9 @@ func (h *held) add(r bell.Ring) bool {
 	return true
 }
 
-func (r *heldRing) call() callKey { return callKey{r.ring.Call.Environment, r.ring.Call.SessionID} }
+func (r *heldRing) call() bell.CallKey {
+	return bell.CallKey{Environment: r.ring.Call.Environment, SessionID: r.ring.Call.SessionID}
+}
 
 func put[K comparable](index map[K]map[string]*heldRing, key K, it *heldRing) {
 	if index[key] == nil {
@@ -117,11 +113,16 @@ func (w *Worker) Idle(r bell.Ring) {
 	wake(w.wakeReturns)
 }
 
-// letGoOf drops what is held of a call that is over. It looks at nothing else: the mailbox
-// waits, with its lock, for whoever has mu.
-func (w *Worker) letGoOf(key callKey) { w.letGo(key, func(*bell.Ring) bool { return true }) }
+// letGoOf drops what is held of a call that is said to be over. It looks at nothing else: the
+// mailbox waits, with its lock, for whoever has mu.
+func (w *Worker) letGoOf(key bell.CallKey) {
+	w.letGo(key, func(*bell.Ring) bool { return true })
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	delete(w.unheard, key)
+}
 
-func (w *Worker) letGo(key callKey, over func(*bell.Ring) bool) {
+func (w *Worker) letGo(key bell.CallKey, over func(*bell.Ring) bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, it := range w.held.byCall[key] {

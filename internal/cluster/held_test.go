@@ -1,7 +1,9 @@
 package cluster
 
 import (
+	"context"
 	"fmt"
+	"log/slog"
 	"testing"
 
 	"github.com/planetbell/planetbell/internal/bell"
@@ -26,7 +28,7 @@ func TestTheEndOfACallLooksAtThatCallOnly(t *testing.T) {
 		}
 	}
 	looked := 0
-	key := callKey{planet.Evaluation, "7"}
+	key := bell.CallKey{Environment: planet.Evaluation, SessionID: "7"}
 	w.letGo(key, func(r *bell.Ring) bool { looked++; return r.Device.ID == "d" })
 	if looked != 2 {
 		t.Errorf("it looked at %d letters of a call that has two", looked)
@@ -35,14 +37,41 @@ func TestTheEndOfACallLooksAtThatCallOnly(t *testing.T) {
 		t.Error("another letter was dropped")
 	}
 	w.letGoOf(key)
-	w.letGoOf(callKey{planet.Real, "8"})
+	w.letGoOf(bell.CallKey{Environment: planet.Real, SessionID: "8"})
 	if len(w.held.byID) != 198 || w.held.byCall[key] != nil {
 		t.Errorf("%d letters are left", len(w.held.byID))
 	}
 	for i := range 100 {
-		w.letGoOf(callKey{planet.Evaluation, planet.SessionID(fmt.Sprint(i))})
+		w.letGoOf(bell.CallKey{Environment: planet.Evaluation, SessionID: planet.SessionID(fmt.Sprint(i))})
 	}
 	if left := len(w.held.byID) + len(w.held.byCall) + len(w.held.byDevice); left != 0 {
 		t.Errorf("%d entries are left in the indexes", left)
+	}
+}
+
+// endsOnly is all around a worker, as far as the ends of calls go: one call has ended.
+type endsOnly struct {
+	Store
+	Rings
+	Mailbox
+	key bell.CallKey
+}
+
+func (e endsOnly) Untold(int) []bell.CallKey { return []bell.CallKey{e.key} }
+
+func (e endsOnly) Ended(context.Context, []bell.CallKey) ([]bell.CallKey, error) {
+	return []bell.CallKey{e.key}, nil
+}
+func (e endsOnly) Withdraw(planet.Environment, planet.SessionID) {}
+
+// What is on its way out of this node when its call ends, and no hint tells that, is not had here again.
+func TestAnEndThatTheSweepFindsLetsGoOfWhatIsHeld(t *testing.T) {
+	e := endsOnly{key: bell.CallKey{Environment: planet.Evaluation, SessionID: "over"}}
+	w := New(Config{Store: e, Rings: e, Mailbox: e, Log: slog.New(slog.DiscardHandler)})
+	w.Idle(heldOf("over", "d"))
+	w.Idle(heldOf("rings", "d"))
+	w.sweepEnds(t.Context())
+	if w.held.byID["over/d"] != nil || w.held.byID["rings/d"] == nil {
+		t.Errorf("held are %v", w.held.byID)
 	}
 }

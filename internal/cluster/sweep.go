@@ -85,6 +85,7 @@ func (w *Worker) sweep(ctx context.Context) {
 	w.sweepDevices(ctx)
 	w.freeDead(ctx)
 	w.sweepMailboxes(ctx)
+	w.sweepEnds(ctx)
 	w.dropGone(ctx)
 	w.repair(ctx)
 	w.forgetChanges(ctx)
@@ -168,7 +169,7 @@ func (w *Worker) sweepMailboxes(ctx context.Context) {
 	s.letters, s.wideNext = now, false
 }
 
-// dropGone takes out of memory what is over, or is continued by others.
+// dropGone takes out of memory what is over, or is continued by others. Streams are told by sweepEnds.
 func (w *Worker) dropGone(ctx context.Context) {
 	before := w.Now().Add(-steadyAge)
 	w.watchTakes(true)

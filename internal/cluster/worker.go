@@ -55,7 +55,8 @@ type Worker struct {
 	peers    peers
 	queue    queue
 	held     held
-	received map[receipt]struct{} // heard of while a claim is under way; nil while none is
+	received map[receipt]struct{}       // heard of while a claim is under way; nil while none is
+	unheard  map[bell.CallKey]time.Time // whose end the sweep found, when by the local clock, and no hint told since; zero: being asked
 
 	doubts []*batch // of the claiming goroutine: claims whose answers were lost; a few at the most
 	sweeps sweeps   // of the sweeping goroutine
@@ -83,7 +84,7 @@ func New(c Config) *Worker {
 		wakeClaims: make(chan struct{}, 1), wakeReturns: make(chan struct{}, 1),
 		wakeReclaim: make(chan struct{}, 1), wakeSweep: make(chan struct{}, 1),
 		peers: peers{told: map[string]bool{}}, queue: queue{devices: map[string]cause{}},
-		held:   newHeld(),
+		held: newHeld(), unheard: map[bell.CallKey]time.Time{},
 		sweeps: sweeps{changes: map[int64]time.Time{}},
 	}
 }
@@ -125,7 +126,7 @@ func (w *Worker) Posted(device string) {
 // Over says that a call has ended, or was never to ring, after this was recorded, and stopped
 // here.
 func (w *Worker) Over(environment planet.Environment, id planet.SessionID) {
-	w.letGoOf(callKey{environment, id})
+	w.letGoOf(bell.CallKey{Environment: environment, SessionID: id})
 	w.Hints.Publish(Hint{Kind: HintOver, Environment: environment, SessionID: id})
 }
 
@@ -144,7 +145,7 @@ func (w *Worker) hasCall(r receipt) {
 		w.received[r] = struct{}{}
 	}
 	w.mu.Unlock()
-	w.letGo(callKey{r.environment, r.id}, func(ring *bell.Ring) bool { return ring.Device.ID == r.device })
+	w.letGo(bell.CallKey{Environment: r.environment, SessionID: r.id}, func(ring *bell.Ring) bool { return ring.Device.ID == r.device })
 	w.Rings.Received(r.environment, r.id, r.device) // before it leaves the mailbox, or it is put in after that
 	w.Mailbox.Acknowledge(r.environment, r.id, r.device)
 }
@@ -165,7 +166,7 @@ func (w *Worker) Heard(hints []Hint) {
 			}
 		case HintOver:
 			w.Rings.Withdraw(h.Environment, h.SessionID)
-			w.letGoOf(callKey{h.Environment, h.SessionID})
+			w.letGoOf(bell.CallKey{Environment: h.Environment, SessionID: h.SessionID})
 		case HintReceived:
 			w.hasCall(receipt{h.Environment, h.SessionID, h.DeviceID})
 		case HintDevices:

@@ -33,8 +33,9 @@ type world struct {
 	db  *clustertest.DB
 	bus *hintBus
 	// calm says that no node was cut off, killed, or presumed dead: then nothing happens twice.
-	calm bool
-	wrap func(cluster.Store) cluster.Store // the store of nodes that are started; as it is if nil
+	calm    bool
+	wrap    func(cluster.Store) cluster.Store // the store of nodes that are started; as it is if nil
+	metrics *cluster.Metrics                  // of nodes that are started; unseen if nil
 
 	mu    sync.Mutex
 	nodes []*node
@@ -169,7 +170,7 @@ func (w *world) start(skew, latency time.Duration) *node {
 	n.worker = cluster.New(cluster.Config{
 		Store: store, Hints: voice{w.bus, n}, Rings: n, Mailbox: n.box, Devices: n.cache, Log: slog.New(slog.DiscardHandler),
 		Node: cluster.Node{Owner: n.name, Host: "host", Version: "1", StartedAt: time.Now()}, Clock: clock,
-		Random: lockedRandom(uint64(len(w.nodes))),
+		Random: lockedRandom(uint64(len(w.nodes))), Metrics: w.metrics,
 	})
 	n.ctx, n.kill = context.WithCancel(context.Background())
 	if err := n.worker.Join(n.ctx); err != nil {
@@ -356,11 +357,11 @@ func (n *node) Take(rings []bell.Ring) {
 }
 
 // Withdraw implements cluster.Rings.
-func (n *node) Withdraw(_ planet.Environment, id planet.SessionID) {
+func (n *node) Withdraw(environment planet.Environment, id planet.SessionID) {
 	n.mu.Lock()
 	n.withdrawn[id] = true
 	n.mu.Unlock()
-	n.box.withdraw(id)
+	n.box.withdraw(environment, id)
 }
 
 // Received implements cluster.Rings.

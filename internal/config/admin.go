@@ -14,12 +14,14 @@ type Admin struct {
 	Address string `koanf:"address" default:"127.0.0.1:8081"`
 	// Token opens the admin API ("Authorization: Bearer"), with the role admin. At least 16
 	// characters. While there is no Token, none of Tokens, no one of Users and no OIDC,
-	// everybody who reaches the address is let in, which is allowed on loopback only.
+	// everybody who reaches the address is let in, which is allowed on loopback only and not
+	// behind a proxy.
 	Token planet.Secret `koanf:"token"`
 	// TLS makes the listener speak HTTPS.
 	TLS AdminTLS `koanf:"tls"`
 	// BehindProxy says that a proxy in front ends TLS, so that plain HTTP on a non-loopback
-	// address is meant, and cookies are for HTTPS only.
+	// address is meant, and cookies are for HTTPS only. Wants credentials, also on loopback: a
+	// proxy on this machine would pass for it.
 	BehindProxy bool `koanf:"behind_proxy" default:"false"`
 	// TrustedProxies are the proxies whose X-Forwarded-For is believed: addresses or CIDR ranges.
 	// Empty: none, the limits of sign-ins and the audit log have the peer's own address.

@@ -24,6 +24,8 @@ func (c *checker) admin(a *Admin) {
 	switch {
 	case a.Open() && reachable:
 		c.wrong("admin.token", "is missing, and admin.address "+a.Address+" can be reached from the network; set a token of at least 16 characters, or admin.users, admin.tokens or admin.oidc, or listen on 127.0.0.1.")
+	case a.Open() && a.BehindProxy:
+		c.wrong("admin.behind_proxy", "is set, and there are no credentials: to this server everybody who reaches the proxy would be on this machine, with the role admin; set admin.token of at least 16 characters, or admin.users, admin.tokens or admin.oidc, or remove admin.behind_proxy.")
 	case a.Open():
 		c.warn("admin.token", "is empty: every user and program on this machine can use the admin API.")
 	case reachable && !a.TLS.Enabled() && !a.BehindProxy:

@@ -172,6 +172,10 @@ func TestListeners(t *testing.T) {
 			name: "admin on loopback without token", replace: []string{"admin: {token: " + testlog.TextSecret("admin-token-0001"), `admin: {`},
 			warnings: []string{"admin.token: is empty: every user and program on this machine can use the admin API."},
 		},
+		{
+			name: "admin behind a proxy without credentials", replace: []string{"admin: {token: " + testlog.TextSecret("admin-token-0001"), "admin: {behind_proxy: true, trusted_proxies: [127.0.0.1]"},
+			errors: []string{"admin.behind_proxy: is set, and there are no credentials: to this server everybody who reaches the proxy would be on this machine, with the role admin; set admin.token of at least 16 characters, or admin.users, admin.tokens or admin.oidc, or remove admin.behind_proxy."},
+		},
 		{name: "short token", replace: []string{testlog.TextSecret("admin-token-0001"), testlog.TextSecret("a")}, errors: []string{"admin.token: 8 characters, want at least 16."}},
 		{
 			name: "admin on the network in the clear", replace: []string{"admin: {", `admin: {address: "0.0.0.0:8081", `},

@@ -1,11 +1,16 @@
 package console
 
 import (
+	"context"
 	"net/http"
+	"time"
 
 	"github.com/planetbell/planetbell/internal/bell"
 	"github.com/planetbell/planetbell/internal/console/signin"
 )
+
+// identifyTime bounds the look-up of a session, also where a route may take as long as it likes.
+const identifyTime = 5 * time.Second
 
 // authorized lets requests through of whoever has the route's role.
 func (c *console) authorized(rt route, h handler) handler {
@@ -35,12 +40,14 @@ func polls(r *http.Request) bool {
 }
 
 // identify says who asks. A session is in use if somebody has done something, which acts says: a
-// page that is left open keeps none.
+// page that is left open keeps none. It takes identifyTime at most.
 func (c *console) identify(r *http.Request, acts bool) (signin.Principal, error) {
 	if c.openTo(r) {
 		return signin.Principal{Name: "local", Role: bell.Admin, Via: signin.ViaLoopback}, nil
 	}
-	if !acts {
+	ctx, cancel := context.WithTimeout(r.Context(), identifyTime)
+	defer cancel()
+	if r = r.WithContext(ctx); !acts {
 		return c.signin.Peek(r)
 	}
 	return c.signin.Identify(r)
@@ -54,14 +61,16 @@ func (c *console) refuse(w http.ResponseWriter, r *http.Request) error {
 		return bell.E(bell.TooMany, "Too many requests with a wrong admin token; wait a few seconds.", nil)
 	}
 	w.Header().Set("WWW-Authenticate", `Bearer realm="planetbell admin"`)
-	return bell.E(bell.Unauthorized, c.refusalOf(r.Header.Get("Authorization")), nil)
+	return bell.E(bell.Unauthorized, c.refusalOf(r.Header), nil)
 }
 
-func (c *console) refusalOf(header string) string {
+func (c *console) refusalOf(h http.Header) string {
 	switch {
+	case c.signin.Empty() && c.OpenOnLoopback && proxied(h):
+		return "The admin API is closed to what comes through a proxy, because there are no credentials; set admin.token in the server's configuration."
 	case c.signin.Empty():
 		return "The admin API is closed: there are no credentials, or admin.token has less than 16 characters."
-	case header == "":
+	case h.Get("Authorization") == "":
 		return "The admin token is missing; send it as \"Authorization: Bearer <token>\"."
 	}
 	return "The admin token is wrong; it is admin.token, or one of admin.tokens, in the server's configuration."

@@ -111,6 +111,27 @@ func TestWithoutTokenOnlyThisMachineIsLetIn(t *testing.T) {
 	}
 }
 
+// A proxy on this machine may send the loopback address as Host, as nginx does if it is not told
+// otherwise; what it says of its clients gives it away.
+func TestWhatCameThroughAProxyIsNotLetIn(t *testing.T) {
+	config := testConfig()
+	config.Token, config.OpenOnLoopback = "", true
+	bare := func(r *http.Request) { r.Header.Del("Authorization") }
+	for _, name := range []string{"X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "Forwarded", "X-Real-IP", "Via"} {
+		h := newHandler(t, newFake(t), config)
+		for _, value := range []string{"127.0.0.1", ""} {
+			w := ask(t, h, "GET", "/admin/v1/projects", "", bare, header(name, value))
+			wantProblem(t, w, http.StatusUnauthorized, "unauthorized", "through a proxy")
+			if w := ask(t, h, "GET", "/", "", bare, header(name, value)); w.Code != http.StatusSeeOther || !strings.HasPrefix(w.Header().Get("Location"), "/signin") {
+				t.Errorf("%s: a page is answered %d, %q", name, w.Code, w.Header().Get("Location"))
+			}
+		}
+	}
+	if w := ask(t, newHandler(t, newFake(t), config), "GET", "/admin/v1/projects", "", bare); w.Code != http.StatusOK {
+		t.Errorf("without a proxy: %d", w.Code)
+	}
+}
+
 func TestRefusalsAreLimitedAndTheRightTokenStillOpens(t *testing.T) {
 	now := noon
 	config := testConfig()

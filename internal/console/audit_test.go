@@ -16,6 +16,8 @@ import (
 	"github.com/planetbell/planetbell/internal/audit"
 	"github.com/planetbell/planetbell/internal/bell"
 	"github.com/planetbell/planetbell/internal/console"
+	"github.com/planetbell/planetbell/internal/device"
+	"github.com/planetbell/planetbell/internal/policy"
 	"github.com/planetbell/planetbell/internal/testlog"
 	"github.com/planetbell/planetbell/planet"
 )
@@ -64,7 +66,7 @@ func TestWhatIsRecorded(t *testing.T) {
 	}
 	recorded(
 		t, f,
-		with(operator, "device.add", "added_device="+phone+" project=main", audit.Done),
+		with(operator, "device.add", "device_of=bob project=main added_device="+phone, audit.Done),
 		with(operator, "device.remove", "", audit.Failed),
 		with(admin, "device.remove", "removed_device="+phone, audit.Failed),
 		with(admin, "device.remove", "removed_device="+phone, audit.Failed),
@@ -270,6 +272,40 @@ func TestWhatIsNoRefusal(t *testing.T) {
 	ask(t, h, "PUT", "/admin/v1/users/bell-eval/bob/rules", `{}`, asRole(bell.Operator))
 	if e := f.audit.entries; len(e) != 1 || e[0].Action != "rules.replace" || e[0].Outcome != audit.Failed {
 		t.Errorf("the audit log has %+v", e)
+	}
+}
+
+// A write whose caller waited too long may still happen: the audit log says on whom and where, and
+// how much was done before. What cannot be a user's ID is not in there.
+func TestWhatMayStillHappen(t *testing.T) {
+	late := bell.E(bell.Unavailable, "The database took too long; the write may still happen.", nil)
+	body := `{"project":"main","channel":"fcm","push_token":"` + testlog.TextSecret("push") + `","user_id":"`
+	for _, test := range []struct{ method, target, body, object string }{
+		{"PUT", "/admin/v1/users/bell-eval/bob/rules", `{}`, "rules_of=bob project=main"},
+		{"POST", "/admin/v1/devices", body + `bob"}`, "device_of=bob project=main"},
+		{"POST", "/admin/v1/devices", body + testlog.TextSecret("pasted here") + `"}`, "project=main"},
+		{"POST", "/admin/v1/access_tokens", `{"project":"main","user_id":"bob"}`, "minted_for=bob project=main"},
+		{"POST", "/admin/v1/events/evt_1/replay?endpoint=main/crm-1", "", "event=evt_1 endpoint=main/crm-1 replayed_events=2"},
+		{"POST", "/admin/v1/events/replay", `{"endpoint":"main/crm-1"}`, "endpoint=main/crm-1 replayed_events=20000"},
+		{"POST", "/admin/v1/events/test", `{"project":"main"}`, "project=main event=evt_test"},
+		{"POST", "/events/replay", "id=evt_1&endpoint=main/crm-1", "event=evt_1 endpoint=main/crm-1 replayed_events=2"},
+		{"POST", "/events/replay", "endpoint=main/crm-1", "endpoint=main/crm-1 replayed_events=20000"},
+	} {
+		f := willing(t)
+		f.rules, f.rulesErr = &policy.Rules{}, late
+		f.add = func(*bell.Project, device.NewDevice) (bell.Device, error) { return bell.Device{}, late }
+		f.mint = func(*bell.Project, string) (planet.Secret, error) { return "", late }
+		f.events = &fakeEvents{fail: late}
+		change := []func(*http.Request){asRole(bell.Admin)}
+		if !strings.HasPrefix(test.target, "/admin/") {
+			change = append(change, asForm())
+		}
+		if w := ask(t, newHandler(t, f, rolesConfig()), test.method, test.target, test.body, change...); w.Code != http.StatusServiceUnavailable {
+			t.Errorf("%s: status %d", test.target, w.Code)
+		}
+		if e := f.audit.entries; len(e) != 1 || e[0].Object != test.object || e[0].Outcome != audit.Failed {
+			t.Errorf("%s: the audit log has %+v, want %q", test.target, e, test.object)
+		}
 	}
 }
 

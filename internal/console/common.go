@@ -12,6 +12,7 @@ import (
 	"github.com/planetbell/planetbell/internal/bell"
 	"github.com/planetbell/planetbell/internal/call"
 	"github.com/planetbell/planetbell/internal/delivery"
+	"github.com/planetbell/planetbell/internal/webhook"
 	"github.com/planetbell/planetbell/planet"
 )
 
@@ -22,14 +23,18 @@ type common struct {
 	services Services
 	trials   *rate.Limiter
 
-	tally   *shared[tallied]
-	failing *shared[[]call.FailingGroup] // of the last failingSpan
+	// What the overview asks the database for.
+	ringing  *shared[[]bell.Call]
+	tally    *shared[tallied]
+	failing  *shared[[]call.FailingGroup] // of the last failingSpan
+	statuses *shared[[]webhook.Status]
 }
 
 func newCommon(config Config, services Services) *common {
 	return &common{
 		Config: config, services: services, trials: rate.NewLimiter(trialRate, trialBurst),
-		tally: newShared[tallied](), failing: newShared[[]call.FailingGroup](),
+		ringing: newShared[[]bell.Call](), tally: newShared[tallied](),
+		failing: newShared[[]call.FailingGroup](), statuses: newShared[[]webhook.Status](),
 	}
 }
 
@@ -43,6 +48,23 @@ func (c *common) project(name string) (*bell.Project, error) {
 		return nil, bell.E(bell.NotFound, "There is no project with this name; GET /admin/v1/projects lists them.", nil)
 	}
 	return project, nil
+}
+
+// noteUser notes on whom somebody acts and in which project, before that is done: a write whose
+// caller waits too long may still happen. What cannot be a user's ID is left out: it may be
+// anything.
+func noteUser(ctx context.Context, key, userID string, project *bell.Project) {
+	if planet.ValidateUserID(userID) == nil {
+		note(ctx, slog.String(key, userID))
+	}
+	note(ctx, slog.String("project", project.Name))
+}
+
+// noteReplayed notes how many events are told anew, also when an error kept others from it.
+func noteReplayed(ctx context.Context, n int, err error) {
+	if err == nil || n > 0 {
+		note(ctx, slog.Int("replayed_events", n))
+	}
 }
 
 // noteTelling notes which event is told to which endpoint, before that is done. What cannot be the
@@ -59,7 +81,10 @@ func (c *common) noteTelling(r *http.Request, id, endpoint string) {
 
 func (c *common) overview(ctx context.Context) (o overview, err error) {
 	o.ready = c.Ready(ctx)
-	if o.ringing, err = c.services.Calls.List(ctx, call.Filter{State: bell.CallRinging}, call.Cursor{}, MaxLimit); err != nil {
+	o.ringing, err = c.ringing.get(ctx, c.Now, func(ctx context.Context) ([]bell.Call, error) {
+		return c.services.Calls.List(ctx, call.Filter{State: bell.CallRinging}, call.Cursor{}, MaxLimit)
+	})
+	if err != nil {
 		return o, err
 	}
 	told, err := c.tally.get(ctx, c.Now, func(ctx context.Context) (t tallied, err error) {

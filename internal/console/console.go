@@ -125,6 +125,9 @@ type Config struct {
 	// Node is what this process is called where several share a database; /readyz says it. Empty: it
 	// is the only one.
 	Node string
+	// AnswerNonce puts into the answer of /readyz which server this is, if the request asks for
+	// it. nil: nobody is answered.
+	AnswerNonce func(w http.ResponseWriter, r *http.Request)
 	// Version of the program, for /debug/info.
 	Version string
 	// Settings is the configuration in effect, as YAML without any secret.
@@ -186,6 +189,9 @@ func build(config Config, services Services, log *slog.Logger) *console {
 	}
 	if config.Ready == nil {
 		config.Ready = func(context.Context) string { return "" }
+	}
+	if config.AnswerNonce == nil {
+		config.AnswerNonce = func(http.ResponseWriter, *http.Request) {}
 	}
 	if config.Channels == nil {
 		config.Channels = func(*bell.Project) []bell.Channel { return nil }

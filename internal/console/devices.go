@@ -40,6 +40,7 @@ func (a *api) addDevice(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	noteUser(r.Context(), "device_of", in.UserID, project)
 	d, err := a.services.Devices.Add(r.Context(), project, device.NewDevice{
 		UserID: in.UserID, Channel: in.Channel, PushToken: in.PushToken.Secret,
 		APNsServer: in.APNsServer, AppType: in.AppType, AppID: in.AppID,
@@ -47,7 +48,7 @@ func (a *api) addDevice(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	note(r.Context(), slog.String("added_device", d.ID), slog.String("project", project.Name))
+	note(r.Context(), slog.String("added_device", d.ID))
 	return writeJSON(w, http.StatusCreated, deviceView(&d, a.Now()))
 }
 

@@ -21,13 +21,16 @@ type Events interface {
 	// Statuses returns how the endpoints do, in the order of the configuration.
 	Statuses(ctx context.Context) ([]webhook.Status, error)
 	// Replay tells an event anew, to one endpoint, or to all when endpoint is empty, and
-	// returns to how many; bell.NotFound when there is no such event or endpoint.
+	// returns to how many, also with an error; bell.NotFound when there is no such event or
+	// endpoint.
 	Replay(ctx context.Context, id, endpoint string) (int, error)
-	// ReplayDead tells an endpoint anew what it did not take.
+	// ReplayDead tells an endpoint anew what it did not take. It returns how many events, also
+	// with an error.
 	ReplayDead(ctx context.Context, endpoint string) (replayed int, more bool, err error)
 	// Enable tells an endpoint again that is gone; bell.NotFound when it is not.
 	Enable(ctx context.Context, endpoint string) error
-	// Test sends a test event to all endpoints of a project, and returns its ID.
+	// Test sends a test event to all endpoints of a project, and returns its ID, also with an
+	// error if the event may come all the same.
 	Test(ctx context.Context, project *bell.Project) (string, error)
 }
 
@@ -189,10 +192,10 @@ func (a *api) replayEvent(w http.ResponseWriter, r *http.Request) error {
 	}
 	a.noteTelling(r, id, q.text("endpoint"))
 	n, err := a.services.Events.Replay(r.Context(), id, q.text("endpoint"))
+	noteReplayed(r.Context(), n, err)
 	if err != nil {
 		return err
 	}
-	note(r.Context(), slog.Int("replayed_events", n))
 	return writeJSON(w, http.StatusOK, Replayed{Replayed: n})
 }
 
@@ -203,10 +206,10 @@ func (a *api) replayEvents(w http.ResponseWriter, r *http.Request) error {
 	}
 	a.noteTelling(r, "", in.Endpoint)
 	n, more, err := a.services.Events.ReplayDead(r.Context(), in.Endpoint)
+	noteReplayed(r.Context(), n, err)
 	if err != nil {
 		return err
 	}
-	note(r.Context(), slog.Int("replayed_events", n))
 	return writeJSON(w, http.StatusOK, Replayed{Replayed: n, More: more})
 }
 
@@ -234,9 +237,11 @@ func (a *api) testEvent(w http.ResponseWriter, r *http.Request) error {
 	}
 	note(r.Context(), slog.String("project", project.Name))
 	id, err := a.services.Events.Test(r.Context(), project)
+	if id != "" {
+		note(r.Context(), slog.String("event", id))
+	}
 	if err != nil {
 		return err
 	}
-	note(r.Context(), slog.String("event", id))
 	return writeJSON(w, http.StatusAccepted, TestEvent{ID: id})
 }

@@ -14,7 +14,7 @@ import (
 	"github.com/planetbell/planetbell/internal/webhook"
 )
 
-// fakeEvents notes what it was asked and answers three events.
+// fakeEvents notes what it was asked and answers three events. What is not there is told to nobody.
 type fakeEvents struct {
 	asked []string
 	fail  error
@@ -49,11 +49,17 @@ func (f *fakeEvents) Statuses(context.Context) ([]webhook.Status, error) {
 
 func (f *fakeEvents) Replay(_ context.Context, id, endpoint string) (int, error) {
 	f.ask("replay %s %q", id, endpoint)
+	if bell.KindOf(f.fail) == bell.NotFound {
+		return 0, f.fail
+	}
 	return 2, f.fail
 }
 
 func (f *fakeEvents) ReplayDead(_ context.Context, endpoint string) (int, bool, error) {
 	f.ask("replay dead %s", endpoint)
+	if bell.KindOf(f.fail) == bell.NotFound {
+		return 0, false, f.fail
+	}
 	return 20000, true, f.fail
 }
 
@@ -64,6 +70,9 @@ func (f *fakeEvents) Enable(_ context.Context, endpoint string) error {
 
 func (f *fakeEvents) Test(_ context.Context, p *bell.Project) (string, error) {
 	f.ask("test %s", p.Name)
+	if bell.KindOf(f.fail) == bell.NotFound {
+		return "", f.fail
+	}
 	return "evt_test", f.fail
 }
 

@@ -17,8 +17,10 @@ func (c *console) livez(w http.ResponseWriter, _ *http.Request) error {
 	return writeText(w, "ok\n")
 }
 
-// readyz says whether calls can be taken now; if not, what is missing.
+// readyz says whether calls can be taken now; if not, what is missing. Either way it says who
+// answers, to whoever asks with a nonce.
 func (c *console) readyz(w http.ResponseWriter, r *http.Request) error {
+	c.AnswerNonce(w, r)
 	ctx, cancel := context.WithTimeout(r.Context(), readyTime)
 	defer cancel()
 	if sentence := c.Ready(ctx); sentence != "" {

@@ -52,6 +52,22 @@ func TestNotReadySaysWhat(t *testing.T) {
 	}
 }
 
+// Whoever asks is told which server this is, also while it starts or stops.
+func TestReadyAnswersANonce(t *testing.T) {
+	config := testConfig()
+	config.AnswerNonce = func(w http.ResponseWriter, r *http.Request) { w.Header().Set("Answer", "to "+r.Header.Get("Question")) }
+	for waits, want := range map[string]int{"": http.StatusOK, "The server is starting or stopping.": http.StatusServiceUnavailable} {
+		config.Ready = func(context.Context) string { return waits }
+		h := newHandler(t, newFake(t), config)
+		for _, method := range []string{"GET", "HEAD"} {
+			w := ask(t, h, method, "/readyz", "", noToken, header("Question", "nonce"))
+			if got := w.Header().Get("Answer"); w.Code != want || got != "to nonce" {
+				t.Errorf("%s: %d %q, want %d", method, w.Code, got, want)
+			}
+		}
+	}
+}
+
 func TestMetrics(t *testing.T) {
 	registry := prometheus.NewRegistry()
 	rings := prometheus.NewCounter(prometheus.CounterOpts{Name: "planetbell_rings_total", Help: "Rings."})

@@ -161,10 +161,12 @@ func (c *console) bounded(h handler) handler {
 	}
 }
 
-// openTo reports whether the request needs no token. The name it asks for is looked at
-// too, so that a proxy on this machine does not open the API to its clients.
+// openTo reports whether the request needs no token. The name it asks for, and what proxies
+// add, are looked at too, so that a proxy on this machine does not open the API to its clients.
+// One that adds nothing and asks for a loopback name cannot be told from a program here;
+// the configuration refuses to be behind a proxy without credentials.
 func (c *console) openTo(r *http.Request) bool {
-	if !c.OpenOnLoopback || !c.signin.Empty() || c.Token != "" {
+	if !c.OpenOnLoopback || !c.signin.Empty() || c.Token != "" || proxied(r.Header) {
 		return false
 	}
 	peer, err := netip.ParseAddrPort(r.RemoteAddr)
@@ -174,6 +176,16 @@ func (c *console) openTo(r *http.Request) bool {
 	name := hostName(r.Host)
 	addr, err := netip.ParseAddr(name)
 	return isLocalhost(name) || (err == nil && addr.Unmap().IsLoopback())
+}
+
+// proxied reports whether a proxy has added to a request's header, whatever it is that it says.
+func proxied(h http.Header) bool {
+	for _, name := range []string{"X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "Forwarded", "X-Real-Ip", "Via"} {
+		if _, there := h[name]; there {
+			return true
+		}
+	}
+	return false
 }
 
 func hostSet(names []string) map[string]bool {

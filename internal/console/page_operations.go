@@ -1,7 +1,6 @@
 package console
 
 import (
-	"log/slog"
 	"maps"
 	"net/http"
 	"net/url"
@@ -105,10 +104,10 @@ func (s *site) pageReplay(w http.ResponseWriter, r *http.Request) error {
 	default:
 		n, more, err = s.services.Events.ReplayDead(r.Context(), endpoint)
 	}
+	noteReplayed(r.Context(), n, err)
 	if err != nil {
 		return err
 	}
-	note(r.Context(), slog.Int("replayed_events", n))
 	back := url.Values{"endpoint": {endpoint}, "replayed": {strconv.Itoa(n)}}
 	if more {
 		back.Set("more", "yes")

@@ -24,7 +24,7 @@ func (s *site) pageOverview(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if of.Endpoints, err = s.services.Events.Statuses(r.Context()); err != nil {
+	if of.Endpoints, err = s.statuses.get(r.Context(), s.Now, s.services.Events.Statuses); err != nil {
 		return err
 	}
 	return s.show(w, r, drawing{page: "overview", frame: f, body: pages.NewOverview(f.Words, of)})

@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -75,6 +76,7 @@ func told(t testing.TB) *fake {
 type toldEvents struct {
 	replayed []string
 	more     bool // dead letters are left
+	statuses atomic.Int32
 }
 
 func (e *toldEvents) List(context.Context, webhook.Filter, webhook.Cursor, int) ([]webhook.Telling, error) {
@@ -85,6 +87,7 @@ func (e *toldEvents) List(context.Context, webhook.Filter, webhook.Cursor, int) 
 }
 
 func (e *toldEvents) Statuses(context.Context) ([]webhook.Status, error) {
+	e.statuses.Add(1)
 	return []webhook.Status{{Endpoint: "main/crm", Host: "crm.example.com", Health: webhook.Down, Open: 4, Oldest: noon.Add(-time.Hour)}}, nil
 }
 

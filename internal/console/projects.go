@@ -1,7 +1,6 @@
 package console
 
 import (
-	"log/slog"
 	"net/http"
 
 	"github.com/planetbell/planetbell/internal/bell"
@@ -35,12 +34,12 @@ func (a *api) mintAccessToken(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	noteUser(r.Context(), "minted_for", in.UserID, project)
 	issued := a.Now()
 	token, err := a.services.Tokens.MintFor(r.Context(), project, in.UserID)
 	if err != nil {
 		return err
 	}
-	note(r.Context(), slog.String("minted_for", in.UserID), slog.String("project", project.Name))
 	return writeJSON(w, http.StatusOK, AccessToken{
 		AccessToken: SentSecret{token}, Project: project.Name,
 		ServiceID: project.ServiceID, UserID: in.UserID, IssuedAt: issued.UTC(),

@@ -1,7 +1,6 @@
 package console
 
 import (
-	"log/slog"
 	"net/http"
 	"time"
 
@@ -58,6 +57,7 @@ func (a *api) replaceRules(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	noteUser(r.Context(), "rules_of", userID, project)
 	var in UserRules
 	if err := readBodyOf(w, r, &in, maxRules); err != nil {
 		return err
@@ -77,7 +77,6 @@ func (a *api) replaceRules(w http.ResponseWriter, r *http.Request) error {
 	if err := a.services.Rules.ReplaceRules(r.Context(), project, userID, rules); err != nil {
 		return err
 	}
-	note(r.Context(), slog.String("rules_of", userID), slog.String("project", project.Name))
 	return a.writeRules(w, r, project, userID)
 }
 

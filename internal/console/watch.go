@@ -5,6 +5,7 @@ import (
 	"context"
 	"io"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 
@@ -26,7 +27,7 @@ const (
 	// watchFor is how long a page follows one call; a ring takes a minute, a missed call's notice
 	// three. The browser may ask again.
 	watchFor = 10 * time.Minute
-	// watchRead and watchWrite bound what one turn may take.
+	// watchRead and watchWrite bound what one turn may take, beside identifyTime.
 	watchRead  = 5 * time.Second
 	watchWrite = 10 * time.Second
 )
@@ -43,8 +44,8 @@ type watches struct {
 type watched struct {
 	followers int // guarded by watches.mu
 
-	mu   sync.Mutex // held while the database is asked, so that one asks for all
-	told *pages.StoryOf
+	turn chan struct{}  // holds one while the database is asked, so that one asks for all
+	told *pages.StoryOf // guarded by turn, as is at
 	at   time.Time
 }
 
@@ -57,7 +58,7 @@ func (s *watches) follow(key callKey, who signin.Principal) (*watched, func(), b
 	}
 	c := s.calls[key]
 	if c == nil {
-		c = &watched{}
+		c = &watched{turn: make(chan struct{}, 1)}
 		if s.calls == nil {
 			s.calls, s.each = map[callKey]*watched{}, map[signin.Principal]int{}
 		}
@@ -79,15 +80,20 @@ func (s *watches) follow(key callKey, who signin.Principal) (*watched, func(), b
 	}, true
 }
 
-// look returns what is known of a call, at most watchFresh old.
+// look returns what is known of a call, at most watchFresh old. Who waits for somebody else to ask
+// waits until ctx ends, and watchRead in all.
 func (s *site) look(ctx context.Context, key callKey, of *watched) (*pages.StoryOf, error) {
-	of.mu.Lock()
-	defer of.mu.Unlock()
+	ctx, cancel := context.WithTimeout(ctx, watchRead)
+	defer cancel()
+	select {
+	case of.turn <- struct{}{}:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	defer func() { <-of.turn }()
 	if of.told != nil && s.Now().Sub(of.at) < watchFresh {
 		return of.told, nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, watchRead)
-	defer cancel()
 	told, err := s.told(ctx, key)
 	if err != nil {
 		return nil, err
@@ -122,7 +128,9 @@ func (s *site) liveCall(w http.ResponseWriter, r *http.Request) error {
 	h.Set("Content-Type", "text/event-stream")
 	h.Set("X-Accel-Buffering", "no") // nginx would keep it back
 	control := http.NewResponseController(w)
-	_ = control.SetReadDeadline(time.Time{}) // the server's bounds a request, and this one goes on
+	// The server's limits are for what ends soon, and this goes on.
+	_ = control.SetReadDeadline(time.Time{})
+	_ = control.SetWriteDeadline(time.Time{})
 	ticker := time.NewTicker(watchEvery)
 	defer ticker.Stop()
 	for to := (stream{w: w, control: control}); ; {
@@ -176,22 +184,27 @@ func (s *site) tell(ctx context.Context, to *stream, r *http.Request, key callKe
 	return true, to.send("over", nil)
 }
 
+// lineEnds makes all ends of lines of an event alike, as HTML does: a client ends a line at a lone
+// CR too, and what follows it would be a line of the stream, by whoever wrote it into a call.
+var lineEnds = strings.NewReplacer("\r\n", "\n", "\r", "\n")
+
 // send writes one event.
 func (s *stream) send(event string, data []byte) error {
 	var b bytes.Buffer
 	if event != "" {
 		b.WriteString("event: " + event + "\n")
 	}
-	for line := range bytes.Lines(data) {
-		b.WriteString("data: ")
-		b.Write(bytes.TrimRight(line, "\r\n"))
-		b.WriteByte('\n')
+	for line := range strings.Lines(lineEnds.Replace(string(data))) {
+		b.WriteString("data: " + strings.TrimSuffix(line, "\n") + "\n")
 	}
 	if len(data) == 0 {
 		b.WriteString("data: \n")
 	}
 	b.WriteByte('\n')
-	_ = s.control.SetWriteDeadline(time.Now().Add(watchWrite)) // not every writer can; then the connection's end ends it
+	// Not every writer can; then the connection's end ends it. Over HTTP/2 a limit that is left ends
+	// a stream on which nothing is written.
+	_ = s.control.SetWriteDeadline(time.Now().Add(watchWrite))
+	defer func() { _ = s.control.SetWriteDeadline(time.Time{}) }()
 	if _, err := b.WriteTo(s.w); err != nil {
 		return err
 	}
@@ -200,8 +213,6 @@ func (s *stream) send(event string, data []byte) error {
 
 // stillSignedIn reports whether who began to follow a call may still.
 func (s *site) stillSignedIn(ctx context.Context, r *http.Request) (bool, error) {
-	ctx, cancel := context.WithTimeout(ctx, watchRead)
-	defer cancel()
 	p, err := s.identify(r.WithContext(ctx), false)
 	return p.Role.Covers(bell.Viewer), err
 }

@@ -52,6 +52,41 @@ func TestHowManyCallsOneMayFollow(t *testing.T) {
 	})
 }
 
+// A database that does not answer keeps those who follow one call for as long as the first who
+// asks it, and nobody whose browser has gone.
+func TestFollowersOfOneCallWaitTogether(t *testing.T) {
+	for name, leave := range map[string]time.Duration{"they stay": time.Hour, "they leave": time.Second} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := told(t)
+				f.show = func(ctx context.Context, _ planet.Environment, _ planet.SessionID) (call.Record, error) {
+					<-ctx.Done()
+					return call.Record{}, ctx.Err()
+				}
+				h := newHandler(t, f, rolesConfig())
+				start := time.Now()
+				follow := func(ctx context.Context, want time.Duration) func() {
+					return func() {
+						ask(t, h, "GET", live, "", asRole(bell.Viewer), func(r *http.Request) { *r = *r.WithContext(ctx) })
+						if took := time.Since(start); took != want {
+							t.Errorf("it took %s, want %s", took, want)
+						}
+					}
+				}
+				var readers sync.WaitGroup
+				readers.Go(follow(t.Context(), 5*time.Second))
+				synctest.Wait() // it asks
+				ctx, cancel := context.WithTimeout(t.Context(), leave)
+				defer cancel()
+				for range 7 {
+					readers.Go(follow(ctx, min(leave, 5*time.Second)))
+				}
+				readers.Wait()
+			})
+		})
+	}
+}
+
 func TestHeadOfAStream(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := told(t)
@@ -100,4 +135,30 @@ func TestAStreamOfASession(t *testing.T) {
 			t.Errorf("somebody who opened a page kept the session %d times", n)
 		}
 	})
+}
+
+// What another app wrote into a call ends no line of a stream: a client reads a lone CR as the end
+// of one.
+func TestAStreamKeepsItsLines(t *testing.T) {
+	f := told(t)
+	f.show = func(context.Context, planet.Environment, planet.SessionID) (call.Record, error) {
+		record := storyOfMissedCall()
+		record.Call.Release.UserCode = "busy\revent: over\rdata: gone\r\r\r\n\rend"
+		return record, nil
+	}
+	body := ask(t, newHandler(t, f, testConfig()), "GET", live, "").Body.String()
+	if strings.Contains(body, "\r") {
+		t.Error("the stream has a CR")
+	}
+	var shown strings.Builder
+	for line := range strings.Lines(strings.TrimSuffix(body, "event: over\ndata: \n\n")) {
+		data, ok := strings.CutPrefix(line, "data: ")
+		if !ok && line != "\n" {
+			t.Errorf("the stream has the line %q", line)
+		}
+		shown.WriteString(data)
+	}
+	if !strings.Contains(shown.String(), "busy\nevent: over\ndata: gone\n") || !strings.Contains(shown.String(), "end") {
+		t.Errorf("the text is not whole: %q", shown.String())
+	}
 }

@@ -191,8 +191,8 @@ func (e *Engine) Admit(rings []bell.Ring) error {
 		}
 	}
 	e.Metrics.inFlight(e.room)
-	e.Metrics.dropped("full", refused-notices)
-	e.Metrics.dropped("notice_full", notices)
+	e.Metrics.dropped(droppedFull, refused-notices)
+	e.Metrics.dropped(droppedNotice, notices)
 	if refused > 0 && refused == len(rings) {
 		return bell.E(bell.Overload, "Too many calls are ringing at once; this call was not taken.", nil)
 	}

@@ -15,6 +15,13 @@ import (
 // without warning, and a hostile answer must not fill the memory.
 const maxReasons = 100
 
+// The values of the label "cause" of dropped deliveries.
+const (
+	droppedFull     = "full"
+	droppedNotice   = "notice_full"
+	droppedDeadline = "deadline"
+)
+
 // ringBuckets go from a warm connection on the same machine to the end of a ring.
 var ringBuckets = []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60}
 
@@ -76,11 +83,28 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 		receipts: newReceiptMetrics(),
 		reasons:  map[string]struct{}{},
 	}
+	for _, cause := range []string{droppedFull, droppedNotice, droppedDeadline} {
+		m.drops.WithLabelValues(cause) // at 0, as Expect says
+	}
 	if r != nil {
 		r.MustRegister(m.attempts, m.latency, m.accept, m.flight, m.drops, m.lost, m.routes, m.breakers, m.holds, m.hedges, m.alarms)
 		r.MustRegister(m.receipts.accepted, m.receipts.call, m.receipts.lowered)
 	}
 	return m
+}
+
+// Expect makes, at 0, what alerts count of a route, before anything goes over it: an alert counts
+// an increase, and a series that begins with 1, or is not there yet, has none. A route costs a
+// fixed number of series.
+func (m *Metrics) Expect(key RouteKey) {
+	m.accept.WithLabelValues(string(key.Channel))
+	m.receipts.expect(string(key.Channel))
+	if key.Channel == bell.LongPoll { // nobody answers for it
+		return
+	}
+	for _, alarm := range []bell.Alarm{bell.AlarmPage, bell.AlarmConfig} {
+		m.alarms.WithLabelValues(key.Credential, string(key.Channel), key.Server, string(alarm))
+	}
 }
 
 // routeMetrics are a route's, looked up once: by label a look-up costs as much as all the
@@ -95,6 +119,7 @@ type routeMetrics struct {
 
 // route returns the metrics of a route.
 func (m *Metrics) route(key RouteKey) *routeMetrics {
+	m.Expect(key)
 	labels := []string{key.Credential, string(key.Channel), key.Server}
 	rm := &routeMetrics{
 		Metrics: m, key: key, accept: m.accept.WithLabelValues(string(key.Channel)),

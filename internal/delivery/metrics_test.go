@@ -75,6 +75,32 @@ func TestAttemptNumbersInMetricsAreBounded(t *testing.T) {
 	}
 }
 
+// What alerts count of a route is there before anything goes over it: a series that begins with its
+// first event has no increase.
+func TestWhatAlertsCountBeginsAtZero(t *testing.T) {
+	b := newBench(t, nil)
+	b.Metrics.Expect(RouteKey{Credential: "acme/app", Channel: bell.APNsVoIP, Server: "production"})
+	b.Metrics.route(RouteKey{Credential: "acme", Channel: bell.FCM})
+	b.Metrics.route(RouteKey{Credential: "acme", Channel: bell.LongPoll})
+	page := b.dump(t)
+	for _, want := range []string{
+		`planetbell_push_alarms_total{alarm="page",channel="apns_voip",credential="acme/app",server="production"} 0`,
+		`planetbell_push_alarms_total{alarm="config",channel="apns_voip",credential="acme/app",server="production"} 0`,
+		`planetbell_push_alarms_total{alarm="page",channel="fcm",credential="acme",server=""} 0`,
+		`planetbell_call_to_received_seconds_count{channel="apns_voip"} 0`,
+		`planetbell_call_to_received_seconds_count{channel="fcm"} 0`,
+		`planetbell_call_to_received_seconds_count{channel="longpoll"} 0`,
+		`planetbell_deliveries_dropped_total{cause="full"} 0`,
+	} {
+		if !strings.Contains(page, want+"\n") {
+			t.Errorf("there is no %s", want)
+		}
+	}
+	if n := strings.Count(page, "\nplanetbell_push_alarms_total{"); n != 4 {
+		t.Errorf("%d series of alarms for two routes to providers, want 2 for each", n)
+	}
+}
+
 func TestNoSecretInLogsAndMetrics(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, nil)

@@ -80,6 +80,12 @@ func newReceiptMetrics() receiptMetrics {
 	}
 }
 
+// expect makes the series of a channel, at 0.
+func (m *receiptMetrics) expect(channel string) {
+	m.accepted.WithLabelValues(channel)
+	m.call.WithLabelValues(channel)
+}
+
 // received counts a first receipt. A push may arrive before its provider's answer: that is
 // no time at all.
 func (m *receiptMetrics) received(got Received, r bell.Receipt) {

@@ -59,7 +59,7 @@ func (s *sweeper) sweep(ctx context.Context) {
 	cancel()
 	n, err := s.Store.ExpireDeliveries(ctx, now)
 	if err == nil {
-		s.Metrics.dropped("deadline", n)
+		s.Metrics.dropped(droppedDeadline, n)
 	}
 	failed := s.claim(ctx)
 	if ctx.Err() == nil {

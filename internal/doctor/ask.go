@@ -17,7 +17,7 @@ import (
 
 const (
 	dialTime = 5 * time.Second // for a connection; what takes longer does not work for calls either
-	askTime  = 8 * time.Second // for an answer: less than checkTime, so that silence is told as such
+	askTime  = 8 * time.Second // for an answer: less than DefaultTime, so that silence is told as such
 )
 
 // caller asks one sort of server by HTTP. It follows no redirects.
@@ -68,7 +68,6 @@ func (c *caller) ask(ctx context.Context, method, address string, header http.He
 
 // why says in a few words why there was no answer, without the URL that the error holds.
 func why(err error) string {
-	var timeout net.Error
 	switch reason := transport.Reason(err); {
 	case errors.Is(err, egress.ErrNotPublic):
 		return "it leads to an address that is not public"
@@ -78,12 +77,18 @@ func why(err error) string {
 		return "the proxy of HTTPS_PROXY does not connect"
 	case reason == transport.TLS:
 		return "TLS fails: " + whyTLS(err)
-	case errors.As(err, &timeout) && timeout.Timeout(), errors.Is(err, context.DeadlineExceeded):
+	case late(err):
 		return "it does not answer in time"
 	case reason == transport.Dial:
 		return "the connection is refused or goes nowhere"
 	}
 	return "the connection breaks, or what comes is not HTTP"
+}
+
+// late reports whether an answer was waited for until time was up.
+func late(err error) bool {
+	var timeout net.Error
+	return errors.As(err, &timeout) && timeout.Timeout() || errors.Is(err, context.DeadlineExceeded)
 }
 
 func whyTLS(err error) string {

@@ -47,7 +47,7 @@ type Options struct {
 	Loaded *config.Loaded
 	Only   []string      // names of checks; empty: all
 	Local  bool          // nothing is connected to but this machine and the database
-	Time   time.Duration // for all checks together; 30 s if 0
+	Time   time.Duration // for all checks, which run at once; DefaultTime if 0
 
 	Now         func() time.Time                                                     // time.Now
 	Lookup      func(ctx context.Context, host string) ([]netip.Addr, error)         // the system's resolver
@@ -57,11 +57,8 @@ type Options struct {
 	Space       func(folder string) (free, size uint64, err error)                   // the file system's
 }
 
-const (
-	defaultTime = 30 * time.Second
-	// checkTime bounds one check: less than what all have, so that one that hangs is told of.
-	checkTime = 12 * time.Second
-)
+// DefaultTime is enough for every check of what answers, and for the silence of what is asked once.
+const DefaultTime = 12 * time.Second
 
 var errOutOfTime = errors.New("the check took longer than it may")
 
@@ -148,8 +145,6 @@ func Run(ctx context.Context, o Options) ([]Result, error) {
 			continue
 		}
 		group.Go(func() {
-			ctx, cancel := context.WithTimeoutCause(ctx, min(checkTime, o.Time), errOutOfTime)
-			defer cancel()
 			c.run(e, ctx)
 			if ctx.Err() != nil {
 				e.fault("", "out-of-time", "It was not done in time; what it found until then is told.")
@@ -166,7 +161,7 @@ func Run(ctx context.Context, o Options) ([]Result, error) {
 }
 
 func (o *Options) complete() {
-	o.Time = cmp.Or(o.Time, defaultTime)
+	o.Time = cmp.Or(o.Time, DefaultTime)
 	if o.Now == nil {
 		o.Now = time.Now
 	}

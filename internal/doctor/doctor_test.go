@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -117,6 +119,51 @@ func TestOnlyWhatIsAskedFor(t *testing.T) {
 	results, err := Run(t.Context(), Options{Loaded: loadedWith(nil), Only: []string{"bus", "clock"}, Local: true})
 	if err != nil || len(results) != 2 || results[0].Name != "bus" || results[1].Level != Skipped {
 		t.Errorf("%v: %+v", err, results)
+	}
+}
+
+// A longer time is all of each check's: what answers late is heard.
+func TestTimeIsEveryChecks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		results, err := Run(t.Context(), Options{
+			Loaded: loadedWith(func(c *config.Config) { c.Public.BaseURL = "https://calls.planetbell.example" }),
+			Only:   []string{"public-address"}, Time: time.Minute,
+			Lookup: func(ctx context.Context, _ string) ([]netip.Addr, error) {
+				select {
+				case <-ctx.Done():
+					return nil, ctx.Err()
+				case <-time.After(50 * time.Second):
+					return []netip.Addr{netip.MustParseAddr("198.51.100.7")}, nil
+				}
+			},
+			DialPublic: func(context.Context, string, string) (net.Conn, error) {
+				here, there := net.Pipe()
+				return here, there.Close()
+			},
+		})
+		if err != nil || len(results) != 1 || results[0].Level != OK {
+			t.Errorf("%v, %+v", err, results)
+		}
+	})
+}
+
+// Of request lines that nobody answered before time was up nothing is claimed.
+func TestTimeIsUpAmongRequestLines(t *testing.T) {
+	for _, long := range []time.Duration{2 * time.Second, 12 * time.Second, 20 * time.Second} {
+		synctest.Test(t, func(t *testing.T) {
+			results, err := Run(t.Context(), Options{
+				Loaded: loadedWith(func(c *config.Config) { c.Public.BaseURL = "http://calls.planetbell.example" }),
+				Only:   []string{"request-line"}, Time: long,
+				DialPublic: func(context.Context, string, string) (net.Conn, error) {
+					here, there := net.Pipe()
+					go func() { _, _ = io.Copy(io.Discard, there) }() // it takes everything and says nothing
+					return here, nil
+				},
+			})
+			if diff := cmp.Diff([]string{"out-of-time"}, found(results)); err != nil || diff != "" || len(results) != 1 {
+				t.Errorf("in %s: %v, %+v\n%s", long, err, results, diff)
+			}
+		})
 	}
 }
 
@@ -318,9 +365,15 @@ func TestSecretFiles(t *testing.T) {
 	loaded.Config.Projects = []config.Project{{APNs: []config.APNs{{KeyFile: own}}}}
 	e := &exam{o: &Options{Loaded: loaded}, cfg: &loaded.Config}
 	e.files()
-	if len(e.results) != 1 || e.results[0].Subject != group || e.results[0].Fault != "file-mode" { // of all, the configuration warns
+	if diff := cmp.Diff([]string{"file-mode"}, found(e.results)); diff != "" || e.results[0].Subject != group { // of all, the configuration warns
 		t.Errorf("%+v", e.results)
 	}
+	loaded.SecretFiles, e.results = []string{own, all}, nil
+	e.files()
+	if len(e.results) != 1 || e.results[0].Level != Skipped || !strings.Contains(e.results[0].Finding, "everybody can read 1 of 2 file(s)") {
+		t.Errorf("of a file that everybody can read: %+v", e.results)
+	}
+	loaded.File = file("open", 0o644) // the configuration, without a secret: else it were among SecretFiles
 	loaded.SecretFiles, e.results = []string{own}, nil
 	e.files()
 	if len(e.results) != 1 || e.results[0].Finding != "1 file(s) with secrets are their owner's only." {

@@ -92,7 +92,7 @@ var faults = map[string]fault{
 	"callbacks-failing":   {Error, "Look at the log of the server and of the proxy in front; LINE Planet gets the same answer, and ends calls."},
 	"callbacks-forbidden": {Warning, "Ask from a machine that callbacks.allow_from names; LINE Planet's addresses must be in it, all of them."},
 	"callbacks-slow":      {Warning, "Look for what holds the proxy or the server up: a callback should be answered in 300 ms."},
-	"request-line":        {Error, "Let the proxy take request lines of 64 KB. nginx: large_client_header_buffers 4 128k. HAProxy: tune.bufsize 131072. Apache: LimitRequestLine 65536. An AWS ALB stops at 16 KB: use a network load balancer."},
+	"request-line":        {Error, "Let the proxy take request lines of 64 KB, and let no firewall look at /cb/. nginx: large_client_header_buffers 4 128k. HAProxy: tune.bufsize 131072. Apache: LimitRequestLine 65536. An AWS ALB stops at 16 KB: use a network load balancer."},
 
 	"endpoint-unreachable": {Error, "Check the address, DNS and the firewall. Events are told from this machine without a proxy; the policy hook and members_url go by way of HTTPS_PROXY."},
 	"endpoint-tls":         {Error, "Serve a valid certificate with its chain, or name its authority in ca_file."},

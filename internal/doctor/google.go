@@ -56,11 +56,7 @@ func (e *exam) googleAccount(ctx context.Context, p *config.Project, roots *x509
 	}
 	subject = p.Name + ": access token"
 	if asked.Token.Verdict != bell.Accepted {
-		name := googleFaults[asked.Token.Reason]
-		if name == "" {
-			name = "fcm-unreachable"
-		}
-		e.fault(subject, name, "%s", asked.Token.Detail)
+		e.googleRefuses(subject, asked.Token)
 		return
 	}
 	e.ok(subject, "Google gives an access token.")
@@ -93,15 +89,27 @@ func (e *exam) googleAnswer(subject string, asked fcm.Probed) {
 		e.ok(subject, "FCM takes messages of project %s.", asked.Project)
 		return
 	}
-	name := googleFaults[o.Reason]
-	switch {
-	case name != "":
-	case o.Status == 0:
-		name = "fcm-unreachable"
-	case o.Status >= 500, o.Status == 429:
-		name = "fcm-unwell"
-	default:
-		name = "fcm-strange"
+	e.fault(subject, googleFault(o), "Project %s: %s", asked.Project, said(o))
+}
+
+// googleRefuses tells why there is no access token.
+func (e *exam) googleRefuses(subject string, o bell.Outcome) {
+	if _, known := googleFaults[o.Reason]; !known && o.Status != 0 {
+		e.fault(subject, googleFault(o), "Google's token server answers %d, and gives no access token.", o.Status)
+		return
 	}
-	e.fault(subject, name, "Project %s: %s", asked.Project, said(o))
+	e.fault(subject, googleFault(o), "%s", o.Detail)
+}
+
+// googleFault is what an outcome other than success means.
+func googleFault(o bell.Outcome) string {
+	switch name := googleFaults[o.Reason]; {
+	case name != "":
+		return name
+	case o.Status == 0:
+		return "fcm-unreachable"
+	case o.Status >= 500, o.Status == 429:
+		return "fcm-unwell"
+	}
+	return "fcm-strange"
 }

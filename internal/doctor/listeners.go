@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"crypto/tls"
 	"errors"
-	"io"
 	"net"
 	"net/http"
 	"net/netip"
@@ -63,6 +62,11 @@ func (e *exam) listener(ctx context.Context, setting, address string, ours func(
 	}
 }
 
+// ours reports whether an answer proves that this server gave it.
+func (e *exam) ours(response *http.Response, nonce string) bool {
+	return response.Header.Get(httpapi.IdentityHeader) == app.Identity(e.cfg.AppTokens.SigningKey, nonce)
+}
+
 // holdsPublic asks who listens. The callback secret goes to this machine only.
 func (e *exam) holdsPublic(ctx context.Context, c *caller, local config.Public) bool {
 	for i := range e.cfg.Projects {
@@ -73,20 +77,20 @@ func (e *exam) holdsPublic(ctx context.Context, c *caller, local config.Public) 
 			return false
 		}
 		_ = response.Body.Close()
-		if response.Header.Get(httpapi.IdentityHeader) == app.Identity(e.cfg.AppTokens.SigningKey, nonce) {
+		if e.ours(response, nonce) {
 			return true
 		}
 	}
 	return false
 }
 
-// holdsAdmin asks the admin listener, which shows itself by its answer only.
+// holdsAdmin asks the admin listener, which says who it is also while it starts or stops.
 func (e *exam) holdsAdmin(ctx context.Context, c *caller) bool {
-	response, err := c.ask(ctx, http.MethodGet, e.cfg.Admin.URL()+"/readyz", nil)
+	nonce := rand.Text()
+	response, err := c.ask(ctx, http.MethodHead, e.cfg.Admin.URL()+"/readyz", http.Header{httpapi.NonceHeader: {nonce}})
 	if err != nil {
 		return false
 	}
-	defer func() { _ = response.Body.Close() }()
-	text, err := io.ReadAll(io.LimitReader(response.Body, 1<<10))
-	return err == nil && (strings.HasPrefix(string(text), "ready") || strings.Contains(string(text), "starting or stopping"))
+	_ = response.Body.Close()
+	return e.ours(response, nonce)
 }

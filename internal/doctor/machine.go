@@ -74,7 +74,7 @@ func (e *exam) files() {
 		e.skip("files", "this system's files have no mode")
 		return
 	}
-	looked, bad := map[string]bool{}, 0
+	looked, bad, told := map[string]bool{}, 0, 0
 	look := func(name string, warned bool) {
 		info, err := os.Stat(name)
 		if name == "" || looked[name] || err != nil || !info.Mode().IsRegular() {
@@ -82,7 +82,11 @@ func (e *exam) files() {
 		}
 		looked[name] = true
 		mode := info.Mode().Perm()
-		if mode&0o066 == 0 || warned && mode&0o004 != 0 {
+		switch {
+		case mode&0o066 == 0:
+			return
+		case warned && mode&0o004 != 0:
+			told++
 			return
 		}
 		bad++
@@ -91,7 +95,6 @@ func (e *exam) files() {
 	for _, name := range e.o.Loaded.SecretFiles {
 		look(name, true)
 	}
-	look(e.o.Loaded.File, true)
 	for i := range e.cfg.Projects {
 		p := &e.cfg.Projects[i]
 		for _, a := range p.APNs {
@@ -107,7 +110,10 @@ func (e *exam) files() {
 	if e.cfg.Database.URL == "" {
 		look(e.cfg.Database.Path, false)
 	}
-	if bad == 0 {
+	switch {
+	case told > 0:
+		e.skip("files", "not told again: everybody can read %d of %d file(s) with secrets, see config", told, len(looked))
+	case bad == 0:
 		e.ok("files", "%d file(s) with secrets are their owner's only.", len(looked))
 	}
 }

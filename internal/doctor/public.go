@@ -17,7 +17,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/planetbell/planetbell/internal/app"
 	"github.com/planetbell/planetbell/internal/config"
 	"github.com/planetbell/planetbell/internal/httpapi"
 	"github.com/planetbell/planetbell/internal/push/transport"
@@ -178,7 +177,7 @@ func (e *exam) callback(ctx context.Context, c *caller, subject, address string)
 		return
 	}
 	_ = response.Body.Close()
-	ours := response.Header.Get(httpapi.IdentityHeader) == app.Identity(e.cfg.AppTokens.SigningKey, nonce)
+	ours := e.ours(response, nonce)
 	status := response.StatusCode
 	switch {
 	case status >= 300 && status <= 399:
@@ -233,8 +232,9 @@ func originOf(u *url.URL) string {
 }
 
 // lineSizes are tried, the longest first. Notify's query holds param and app_svr_data, which
-// can have 4 KB before they are encoded (docs/line-planet.md 1.5).
-var lineSizes = []int{32 << 10, 16 << 10, 8 << 10, 4 << 10}
+// can have 4 KB before they are encoded (docs/line-planet.md 1.5). The last is short: what it does
+// not bring is not the length's fault.
+var lineSizes = []int{32 << 10, 16 << 10, 8 << 10, 4 << 10, 0}
 
 // requestLine sends HEAD, with which nothing happens whatever the query. HTTP/1.1, as Planet Cloud
 // may, where proxies' limits are the tightest.
@@ -256,10 +256,13 @@ func (e *exam) requestLine(ctx context.Context) {
 	for _, size := range lineSizes {
 		answer, through, done := e.lineOf(ctx, c, address.URL, size)
 		switch {
-		case done:
+		case done, ctx.Err() != nil: // without an answer in time nothing is known of the length
 			return
 		case through && first == "":
 			e.ok(u.Host, "Request lines of %d KB come through.", size>>10)
+			return
+		case through && size == 0:
+			e.fault(u.Host, "request-line", "A request line of %d KB %s, and none of %d KB comes through; a short one does.", lineSizes[0]>>10, first, lineSizes[len(lineSizes)-2]>>10)
 			return
 		case through:
 			e.fault(u.Host, "request-line", "A request line of %d KB %s; one of %d KB comes through.", lineSizes[0]>>10, first, size>>10)
@@ -268,28 +271,32 @@ func (e *exam) requestLine(ctx context.Context) {
 			first = answer
 		}
 	}
-	if strings.HasPrefix(first, "is answered 40") { // a short one would be answered so too
-		e.skip(u.Host, "not judged: the callback does not answer as it should, see callbacks")
-		return
-	}
-	e.fault(u.Host, "request-line", "A request line of %d KB %s, and so is one of %d KB.", lineSizes[0]>>10, first, lineSizes[len(lineSizes)-1]>>10)
+	e.skip(u.Host, "not judged: the callback does not answer as it should, see callbacks")
 }
 
-// lineOf sends one request line of a size. done says that the result was told: there is no way to it.
+// lineOf sends one request line of a size. It comes through if this server answers: what stands in
+// front may answer 200 or 403, too. done says that the result was told: there is no way to it.
 func (e *exam) lineOf(ctx context.Context, c *caller, address string, size int) (answer string, through, done bool) {
+	nonce := rand.Text()
 	query := "?doctor=" + strings.Repeat("a", max(size-len(address), 1))
-	response, err := c.ask(ctx, http.MethodHead, address+query, nil)
+	response, err := c.ask(ctx, http.MethodHead, address+query, http.Header{httpapi.NonceHeader: {nonce}})
 	if err != nil {
 		switch transport.Reason(err) {
 		case transport.DNS, transport.Dial, transport.TLS:
 			e.skip("", "not asked: see public-address and public-tls")
 			return "", false, true
 		}
+		if late(err) {
+			return "is not answered in time", false, false
+		}
 		return "breaks the connection", false, false
 	}
 	_ = response.Body.Close()
-	if response.StatusCode == http.StatusOK || response.StatusCode == http.StatusForbidden {
-		return "", true, false
+	switch {
+	case !e.ours(response, nonce):
+		return fmt.Sprintf("is answered %d, by something in front of this server", response.StatusCode), false, false
+	case response.StatusCode != http.StatusOK && response.StatusCode != http.StatusForbidden:
+		return fmt.Sprintf("is answered %d", response.StatusCode), false, false
 	}
-	return fmt.Sprintf("is answered %d", response.StatusCode), false, false
+	return "", true, false
 }

@@ -30,6 +30,9 @@ const (
 	resultSuppressed = "suppressed" // a rule, or the customer's policy, keeps the call from ringing
 )
 
+// kindNotify is the kind of callback that says that a call comes in.
+const kindNotify = "notify"
+
 // taker takes one callback of a project. Its error becomes the answer.
 type taker func(ctx context.Context, r *http.Request, project *bell.Project) (result string, err error)
 
@@ -41,6 +44,7 @@ var errTooSlow = errors.New("the request took longer than it may")
 // source was wrong. LINE Planet signs nothing and sends no credential, so the secret
 // path and the list of sources are all there is (docs/line-planet.md 3.7).
 func (a *api) callback(kind string, take taker) handler {
+	a.metrics.expect(kind)
 	return func(w http.ResponseWriter, r *http.Request) error {
 		project, ok := a.services.Projects.ByCallbackSecret(planet.Secret(r.PathValue("secret")))
 		if !ok {
@@ -70,7 +74,8 @@ func (a *api) callback(kind string, take taker) handler {
 	}
 }
 
-// The headers by which whoever knows a callback URL asks which server it leads to.
+// The headers by which whoever knows a callback URL, or reaches the admin listener, asks which
+// server it leads to.
 const (
 	NonceHeader    = "Planetbell-Nonce"
 	IdentityHeader = "Planetbell-Identity"
@@ -78,9 +83,15 @@ const (
 
 // whoWeAre answers a nonce. Planet Cloud sends none.
 func (a *api) whoWeAre(w http.ResponseWriter, r *http.Request) {
+	AnswerNonce(w, r, a.config.Identity)
+}
+
+// AnswerNonce answers a request's nonce of 16 to 64 bytes, if it has one, in the header of the
+// answer. identity nil answers nobody.
+func AnswerNonce(w http.ResponseWriter, r *http.Request, identity func(nonce string) string) {
 	nonce := r.Header.Get(NonceHeader)
-	if a.config.Identity != nil && len(nonce) >= 16 && len(nonce) <= 64 {
-		w.Header().Set(IdentityHeader, a.config.Identity(nonce))
+	if identity != nil && len(nonce) >= 16 && len(nonce) <= 64 {
+		w.Header().Set(IdentityHeader, identity(nonce))
 	}
 }
 
@@ -127,7 +138,7 @@ func (a *api) notify(ctx context.Context, r *http.Request, project *bell.Project
 	}
 	e := eventOf(r)
 	e.add(slog.String("sid", string(n.SessionID)))
-	a.trace(r, "notify", project, n.SessionID)
+	a.trace(r, kindNotify, project, n.SessionID)
 	if inside, ok := n.CCParam.EmbeddedSessionID(); ok && inside != n.SessionID {
 		// Suspicious, but the format of param is not ours to rely on: ring all the same.
 		a.metrics.sidMismatch.Inc()

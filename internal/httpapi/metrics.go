@@ -52,3 +52,12 @@ func newMetrics(registerer prometheus.Registerer) metrics {
 		}, []string{"limit"}),
 	}
 }
+
+// expect makes, at 0, what alerts count of a kind of callback: of a series that begins with 1 they
+// see no increase.
+func (m *metrics) expect(kind string) {
+	m.callbacks.WithLabelValues(kind, resultFailed)
+	if kind == kindNotify {
+		m.callbacks.WithLabelValues(kind, resultNoDevice)
+	}
+}

@@ -26,7 +26,7 @@ type route struct {
 // does a callback route whose secret is wrong.
 func (a *api) routes() []route {
 	return []route{
-		{path: "/cb/{secret}/notify", all: a.callback("notify", a.notify)},
+		{path: "/cb/{secret}/notify", all: a.callback(kindNotify, a.notify)},
 		{path: "/cb/{secret}/call-event", all: a.callback(call.KindCallEvent, a.callEvent)},
 		{path: "/cb/{secret}/group-call-event", all: a.callback(room.KindGroupCallEvent, a.groupCallEvent)},
 		{path: "/cb/{secret}/agent-call-status", all: a.callback(call.KindAgentCallStatus, a.agentCallStatus)},

@@ -72,6 +72,20 @@ func suppressed(s bell.Suppression) change {
 	return func(in *Input) { in.Call.Suppressed = s }
 }
 
+// endedAt is when the call ended by Planet Cloud's clock.
+func endedAt(n int) change { return func(in *Input) { in.Call.EndedAt = ms(n) } }
+
+// withoutJournal is a record that is older than callbacks are kept.
+func withoutJournal(in *Input) { in.Journal = nil }
+
+// overtaken is a call whose Call Event was on record before its Notify.
+func overtaken(in *Input) { in.Call.Circumstances.Overtaken = true }
+
+// markedAt is when the newest delivery came to its end.
+func markedAt(n int) change {
+	return last(func(d *Delivery) { d.Delivery.UpdatedAt = ms(n) })
+}
+
 func fromMemory(in *Input) { in.Call.Circumstances.FromMemory = true }
 
 // left leaves devices out.

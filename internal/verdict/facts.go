@@ -49,7 +49,7 @@ func newFacts(in *Input) *facts {
 		}
 	}
 	if f.over.IsZero() && c.State == bell.CallEnded {
-		f.over = c.EndedAt
+		f.over = in.overWithoutJournal()
 	}
 	f.callWords()
 	notes := map[string]*bell.DeviceNote{}
@@ -69,6 +69,24 @@ func newFacts(in *Input) *facts {
 	return f
 }
 
+// overWithoutJournal is when the call ended as far as the rest of the record tells, which is kept
+// longer than the callbacks. Planet Cloud names the second in which it ended: what was done within
+// it was not too late.
+func (in *Input) overWithoutJournal() time.Time {
+	var over time.Time
+	for i := range in.Deliveries {
+		d := &in.Deliveries[i].Delivery
+		if d.State == bell.DeliveryWithdrawn && (over.IsZero() || d.UpdatedAt.Before(over)) {
+			over = d.UpdatedAt // by the Call Event, when it came
+		}
+	}
+	end := in.Call.EndedAt
+	if over.IsZero() && !end.IsZero() && end.Nanosecond() == 0 { // else it is this server's own time
+		end = end.Add(time.Second)
+	}
+	return cmp.Or(over, end)
+}
+
 // callWords are those that are about the call.
 func (f *facts) callWords() {
 	c := &f.Call
@@ -81,7 +99,11 @@ func (f *facts) callWords() {
 	w.span("ended", f.over.Sub(f.notified))
 	w.span("talked", c.Duration)
 	w.moment("when", cmp.Or(f.notified, f.over))
-	w.span("early", f.notified.Sub(f.over))
+	if early := f.notified.Sub(f.over); early > 0 {
+		w["overtook"] = Text{length(early, planet.English) + " before", length(early, planet.Japanese) + "前"}
+	} else {
+		w["overtook"] = Text{length(-early, planet.English) + " after", length(-early, planet.Japanese) + "後"}
+	}
 	w.span("cloud_early", f.notified.Sub(c.EndedAt))
 	why := c.Release.Explain(planet.OneToOneCalls)
 	number := "no reason"
@@ -200,6 +222,7 @@ func (dev *device) deviceWords() {
 		w.both("problem", reasonOf(dev.d.Receipt.Problem))
 		w.span("continued", dev.d.Delivery.ContinuedAt.Sub(dev.notified))
 		w.moment("acknowledges_since", dev.d.Device.AcknowledgesSince)
+		w.span("away", dev.openAfterEnd())
 		w.span("late", dev.taken.Sub(dev.ringEnd()))
 		w.span("received_late", dev.d.Receipt.At.Sub(dev.ringEnd()))
 	}

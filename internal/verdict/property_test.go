@@ -95,7 +95,7 @@ var records = rapid.Custom(func(t *rapid.T) Input {
 	for range rapid.IntRange(0, 4).Draw(t, "deliveries") {
 		in.Deliveries = append(in.Deliveries, randomDelivery(t, &c, reasons))
 	}
-	c.Circumstances = bell.Circumstances{FromMemory: rapid.Bool().Draw(t, "memory"), More: rapid.IntRange(0, 2).Draw(t, "more")}
+	c.Circumstances = bell.Circumstances{FromMemory: rapid.Bool().Draw(t, "memory"), Overtaken: rapid.Bool().Draw(t, "overtaken"), More: rapid.IntRange(0, 2).Draw(t, "more")}
 	for range rapid.IntRange(0, 3).Draw(t, "notes") {
 		c.Circumstances.Devices = append(c.Circumstances.Devices, bell.DeviceNote{
 			DeviceID: rapid.SampledFrom([]string{"d1", "d2", "d3", "d4", "d5"}).Draw(t, "noted"),

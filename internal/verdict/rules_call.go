@@ -20,6 +20,10 @@ const byDevice Code = "by_device"
 // quickly is after how long a caller who hangs up gave the callee no time.
 const quickly = 4 * time.Second
 
+// atOnce is how soon after a Notify that came too late the Call Event of its call comes. Planet
+// Cloud's clock may differ from this server's by as much without saying anything.
+const atOnce = 2 * time.Second
+
 var missingRule = Rule{
 	"no_such_call", HopCallback, false,
 	Text{"There is no such call: nothing is on record of the session {sid}.", "該当する通話はありません。セッション{sid}の記録がありません。"},
@@ -113,27 +117,27 @@ var beginRules = []callRule{
 	},
 	{
 		Rule{
+			"busy_on_device", HopCallee, true,
+			Text{"{device} was told {rang} after Notify, and the call was ended as busy: {why} ({number}).", "Notifyの{rang}後に{device}へ通知しましたが、話中として終了しました。終了理由：{why}（{number}）。"},
+			"a reason that says busy: disconnect_reason 1202, 1204 or 1205, or terminate 17; and a device that was told",
+			Text{"Nothing has to be repaired: who is in a call, or is being called already, is busy for further calls.", "対応は不要です。通話中または着信中のユーザーへの着信は話中になります。"},
+		},
+		func(f *facts) bool { return f.Call.Outcome == planet.OutcomeBusy && f.rang() != nil },
+	},
+	{
+		Rule{
 			"another_call_came_first", HopCallee, false,
 			Text{"Another call was coming in for {callee} already, so Planet Cloud ended this one ({number}).", "{callee}には別の着信があったため、Planet Cloudがこの着信を終了しました（{number}）。"},
-			"disconnect_reason 1204 or rel_code 215",
+			"disconnect_reason 1204 or rel_code 215, and no device that was told",
 			Text{"Nothing has to be repaired: only one call rings for a user at a time.", "対応は不要です。1人のユーザーに同時に鳴動する着信は1件のみです。"},
 		},
 		func(f *facts) bool { return f.is(1204) },
 	},
 	{
 		Rule{
-			"busy_on_device", HopCallee, true,
-			Text{"{callee} was in a call already: {device} was told {rang} after Notify, and the call was ended as busy ({number}).", "{callee}は通話中でした。Notifyの{rang}後に{device}へ通知しましたが、話中として終了しました（{number}）。"},
-			"disconnect_reason 1202, rel_code 4 or terminate 17, and a device that was told",
-			Text{"Nothing has to be repaired: an app that is in a call answers a further one as busy.", "対応は不要です。通話中のアプリは次の着信に話中を返します。"},
-		},
-		func(f *facts) bool { return f.is(1202) && f.rang() != nil },
-	},
-	{
-		Rule{
 			"busy", HopCallee, false,
 			Text{"{callee} was in a call already, so this one ended without ringing ({number}).", "{callee}は通話中だったため、鳴動せずに終了しました（{number}）。"},
-			"a reason that says busy: disconnect_reason 1202 or 1205, or terminate 17",
+			"a reason that says busy: disconnect_reason 1202 or 1205, or terminate 17; and no device that was told",
 			Text{"Nothing has to be repaired: for a callee who is in a call there is often no Notify, and no device is asked to ring.", "対応は不要です。通話中のユーザーへの着信ではNotifyが届かないことがあり、端末は鳴動しません。"},
 		},
 		func(f *facts) bool { return f.Call.Outcome == planet.OutcomeBusy },
@@ -200,23 +204,22 @@ var silentRules = []callRule{
 	{
 		Rule{
 			"notify_after_end", HopCallback, false,
-			Text{"Notify came {early} after the call's own Call Event: the call was over by then, so nothing rang.", "NotifyがCall Eventより{early}遅れて届き、通話は終了していたため、鳴動していません。"},
-			"a Call Event that came before Notify, and no delivery",
-			Text{"Look for what delays Notify: a slow proxy in front, a server that was starting, or several addresses behind the URL.", "Notifyの遅延要因（前段のプロキシ、起動中のサーバー、URLの背後の複数アドレス）をご確認ください。"},
+			Text{"The call's own Call Event came {overtook} Notify, and before this server had asked any device: the call was over by then, so nothing rang.", "Notifyの{overtook}、端末へ通知する前に、この通話のCall Eventが届きました。通話は終了していたため、鳴動していません。"},
+			"a note that the Call Event was on record before Notify was",
+			Text{"Nothing has to be repaired if the caller hung up at once; else look for what delays Notify: a slow proxy in front, a server that was starting, several addresses behind the URL, or a slow policy hook.", "発信者が直ちに取り消した場合は対応不要です。それ以外はNotifyの遅延要因（前段のプロキシ、起動中のサーバー、URLの背後の複数アドレス、ポリシーフックの遅延）をご確認ください。"},
 		},
-		func(f *facts) bool {
-			return len(f.Deliveries) == 0 && !f.notified.IsZero() && !f.over.IsZero() && f.over.Before(f.notified)
-		},
+		func(f *facts) bool { return f.Call.Circumstances.Overtaken },
 	},
 	{
 		Rule{
 			"notify_late", HopCallback, false,
 			Text{"Notify came when the caller had ended the call already, {cloud_early} before by Planet Cloud's clock.", "Planet Cloudの時計で{cloud_early}前に発信者が通話を終了した後に、Notifyが届きました。"},
-			"an end, in Planet Cloud's time, that lies two seconds or more before Notify",
+			"an end, in Planet Cloud's time, that lies more than two seconds before Notify, a Call Event that came within two seconds of Notify, and no device that was told",
 			Text{"Look for what delays Notify (a proxy, a restart), and check that this machine's clock is right.", "Notifyの遅延要因（プロキシ、再起動）と、このサーバーの時計をご確認ください。"},
 		},
 		func(f *facts) bool {
-			return f.Call.State == bell.CallEnded && !f.notified.IsZero() && !f.Call.EndedAt.IsZero() && f.Call.EndedAt.Add(2*time.Second).Before(f.notified)
+			return f.Call.State == bell.CallEnded && !f.notified.IsZero() && !f.Call.EndedAt.IsZero() && f.Call.EndedAt.Add(atOnce).Before(f.notified) &&
+				f.rang() == nil && f.over.Sub(f.notified) < atOnce // else it is the clocks that differ
 		},
 	},
 	{

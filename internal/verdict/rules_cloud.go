@@ -35,7 +35,7 @@ func pushError(code Code, sentence, fix Text, release int, notified bool) callRu
 }
 
 func (f *facts) pushErrorWithoutDevice() bool {
-	return f.is(1302) && !f.notified.IsZero() && len(f.Deliveries) == 0 && f.Call.Suppressed == bell.RingsAll
+	return f.is(1302) && !f.notified.IsZero() && len(f.Deliveries) == 0 && f.Call.Suppressed == bell.RingsAll && !f.Call.Circumstances.Overtaken
 }
 
 var reach = Text{

@@ -23,6 +23,10 @@ const (
 	slow = 5 * time.Second
 	// receiptGrace is how long a receipt may take before its lack says anything.
 	receiptGrace = 5 * time.Second
+	// away is how long after a ring's end its open deliveries are marked at the latest while a
+	// process lives and its database answers: every second they are looked for, and before that a
+	// slow database is waited for, 10 s at most.
+	away = 15 * time.Second
 )
 
 func numbers(all []int) string {
@@ -39,7 +43,7 @@ func numbers(all []int) string {
 // deviceRules are the rules of devices, in the order in which they are tried. Of devices that
 // did not ring, the earliest rule is the call's: what somebody has to repair comes first, and
 // what ended by itself last.
-var deviceRules = slices.Concat(takenRules, ownRules, refusalRules, endRules, leftOutRules, []deviceRule{{
+var deviceRules = slices.Concat(takenRules, awayRules, openRules, ownRules, refusalRules, endRules, leftOutRules, []deviceRule{{
 	Rule{
 		"not_explained", HopServer, false,
 		Text{"{device} did not ring, and its record has no reason that this version knows ({reason}).", "{device}は鳴動しませんでしたが、このバージョンでは理由を説明できません（{reason}）。"},
@@ -116,7 +120,7 @@ var attemptTimes = Text{
 	"送信履歴の時刻をご確認ください。開始が遅い場合はサーバーの負荷、時間がかかっている場合は{provider}または経路の遅延が考えられます。",
 }
 
-// takenRules are about what reached the device, or its provider, and what still may.
+// takenRules are about what reached the device, or its provider.
 var takenRules = []deviceRule{
 	{
 		Rule{
@@ -264,6 +268,45 @@ var takenRules = []deviceRule{
 		},
 		func(d *device) bool { return d.had() },
 	},
+}
+
+// awayRules are about rings that ended while nobody was there. What was tried before says nothing
+// then of why it was not tried again, nor does what a mailbox kept.
+var awayRules = []deviceRule{{
+	Rule{
+		"server_away", HopServer, false,
+		Text{"This server, or its database, was away when the ring of {device} ended, and was back {away} after that: until then nothing more could be done.", "{device}への呼び出しの終了時にこのサーバーまたはデータベースが停止しており、復旧はその{away}後でした。その間は何も行えませんでした。"},
+		"a delivery that was still open 15 s after the ring's end, and neither a refusal nor an attempt in the ring's last 8 s",
+		Text{"Look in the log for when the process ended, and since when the database was away; several nodes continue what one of them leaves within seconds.", "プロセスの停止時刻とデータベースの停止時刻をログでご確認ください。複数ノード構成では、ほかのノードが数秒以内に引き継ぎます。"},
+	},
+	(*device).abandoned,
+}}
+
+// abandoned reports whether nobody was there at the ring's end.
+func (dev *device) abandoned() bool {
+	if dev.d == nil || dev.d.Delivery.Deadline.IsZero() || dev.openAfterEnd() <= away {
+		return false
+	}
+	// A process that lives may go on ringing without its database, and its attempts are recorded later.
+	last := dev.last
+	return last.Number == 0 || last.Outcome.Verdict != bell.Rejected &&
+		dev.d.Delivery.Deadline.Sub(last.StartedAt.Add(last.Took)) > heldBack
+}
+
+// openAfterEnd is how long after the ring's end the delivery was still open.
+func (dev *device) openAfterEnd() time.Duration {
+	d := &dev.d.Delivery
+	switch {
+	case !d.State.Final():
+		return dev.Now.Sub(d.Deadline)
+	case d.State == bell.DeliveryExpired, d.State == bell.DeliveryWithdrawn:
+		return d.UpdatedAt.Sub(d.Deadline)
+	}
+	return 0
+}
+
+// openRules are about what may still reach the device.
+var openRules = []deviceRule{
 	{
 		Rule{
 			"under_way", HopProvider, false,

@@ -22,6 +22,7 @@ type DB struct {
 	mu      sync.Mutex
 	clock   func() time.Time
 	rows    map[string]bell.Ring
+	ended   map[bell.CallKey]struct{}
 	nodes   map[string]cluster.Node
 	devices map[string]bell.Device
 	changes []cluster.Change
@@ -30,7 +31,7 @@ type DB struct {
 
 // NewDB makes a DB by whose clock everything is.
 func NewDB(clock func() time.Time) *DB {
-	return &DB{clock: clock, rows: map[string]bell.Ring{}, nodes: map[string]cluster.Node{}, devices: map[string]bell.Device{}}
+	return &DB{clock: clock, rows: map[string]bell.Ring{}, ended: map[bell.CallKey]struct{}{}, nodes: map[string]cluster.Node{}, devices: map[string]bell.Device{}}
 }
 
 // Link is one node's connection to a DB. It implements cluster.Store.
@@ -140,8 +141,9 @@ func (db *DB) Record(d bell.Delivery) {
 	db.rows[d.ID] = r
 }
 
-// End withdraws what is open of a call. The caller is in Do, or has the DB to itself.
+// End ends a call and withdraws what is open of it. The caller is in Do, or has the DB to itself.
 func (db *DB) End(environment planet.Environment, id planet.SessionID) {
+	db.ended[bell.CallKey{Environment: environment, SessionID: id}] = struct{}{}
 	for key, r := range db.rows {
 		if r.Call.Environment == environment && r.Call.SessionID == id && !r.Delivery.State.Final() {
 			r.Delivery.State = bell.DeliveryWithdrawn

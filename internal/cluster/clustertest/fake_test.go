@@ -31,6 +31,7 @@ func TestDB(t *testing.T) {
 				})
 			},
 			Record: func(t *testing.T, d bell.Delivery) { do(t, func() { db.Record(d) }) },
+			End:    func(t *testing.T, c bell.Call) { do(t, func() { db.End(c.Environment, c.SessionID) }) },
 			Delivery: func(t *testing.T, r bell.Ring) (d bell.Delivery) {
 				do(t, func() { d = db.Delivery(r.Delivery.ID) })
 				return d

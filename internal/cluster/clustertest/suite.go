@@ -19,6 +19,8 @@ type Bench struct {
 	Insert func(t *testing.T, rings ...bell.Ring)
 	// Record is delivery.Store.RecordAttempt without an attempt.
 	Record func(t *testing.T, d bell.Delivery)
+	// End is call.Store.EndCall.
+	End func(t *testing.T, c bell.Call)
 	// Delivery reads what is recorded.
 	Delivery func(t *testing.T, r bell.Ring) bell.Delivery
 	// PutDevice writes a device, new or not; RemoveDevice deletes it.
@@ -42,6 +44,7 @@ func Run(t *testing.T, open func(t *testing.T) Bench) {
 		{"MailboxesAreListedInPages", mailboxesAreListedInPages},
 		{"LettersOfAnOwnerAreListed", lettersOfAnOwnerAreListed},
 		{"GoneIsWhatSomebodyElseHasOrIsOver", goneIsWhatSomebodyElseHasOrIsOver},
+		{"EndedAreCallsWhoseEventCame", endedAreCallsWhoseEventCame},
 		{"ChangesOfDevicesAreTold", changesOfDevicesAreTold},
 		{"ChangesAreToldInPagesAndForgotten", changesAreToldInPagesAndForgotten},
 	} {

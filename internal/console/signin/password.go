@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/subtle"
+	"slices"
 	"time"
 
 	"golang.org/x/crypto/argon2"
@@ -18,10 +19,11 @@ const (
 	MinPassword = 15
 	MaxPassword = 1024
 
-	// concurrentPasswords bounds the memory that sign-ins take: each takes what its hash says,
-	// up to bell.MaxPasswordMemory.
+	// concurrentPasswords bounds the memory that sign-ins take: each takes what the largest hash
+	// says, up to bell.MaxPasswordMemory.
 	concurrentPasswords = 2
-	// passwordWait is how long one may wait for its turn: a check takes a tenth of a second.
+	// passwordWait is how long one may wait for its turn: a check takes a tenth of a second for each
+	// cost that there is.
 	passwordWait = 5 * time.Second
 )
 
@@ -54,29 +56,36 @@ func derive(password string, h bell.PasswordHash) []byte {
 	return argon2.IDKey([]byte(password), []byte(h.Salt.Reveal()), h.Passes, h.Memory, h.Lanes, uint32(len(h.Sum)))
 }
 
-// dummyHash costs as much as the dearest of the users', and fits no password.
-func dummyHash(users []User) bell.PasswordHash {
-	dummy := recommended()
-	dummy.Sum = random(32)
-	cost := uint64(0)
-	for _, u := range users {
-		if c := uint64(u.Hash.Memory) * uint64(u.Hash.Passes); c > cost {
-			cost = c
-			dummy.Memory, dummy.Passes, dummy.Lanes = u.Hash.Memory, u.Hash.Passes, u.Hash.Lanes
+// dummies are hashes that fit no password: one of each cost that the users' hashes have, or of the
+// recommended one if there are none.
+func dummies(users []User) []bell.PasswordHash {
+	var all []bell.PasswordHash
+	for i := range users {
+		h := &users[i].Hash
+		if h.Sum == "" || slices.ContainsFunc(all, func(d bell.PasswordHash) bool { return sameCost(&d, h) }) {
+			continue
 		}
+		all = append(all, bell.PasswordHash{Memory: h.Memory, Passes: h.Passes, Lanes: h.Lanes, Salt: random(16), Sum: random(32)})
 	}
-	return dummy
+	if all == nil {
+		dummy := recommended()
+		dummy.Sum = random(32)
+		all = append(all, dummy)
+	}
+	return all
 }
 
-// password returns the user with this name and password. For a name that nobody has the same
-// work is done, so that the time says nothing about it. It fails with bell.Unauthorized, and
-// with bell.Overload when too many sign in at once.
+// sameCost leaves out how long salt and sum are: that is nothing beside the rest.
+func sameCost(a, b *bell.PasswordHash) bool {
+	return a.Memory == b.Memory && a.Passes == b.Passes && a.Lanes == b.Lanes
+}
+
+// password returns the user with this name and password. For every name the same work is done, a
+// derivation of each cost that there is, so that the time says nothing about a name: neither
+// whether somebody has it nor, where hashes differ, who. It fails with bell.Unauthorized, and with
+// bell.Overload when too many sign in at once.
 func (s *Service) password(ctx context.Context, name, password string) (*User, error) {
 	user, known := s.users[name]
-	hash := s.dummy
-	if known {
-		hash = user.Hash
-	}
 	ctx, cancel := context.WithTimeout(ctx, passwordWait)
 	defer cancel()
 	select {
@@ -84,10 +93,17 @@ func (s *Service) password(ctx context.Context, name, password string) (*User, e
 	case <-ctx.Done():
 		return nil, bell.E(bell.Overload, tooManyAtOnce, ctx.Err())
 	}
-	sum := s.derive(password, hash)
-	<-s.slots
-	fits := subtle.ConstantTimeCompare(sum, []byte(hash.Sum.Reveal())) == 1
-	if !fits || !known || len(hash.Sum) == 0 {
+	defer func() { <-s.slots }()
+	fits := false
+	for _, hash := range s.dummies {
+		own := known && user.Hash.Sum != "" && sameCost(&user.Hash, &hash)
+		if own {
+			hash = user.Hash
+		}
+		same := subtle.ConstantTimeCompare(s.derive(password, hash), []byte(hash.Sum.Reveal())) == 1
+		fits = fits || own && same
+	}
+	if !fits {
 		return nil, bell.E(bell.Unauthorized, wrongPassword, nil)
 	}
 	return user, nil

@@ -68,7 +68,7 @@ type Config struct {
 type Service struct {
 	Config
 	users    map[string]*User
-	dummy    bell.PasswordHash // stands for unknown users
+	dummies  []bell.PasswordHash // stand for unknown users, and for others than who signs in
 	tokens   []Token
 	sessions *sessions
 	attempts *attempts
@@ -106,7 +106,7 @@ func New(c Config) *Service {
 	for i := range c.Users {
 		s.users[c.Users[i].Name] = &c.Users[i]
 	}
-	s.dummy = dummyHash(c.Users)
+	s.dummies = dummies(c.Users)
 	if c.Store != nil {
 		s.sessions = newSessions(s)
 	}

@@ -10,7 +10,7 @@ import (
 
 // Look is what was going on in the window, in this process.
 type Look struct {
-	Since       time.Time // the beginning of the window: Span ago, or the start of the process
+	Since       time.Time // the beginning of the window: Span ago and up to Every more, or the start of the process
 	Answer      Quantiles // Notify, from request to answer
 	Channels    []Channel // ordered by name
 	Routes      []Route   // those that fail first, then by name

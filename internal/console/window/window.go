@@ -19,7 +19,7 @@ import (
 const (
 	// Every is how often metrics are read.
 	Every = 10 * time.Second
-	// Span is how far back the window reaches.
+	// Span is how far back the window reaches; up to Every more.
 	Span = 10 * time.Minute
 )
 
@@ -42,7 +42,7 @@ type Window struct {
 	now      func() time.Time
 
 	mu       sync.Mutex // guards all below
-	samples  []sample   // oldest first, at most Span/Every+1
+	samples  []sample   // oldest first, at least Every/2 apart and at most Span+Every old
 	failures map[RouteKey]Failure
 }
 
@@ -108,13 +108,10 @@ func (w *Window) read() (sample, []*dto.MetricFamily) {
 	defer w.mu.Unlock()
 	if n := len(w.samples); n > 0 {
 		w.note(w.samples[n-1], s)
-		if s.at.Sub(w.samples[n-1].at) < Every/2 { // somebody looked in between
-			return s, families
-		}
 	}
-	w.samples = append(w.samples, s)
-	if n := len(w.samples) - int(Span/Every) - 1; n > 0 {
-		w.samples = slices.Delete(w.samples, 0, n)
+	w.samples = slices.DeleteFunc(w.samples, func(old sample) bool { return s.at.Sub(old.at) > Span+Every })
+	if n := len(w.samples); n == 0 || s.at.Sub(w.samples[n-1].at) >= Every/2 { // else somebody looked in between
+		w.samples = append(w.samples, s)
 	}
 	return s, families
 }

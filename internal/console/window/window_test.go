@@ -70,6 +70,52 @@ func TestAWindowForgetsWhatWasBefore(t *testing.T) {
 	})
 }
 
+// However often somebody looks, the window reaches back for its whole span, and is bounded.
+func TestLookingDoesNotShortenAWindow(t *testing.T) {
+	for _, every := range []time.Duration{time.Second, 5 * time.Second, 7 * time.Second, Every, time.Minute} {
+		synctest.Test(t, func(t *testing.T) {
+			w := New(prometheus.NewRegistry(), nil)
+			ctx, stop := context.WithCancel(t.Context())
+			done := make(chan error)
+			go func() { done <- w.Run(ctx) }()
+			defer func() {
+				stop()
+				if err := <-done; err != nil {
+					t.Error(err)
+				}
+			}()
+			synctest.Wait()
+			start := time.Now()
+			ticker := time.NewTicker(every)
+			defer ticker.Stop()
+			for time.Since(start) < 3*Span {
+				<-ticker.C
+				since := w.Look().Since
+				if age, lived := time.Since(since), time.Since(start); age > Span+Every || age < min(lived, Span) {
+					t.Fatalf("looking every %s, after %s the window reaches back %s", every, lived, age)
+				}
+			}
+			w.mu.Lock()
+			if n := len(w.samples); n > 2*int(Span/Every)+3 {
+				t.Errorf("looking every %s keeps %d samples", every, n)
+			}
+			w.mu.Unlock()
+		})
+	}
+}
+
+// What was before a time in which nothing was measured, as on a machine that slept, is forgotten.
+func TestAWindowAfterAGap(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := New(prometheus.NewRegistry(), nil)
+		w.Look()
+		<-time.After(time.Hour)
+		if since := w.Look().Since; !since.Equal(time.Now()) || len(w.samples) != 1 {
+			t.Errorf("an hour later the window begins at %s, with %d samples", since, len(w.samples))
+		}
+	})
+}
+
 func TestWhatIsBeyondTheLastBound(t *testing.T) {
 	h := histogram{bounds: []float64{1, 2}, counts: []uint64{10, 10}, count: 20}
 	if q := h.since(histogram{}); !q.Over || q.P95 != 2*time.Second || q.P50 != time.Second {

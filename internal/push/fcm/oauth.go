@@ -40,6 +40,7 @@ type accessToken struct {
 type fetchError struct {
 	reason    string
 	permanent bool // trying again inside a ring is of no use
+	status    int  // of the token server's answer; 0 if there was none
 }
 
 func (e *fetchError) Error() string { return e.reason }
@@ -182,12 +183,12 @@ func grant(ctx context.Context, transport http.RoundTripper, a account, now time
 	assertion.Header["kid"] = a.keyID
 	signed, err := assertion.SignedString(a.key)
 	if err != nil {
-		return accessToken{}, &fetchError{reasonTokenRefused, true}
+		return accessToken{}, &fetchError{reason: reasonTokenRefused, permanent: true}
 	}
 	form := url.Values{"grant_type": {grantType}, "assertion": {signed}}.Encode()
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, a.tokenURL, strings.NewReader(form))
 	if err != nil {
-		return accessToken{}, &fetchError{reasonTokenRefused, true}
+		return accessToken{}, &fetchError{reason: reasonTokenRefused, permanent: true}
 	}
 	request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	request.Header.Set("User-Agent", "planetbell")
@@ -195,13 +196,13 @@ func grant(ctx context.Context, transport http.RoundTripper, a account, now time
 	if err != nil {
 		reason := exchangeReason(err)
 		if reason == reasonTLS {
-			return accessToken{}, &fetchError{reasonTLS, true}
+			return accessToken{}, &fetchError{reason: reasonTLS, permanent: true}
 		}
-		return accessToken{}, &fetchError{reasonTokenUnavailable, false}
+		return accessToken{}, &fetchError{reason: reasonTokenUnavailable}
 	}
 	body, err := readAnswer(response)
 	if err != nil {
-		return accessToken{}, &fetchError{reasonTokenUnavailable, false}
+		return accessToken{}, &fetchError{reason: reasonTokenUnavailable}
 	}
 	return granted(response.StatusCode, body, started)
 }
@@ -224,11 +225,11 @@ func granted(status int, body []byte, started time.Time) (accessToken, *fetchErr
 		}
 		return accessToken{text: answer.Token, fetchedAt: started, expiresAt: started.Add(life)}, nil
 	case status >= 500, status == http.StatusTooManyRequests, status == http.StatusRequestTimeout, status == http.StatusOK:
-		return accessToken{}, &fetchError{reasonTokenUnavailable, false}
+		return accessToken{}, &fetchError{reason: reasonTokenUnavailable, status: status}
 	case answer.Error == "invalid_grant":
-		return accessToken{}, &fetchError{reasonInvalidGrant, true}
+		return accessToken{}, &fetchError{reason: reasonInvalidGrant, permanent: true, status: status}
 	}
-	return accessToken{}, &fetchError{reasonTokenRefused, true}
+	return accessToken{}, &fetchError{reason: reasonTokenRefused, permanent: true, status: status}
 }
 
 // headerSafe reports whether a token can be sent in a header.

@@ -29,7 +29,7 @@ func (b *bank) fetch(ctx context.Context) (accessToken, *fetchError) {
 	select {
 	case <-time.After(takes):
 	case <-ctx.Done():
-		return accessToken{}, &fetchError{reasonTokenUnavailable, false}
+		return accessToken{}, &fetchError{reason: reasonTokenUnavailable}
 	}
 	if failure != nil {
 		return accessToken{}, failure
@@ -103,7 +103,7 @@ func TestOldTokenServesWhileRenewalFails(t *testing.T) {
 		b := &bank{life: time.Hour}
 		tokens := b.run(t)
 		first := mustToken(t, tokens)
-		b.fail(&fetchError{reasonTokenUnavailable, false})
+		b.fail(&fetchError{reason: reasonTokenUnavailable})
 		<-time.After(59 * time.Minute)
 		if mustToken(t, tokens) != first {
 			t.Error("the old token was given up while it was valid")
@@ -156,7 +156,7 @@ func TestOneFetchForAll(t *testing.T) {
 			t.Errorf("at the renewal: %v, %d tokens, %d fetches", waited, len(seen), b.count())
 		}
 		<-time.After(10 * time.Second)
-		b.fail(&fetchError{reasonTokenUnavailable, false})
+		b.fail(&fetchError{reason: reasonTokenUnavailable})
 		<-time.After(2 * time.Hour)
 		b.fail(nil)
 		synctest.Wait()
@@ -169,7 +169,7 @@ func TestOneFetchForAll(t *testing.T) {
 
 func TestPermanentFailureIsToldAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := &bank{failure: &fetchError{reasonInvalidGrant, true}}
+		b := &bank{failure: &fetchError{reason: reasonInvalidGrant, permanent: true}}
 		tokens := b.run(t)
 		synctest.Wait()
 		before := time.Now()

@@ -26,7 +26,8 @@ func ReadAccount(text planet.Secret) (Account, error) {
 // Probed is what Google said to a service account.
 type Probed struct {
 	Project string // that the account is of
-	// Token is the outcome of asking for an access token; accepted if one was given.
+	// Token is the outcome of asking for an access token; accepted if one was given. Its status is
+	// that of the token server, 0 if there was no answer.
 	Token bell.Outcome
 	// Message is the outcome of a message to a device that does not exist. Zero without a token.
 	Message bell.Outcome
@@ -58,6 +59,7 @@ func Probe(ctx context.Context, cfg Config) (Probed, error) {
 	token, failure := grant(ctx, way, a, cfg.Clock())
 	if failure != nil {
 		p.Token = unanswered(failure.reason)
+		p.Token.Status = failure.status
 		return p, nil
 	}
 	p.Token = bell.Outcome{Verdict: bell.Accepted, Status: http.StatusOK}

@@ -41,8 +41,16 @@ func TestProbe(t *testing.T) {
 	if n := len(fake.Messages()); n != 0 {
 		t.Errorf("%d messages were taken", n)
 	}
+	for _, status := range []int{429, 503} {
+		if err := fake.TokenFaults().Add(sim.Fault{Kind: sim.FaultAnswer, Status: status, Count: 1}); err != nil {
+			t.Fatal(err)
+		}
+		if p, err := fcm.Probe(t.Context(), cfg); err != nil || p.Token.Verdict == bell.Accepted || p.Token.Status != status {
+			t.Errorf("a token server that answers %d: %v, %+v", status, err, p)
+		}
+	}
 	cfg.Clock = func() time.Time { return time.Now().Add(-3 * time.Hour) }
-	if p, err := fcm.Probe(t.Context(), cfg); err != nil || p.Token.Reason != "oauth_invalid_grant" || p.Message != (bell.Outcome{}) {
+	if p, err := fcm.Probe(t.Context(), cfg); err != nil || p.Token.Reason != "oauth_invalid_grant" || p.Token.Status != 400 || p.Message != (bell.Outcome{}) {
 		t.Errorf("a wrong clock: %v, %+v", err, p)
 	}
 	if _, err := fcm.Probe(t.Context(), fcm.Config{ServiceAccount: "{}"}); err == nil {

@@ -83,10 +83,10 @@ type Mailbox struct {
 
 	mu      sync.Mutex // guards all below
 	boxes   map[string]*box
-	calls   map[callKey][]*letter // where a call's letters are, so that its end finds them
-	byID    map[string]*letter    // by delivery; empty unless there are other mailboxes
-	had     map[string]time.Time  // see Had; likewise
-	hears   map[callKey][]*stream // whose devices have the call
+	calls   map[bell.CallKey][]*letter // where a call's letters are, so that its end finds them
+	byID    map[string]*letter         // by delivery; empty unless there are other mailboxes
+	had     map[string]time.Time       // see Had; likewise
+	hears   map[bell.CallKey][]*stream // whose devices have the call
 	letters int
 	waiting int // polls and streams
 	streams int
@@ -102,7 +102,7 @@ type box struct {
 
 type letter struct {
 	ring  bell.Ring
-	key   callKey
+	key   bell.CallKey
 	taken bool // out of the box, in the hands of a poll
 	over  bool // the call has ended, or the device has it; it does not come back
 	told  bool // HandedOut knows of it
@@ -118,11 +118,6 @@ type letter struct {
 // visible reports whether a poll may be given the letter.
 func (l *letter) visible(now time.Time) bool {
 	return !l.taken && !l.over && !l.leaving && l.back == nil && now.Before(l.ring.Delivery.Deadline)
-}
-
-type callKey struct {
-	environment planet.Environment
-	id          planet.SessionID
 }
 
 type poll struct {
@@ -161,8 +156,8 @@ func New(c Config) *Mailbox {
 		c.Streamed = c.HandedOut
 	}
 	return &Mailbox{
-		Config: c, closing: make(chan struct{}), ending: make(chan struct{}), boxes: map[string]*box{}, calls: map[callKey][]*letter{},
-		byID: map[string]*letter{}, had: map[string]time.Time{}, hears: map[callKey][]*stream{},
+		Config: c, closing: make(chan struct{}), ending: make(chan struct{}), boxes: map[string]*box{}, calls: map[bell.CallKey][]*letter{},
+		byID: map[string]*letter{}, had: map[string]time.Time{}, hears: map[bell.CallKey][]*stream{},
 	}
 }
 
@@ -188,7 +183,7 @@ func (m *Mailbox) Send(ctx context.Context, r *bell.Ring, _ delivery.Try) bell.O
 			return bell.Outcome{Verdict: bell.Deposited, Reason: "mailbox", Token: bell.TokenKeep}
 		}
 	}
-	l := &letter{ring: *r, key: callKey{r.Call.Environment, r.Call.SessionID}}
+	l := &letter{ring: *r, key: bell.CallKey{Environment: r.Call.Environment, SessionID: r.Call.SessionID}}
 	b.letters = append(b.letters, l)
 	m.calls[l.key] = append(m.calls[l.key], l)
 	m.letters++
@@ -477,21 +472,21 @@ func (m *Mailbox) discard(l *letter) {
 func (m *Mailbox) Withdraw(environment planet.Environment, id planet.SessionID) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for _, l := range slices.Clone(m.calls[callKey{environment, id}]) {
+	for _, l := range slices.Clone(m.calls[bell.CallKey{Environment: environment, SessionID: id}]) {
 		m.settle(l)
 	}
-	m.tellOver(callKey{environment, id})
+	m.tellOver(bell.CallKey{Environment: environment, SessionID: id})
 }
 
 // Acknowledge removes a call from the box of a device that says that it has it.
 func (m *Mailbox) Acknowledge(environment planet.Environment, id planet.SessionID, device string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for _, l := range slices.Clone(m.calls[callKey{environment, id}]) {
+	for _, l := range slices.Clone(m.calls[bell.CallKey{Environment: environment, SessionID: id}]) {
 		if l.ring.Device.ID == device {
 			m.Metrics.delivered("acknowledged")
 			m.settle(l)
 		}
 	}
-	m.acknowledged(callKey{environment, id}, device)
+	m.acknowledged(bell.CallKey{Environment: environment, SessionID: id}, device)
 }

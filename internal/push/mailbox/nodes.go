@@ -1,7 +1,10 @@
 package mailbox
 
 import (
+	"slices"
 	"time"
+
+	"github.com/planetbell/planetbell/internal/bell"
 )
 
 // This file is for a mailbox that is one of several, each in a process of its own on the same
@@ -136,4 +139,21 @@ func (m *Mailbox) Remove(delivery string) {
 	if l := m.byID[delivery]; l != nil {
 		m.discard(l)
 	}
+}
+
+// Untold lists calls that streams have told their devices of, and not the end of, at most so
+// many: of more, any. Whoever finds out that one is over must call Withdraw.
+func (m *Mailbox) Untold(most int) []bell.CallKey {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var calls []bell.CallKey
+	for key, streams := range m.hears {
+		if len(calls) >= most {
+			break
+		}
+		if slices.ContainsFunc(streams, func(s *stream) bool { return s.rings(key) }) {
+			calls = append(calls, key)
+		}
+	}
+	return calls
 }

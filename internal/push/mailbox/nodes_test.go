@@ -142,7 +142,7 @@ func TestAPollThatGotADeadCallIsSaidToWait(t *testing.T) {
 		n.want(t, []string{"d"}, nil)
 		r := ring(1, "d", time.Now().Add(time.Minute))
 		n.Mailbox.mu.Lock() // Send, and the call's end before the poll looks
-		l := &letter{ring: *r, key: callKey{r.Call.Environment, r.Call.SessionID}}
+		l := &letter{ring: *r, key: bell.CallKey{Environment: r.Call.Environment, SessionID: r.Call.SessionID}}
 		b := n.box("d")
 		b.letters = append(b.letters, l)
 		n.calls[l.key] = append(n.calls[l.key], l)

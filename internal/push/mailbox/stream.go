@@ -46,15 +46,21 @@ type stream struct {
 
 // knownLetter is a call or notice that a stream's device has.
 type knownLetter struct {
-	key      callKey
+	key      bell.CallKey
 	deadline time.Time
 	notice   bool
 	has      bool   // acknowledged
 	why      string // it has ended, and the device is to be told so
 }
 
-func (s *stream) index(key callKey) int {
+func (s *stream) index(key bell.CallKey) int {
 	return slices.IndexFunc(s.known, func(k knownLetter) bool { return k.key == key })
+}
+
+// rings reports whether a call that the stream's device knows of is not known to be over.
+func (s *stream) rings(key bell.CallKey) bool {
+	k := &s.known[s.index(key)]
+	return k.why == "" && !k.notice
 }
 
 func (s *stream) wake() {
@@ -70,7 +76,7 @@ func (s *stream) named() []planet.SessionID {
 	var ids []planet.SessionID
 	for _, k := range slices.Backward(s.known) {
 		if k.why == "" && !(k.notice && k.has) && len(ids) < maxNamed {
-			ids = append(ids, k.key.id)
+			ids = append(ids, k.key.SessionID)
 		}
 	}
 	slices.Reverse(ids)
@@ -101,7 +107,7 @@ func (m *Mailbox) unlearn(s *stream, i int) {
 }
 
 // tellOver lets streams know that a call is over that their devices have. The caller holds m.mu.
-func (m *Mailbox) tellOver(key callKey) {
+func (m *Mailbox) tellOver(key bell.CallKey) {
 	for _, s := range m.hears[key] {
 		s.known[s.index(key)].why = bell.EndedByCall
 		s.wake()
@@ -159,7 +165,7 @@ func (m *Mailbox) newStream(s *bell.Stream, write func(bell.StreamEvent) bool) *
 		stream: &stream{environment: s.Environment, device: s.DeviceID, news: make(chan struct{}, 1), beat: s.Beat, write: write},
 	}
 	for _, id := range s.Known {
-		p.stream.known = append(p.stream.known, knownLetter{key: callKey{s.Environment, id}, deadline: m.Now().Add(knownFor)})
+		p.stream.known = append(p.stream.known, knownLetter{key: bell.CallKey{Environment: s.Environment, SessionID: id}, deadline: m.Now().Add(knownFor)})
 	}
 	return p
 }
@@ -173,7 +179,7 @@ func (m *Mailbox) resume(ctx context.Context, p *poll, s *bell.Stream) bool {
 			return false
 		}
 		m.mu.Lock()
-		if i := p.stream.index(callKey{s.Environment, id}); i >= 0 {
+		if i := p.stream.index(bell.CallKey{Environment: s.Environment, SessionID: id}); i >= 0 {
 			k := &p.stream.known[i]
 			if a.Unknown {
 				k.deadline, k.notice, k.has = time.Time{}, true, true // forgotten, without a word
@@ -285,7 +291,7 @@ func (m *Mailbox) streamed(p *poll, l *letter, at time.Time) (report func()) {
 
 // acknowledged notes for the streams of a device that it has said that it has something. The
 // caller holds m.mu.
-func (m *Mailbox) acknowledged(key callKey, device string) {
+func (m *Mailbox) acknowledged(key bell.CallKey, device string) {
 	for _, s := range m.hears[key] {
 		if s.device == device {
 			s.known[s.index(key)].has = true
@@ -308,7 +314,7 @@ func (m *Mailbox) openStream(ctx context.Context, p *poll, l *letter) (bell.Stre
 	m.work.Add(1) // ended by hand
 	m.learn(p.stream, knownLetter{key: l.key, deadline: l.ring.Delivery.Deadline, notice: l.notice()})
 	return bell.StreamEvent{
-		Kind: bell.StreamLetter, SessionID: l.key.id, Payload: l.ring.Call.Payload(m.Now()), Notice: l.notice(), Known: p.stream.named(),
+		Kind: bell.StreamLetter, SessionID: l.key.SessionID, Payload: l.ring.Call.Payload(m.Now()), Notice: l.notice(), Known: p.stream.named(),
 	}, true
 }
 
@@ -350,7 +356,7 @@ func (m *Mailbox) nextEnd(s *stream) (bell.StreamEvent, bool) {
 			why = bell.EndedByDeadline
 		}
 		m.Metrics.event(why)
-		return bell.StreamEvent{Kind: bell.StreamEnded, SessionID: k.key.id, Why: why, Known: s.named()}, true
+		return bell.StreamEvent{Kind: bell.StreamEnded, SessionID: k.key.SessionID, Why: why, Known: s.named()}, true
 	}
 	return bell.StreamEvent{}, false
 }

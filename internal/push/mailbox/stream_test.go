@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -430,6 +431,63 @@ func TestAStreamOnOneOfSeveralNodes(t *testing.T) {
 		l.end(t)
 		n.want(t, nil, []string{"d/2"}) // at once
 		n.Remove("d/2")
+		n.checkEmpty(t)
+	})
+}
+
+// Untold are calls, and no notices, that some stream has told of and not the end of.
+func TestWhatEndIsStillToBeTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNode()
+		check := func(when string, want ...planet.SessionID) {
+			t.Helper()
+			var got []planet.SessionID
+			for _, key := range n.Untold(100) {
+				if key.Environment != planet.Evaluation {
+					t.Errorf("%s: %v is untold", when, key)
+				}
+				got = append(got, key.SessionID)
+			}
+			slices.Sort(got)
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("%s (-want +got):\n%s", when, diff)
+			}
+		}
+		p := n.ask(t, "polls")
+		synctest.Wait()
+		n.put(t, 1, "polls")
+		(<-p).letter.Done(true)
+		n.Acknowledge(planet.Evaluation, sid(1), "polls")
+		check("a poll has it")
+		d := n.subscribe(t, bell.Stream{Poll: bell.Poll{DeviceID: "d", Hold: time.Hour, Notices: true}, Beat: time.Hour}, nil)
+		e := n.listen(t, "e", sid(2), "before")
+		n.tell(t, 9, "d")
+		n.put(t, 2, "d")
+		n.put(t, 3, "d")
+		synctest.Wait()
+		check("rings", "before", sid(2), sid(3))
+		for _, call := range []int{2, 3, 9} {
+			n.Acknowledge(planet.Evaluation, sid(call), "d")
+		}
+		check("acknowledged", "before", sid(2), sid(3))
+		for most, want := range []int{0, 1, 2, 3, 3} {
+			if got := n.Untold(most); len(got) != want {
+				t.Errorf("of at most %d, %d are untold", most, len(got))
+			}
+		}
+		d.want(t, "0s call-9, a notice", "0s call-2", "0s call-3")
+		n.Withdraw(planet.Evaluation, sid(2))
+		check("not yet written", "before", sid(3)) // and that is not asked for again
+		d.want(t, "0s ended call-2")
+		e.want(t, "0s ended call-2")
+		check("one is over", "before", sid(3))
+		e.end(t)
+		check("a stream has ended", sid(3))
+		pass(2 * time.Minute)
+		check("after the deadline")
+		d.want(t, "55s expired call-3")
+		d.end(t)
+		n.Remove("d/9")
 		n.checkEmpty(t)
 	})
 }

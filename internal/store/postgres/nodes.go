@@ -229,6 +229,28 @@ func (s *Store) Gone(ctx context.Context, owner string, deliveries []string) (ma
 	return gone, nil
 }
 
+// Ended implements cluster.Store.
+func (s *Store) Ended(ctx context.Context, calls []bell.CallKey) ([]bell.CallKey, error) {
+	sessions, environments := make([]string, len(calls)), make([]string, len(calls))
+	for i, key := range calls {
+		sessions[i], environments[i] = string(key.SessionID), string(key.Environment)
+	}
+	results, err := s.ask(ctx, query{`SELECT c.environment, c.session_id FROM unnest($1::text[], $2::text[]) AS k (session_id, environment)
+		JOIN calls c ON c.session_id = k.session_id AND c.environment = k.environment WHERE c.state = 'ended'`, bind([]any{sessions, environments})})
+	if err != nil {
+		return nil, err
+	}
+	var ended []bell.CallKey
+	for _, row := range results[0].rows {
+		var key bell.CallKey
+		if err := (record{results[0].columns, row}).Scan(&key.Environment, &key.SessionID); err != nil {
+			return nil, fmt.Errorf("read which calls have ended: %w", err)
+		}
+		ended = append(ended, key)
+	}
+	return ended, nil
+}
+
 // DevicesChanged implements cluster.Store. The clock is read first: what is committed after that is told
 // the next time.
 func (s *Store) DevicesChanged(ctx context.Context, since time.Time, after int64, limit int) (changes []cluster.Change, now time.Time, err error) {

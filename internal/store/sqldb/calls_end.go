@@ -12,19 +12,21 @@ import (
 )
 
 // KnownCall says what a Notify for a known call is. When the Call Event overtook it,
-// the row gets what only Notify knows; cc_param is not among it, nothing rings anymore.
+// the row gets what only Notify knows, and that it was overtaken; cc_param is not among it,
+// nothing rings anymore.
 // What Notify left out stays as the event has it, so that the order of the two makes no
 // difference.
 func KnownCall(l Tx, c *bell.Call, params string) (call.BeginResult, error) {
+	overtaken := EncodeCircumstances(&bell.Circumstances{FromMemory: c.Circumstances.FromMemory, Overtaken: true})
 	n, err := l.Exec(`UPDATE calls SET at = ?, notified_at = ?, deadline = ?, project = ?, label = ?,
 		caller_service = CASE ?6 WHEN '' THEN caller_service ELSE ?6 END, caller_user = CASE ?7 WHEN '' THEN caller_user ELSE ?7 END,
 		callee_service = ?, callee_user = ?, type = ?,
 		app_server_data = CASE ?11 WHEN '' THEN app_server_data ELSE ?11 END, stid = CASE ?12 WHEN '' THEN stid ELSE ?12 END, raw = ?,
-		caller_name = ?, app_fields = ?
+		caller_name = ?, app_fields = ?, circumstances = ?
 		WHERE session_id = ? AND environment = ? AND state = 'ended' AND notified_at = 0`,
 		Micros(c.NotifiedAt), Micros(c.NotifiedAt), Micros(c.Deadline), c.Project, c.Label,
 		c.Caller.ServiceID, c.Caller.UserID, c.Callee.ServiceID, c.Callee.UserID, string(c.Type),
-		c.AppServerData, c.STID, params, c.CallerName, EncodeFields(c.AppFields), string(c.SessionID), string(c.Environment))
+		c.AppServerData, c.STID, params, c.CallerName, EncodeFields(c.AppFields), overtaken, string(c.SessionID), string(c.Environment))
 	switch {
 	case err != nil:
 		return 0, fmt.Errorf("complete a call that has ended: %w", err)

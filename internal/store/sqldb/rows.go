@@ -89,7 +89,7 @@ func (f appFields) Scan(value any) error {
 // EncodeCircumstances writes what was true when a call came in as JSON; "" when nothing was
 // special.
 func EncodeCircumstances(c *bell.Circumstances) string {
-	if !c.FromMemory && len(c.Devices) == 0 && c.More == 0 {
+	if !c.FromMemory && !c.Overtaken && len(c.Devices) == 0 && c.More == 0 {
 		return ""
 	}
 	text, err := json.Marshal(c)

@@ -292,6 +292,7 @@ func callEndFirst(t *testing.T, s Store) {
 	}
 	want := recorded(c)
 	want.State, want.Outcome, want.Release, want.EndedAt = bell.CallEnded, e.Outcome, e.Release, e.EndedAt
+	want.Circumstances.Overtaken = true
 	same(t, "record by both", record(t, s, c), call.Record{Call: want})
 
 	got, err = s.BeginCall(t.Context(), c, []bell.Delivery{newDelivery(c, newDevice("bob", 1))}, nil)

@@ -80,6 +80,7 @@ func ruleSuppressed(t *testing.T, s Store) {
 	if got, err := s.BeginCall(t.Context(), late, nil, nil); err != nil || got != call.AlreadyEnded {
 		t.Fatalf("BeginCall = %v, %v; want AlreadyEnded", got, err)
 	}
+	same(t, "circumstances of a late Notify", record(t, s, late).Call.Circumstances, bell.Circumstances{Overtaken: true})
 	same(t, "record of a late Notify", record(t, s, late).Call.Suppressed, bell.SuppressPolicy)
 }
 

@@ -36,7 +36,7 @@ func TestASoftphoneIsForEverybody(t *testing.T) {
 	p.looks("signin-server")
 
 	p.Do(chromedp.Navigate(s.PageURL() + "?user=bob"))
-	p.sees("#me-state.on")
+	p.settles()
 	s.await("bob can ring", func() bool { return s.reachable("bob") > 0 })
 	p.looks("ready")
 	c := s.call("carol", "bob", sim.Plan{Kind: sim.PlanByHand})

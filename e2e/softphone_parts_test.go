@@ -16,13 +16,13 @@ func TestTheSoftphonesParts(t *testing.T) {
 	p.sees("#signin")
 	for name, script := range map[string]string{
 		"events in pieces": `import('/sse.js').then(({ EventReader }) => {
-			const text = ': hello\n\nid: 7\r\nevent: call\r\ndata: {"a":1}\r\n\r\nretry: 1500\ndata: one\ndata:two\n\nid\nevent: empty\n\n';
+			const text = ': hello\n\nid: 7\r\nevent: call\r\ndata: {"a":1}\r\n\r\nretry: 1500\ndata: one\ndata:two\n\nid\nevent: empty\n\nid: 8\n\nid: 9\nevent: call\ndata: cut\n';
 			const wrong = [];
 			for (let size = 1; size <= text.length; size++) {
 				const reader = new EventReader(), events = [];
 				for (let i = 0; i < text.length; i += size) events.push(...reader.push(text.slice(i, i + size)));
 				const got = JSON.stringify(events), want = JSON.stringify([{ event: 'call', data: '{"a":1}', id: '7' }, { event: 'message', data: 'one\ntwo', id: '7' }]);
-				if (got !== want || reader.retry !== 1500 || reader.lastID !== '') wrong.push(size + ': ' + got);
+				if (got !== want || reader.retry !== 1500 || reader.lastID !== '8') wrong.push(size + ': ' + got);
 			}
 			for (const flood of ['data: ' + 'x'.repeat(70000), ('data: ' + 'x'.repeat(1000) + '\n').repeat(70)]) {
 				try { new EventReader().push(flood); wrong.push('a flood is taken'); } catch { /* as it should */ }
@@ -62,7 +62,7 @@ func TestTheSoftphonesParts(t *testing.T) {
 			const ids = [], heard = [];
 			const server = { fetch: async (method, path, { headers }) => {
 				ids.push(headers['Last-Event-ID'] ?? 'none');
-				return new Response('retry: 1\nid: e' + ids.length + '\nevent: ended\ndata: {"app_session_id":"1"}\n\nevent: call\ndata: broken\n\n');
+				return new Response('retry: 1\nid: e' + ids.length + '\nevent: ended\ndata: {"app_session_id":"1"}\n\nevent: call\ndata: broken\n\nevent: call\nid: cut\ndata: {"app_session_id":"2"}\n');
 			} };
 			await new Promise((resolve) => {
 				const line = new Line(server, { ended: () => { heard.push('ended'); if (heard.length === 3) { line.stop(); resolve(); } }, state: () => {}, call: () => heard.push('call') });

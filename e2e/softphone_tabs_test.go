@@ -50,7 +50,7 @@ func TestTwoSoftphonesRingEachOther(t *testing.T) {
 	alice.Do(chromedp.Navigate("about:blank"))
 	bob.says(isOver, "The call has ended")
 	alice.Do(chromedp.Navigate(s.PageURL() + "?user=alice"))
-	alice.sees("#me-state.on")
+	alice.settles()
 
 	// A group call.
 	alice.click("#room-form button")
@@ -90,7 +90,8 @@ func TestASecondTabTakesOver(t *testing.T) {
 	c = s.call("carol", "bob", sim.Plan{Kind: sim.PlanByHand})
 	first.sees(isRinging)
 	second.Do(chromedp.Navigate(s.PageURL() + "manifest.webmanifest"))
-	second.Do(chromedp.Navigate(s.PageURL() + "?user=bob#answer=" + string(c.SessionID())))
+	get[any](first, `softphone.store.wish('demo-service/bob', '`+string(c.SessionID())+`', 'answer')`)
+	second.Do(chromedp.Navigate(s.PageURL() + "?user=bob"))
 	first.sees(isTalking)
 	second.click(toEnd)
 	s.over(c)
@@ -123,6 +124,53 @@ func TestASecondTabTakesOver(t *testing.T) {
 	second.sees(isRinging)
 	second.says(isOver, "Answered on another device")
 	second.Screenshot("softphone-elsewhere")
+	s.over(c)
+}
+
+// A link is anybody's: it neither answers nor declines a call that rings, nor one that comes later, in
+// no tab. What was pressed in a notification does, once.
+func TestASoftphonesLinks(t *testing.T) {
+	t.Parallel()
+	s := softphone(t)
+	p, other := s.open("bob"), s.browserTab()
+	other.Do(chromedp.Navigate(s.PageURL() + "?user=bob"))
+	other.says("#me-state", "another tab")
+	p.Do(chromedp.Navigate("about:blank"))
+	for _, what := range []string{"answer", "decline"} {
+		// Whoever calls can know the session ID, and nobody need be asked for it in advance.
+		other.says("#me-state", "Can be called: holds a stream")
+		c := s.call("carol", "bob", sim.Plan{Kind: sim.PlanByHand})
+		link := s.PageURL() + "?user=bob#" + what + "=" + string(c.SessionID())
+		other.sees(isRinging)
+		p.Do(chromedp.Navigate(link)) // a tab that has not the line
+		p.sees(isRinging)
+		other.Do(chromedp.Evaluate[chromedp.Void](`location.hash = '` + what + `=` + string(c.SessionID()) + `'`)) // the one that has
+		other.Do(chromedp.Reload())                                                                                // and one that gets it
+		p.says("#me-state", "Can be called: holds a stream")
+		other.says("#me-state", "another tab")
+		p.Do(chromedp.Navigate("about:blank"))
+		other.says("#me-state", "Can be called: holds a stream")
+		other.says("#push-state", "This page rings while it is open") // the last that a start finds out
+		other.sees(isRinging)
+		if r := c.Report(); !r.ConnectedAt.IsZero() {
+			t.Fatalf("a link has answered: %+v", r)
+		}
+		c.Hangup()
+		if r := s.over(c); r.Reason != "CANCEL" {
+			t.Errorf("a call that a link was to %s ended with %s", what, r.Reason)
+		}
+		other.says(isOver, "The caller hung up")
+		other.misses(isOver)
+	}
+	c := s.call("carol", "bob", sim.Plan{Kind: sim.PlanByHand})
+	other.sees(isRinging)
+	get[any](other, `softphone.store.wish('demo-service/bob', '`+string(c.SessionID())+`', 'answer')`)
+	p.Do(chromedp.Navigate(s.PageURL() + "?user=bob"))
+	other.sees(isTalking)
+	if left := get[int](other, `softphone.store.takeWishes('demo-service/bob').then((all) => all.length)`); left != 0 {
+		t.Errorf("%d presses are left", left)
+	}
+	other.click(toEnd)
 	s.over(c)
 }
 

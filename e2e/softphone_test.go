@@ -44,7 +44,7 @@ func (s *softphones) open(user string) *tab {
 	p := &tab{s.browser.Page(), s.t}
 	p.Size(420, 760)
 	p.Do(chromedp.Navigate(s.PageURL() + "?user=" + user))
-	p.sees("#me-state.on")
+	p.settles()
 	s.await(user+" can ring", func() bool { return s.reachable(user) > 0 })
 	return p
 }
@@ -53,6 +53,14 @@ func (s *softphones) open(user string) *tab {
 func (p *tab) sees(selector string) {
 	p.t.Helper()
 	p.waits(`document.querySelector(` + quote(selector) + `)?.checkVisibility()`)
+}
+
+// settles waits until somebody can be called, and the page has found out about push messages: what
+// comes into view then would move a button from under the pointer.
+func (p *tab) settles() {
+	p.t.Helper()
+	p.sees("#me-state.on")
+	p.waits(`document.querySelector('#push-state').textContent !== ''`)
 }
 
 // misses waits until something is not there.

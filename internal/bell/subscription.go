@@ -186,6 +186,8 @@ func (hosts PushHosts) Find(endpoint planet.Secret) (PushHost, *url.URL, error) 
 		return fail("the subscription's endpoint is no URL")
 	case u.Scheme != "https":
 		return fail("the subscription's endpoint must be an https URL")
+	case strings.HasSuffix(u.Host, ":"): // what is the same without it, in another text
+		return fail("the subscription's endpoint has a colon without a port")
 	case u.User != nil || strings.Contains(text, "#"):
 		return fail("the subscription's endpoint must have no user name, password or #")
 	}

@@ -126,6 +126,7 @@ func TestSubscriptionsThatAreRefused(t *testing.T) {
 		"a name that begins so":  {subscriptionJSON("https://fcm.googleapis.com.evil.example/x", p256dh, auth), "web_push.hosts"},
 		"a host inside":          {subscriptionJSON("https://x.fcm.googleapis.com/x", p256dh, auth), "web_push.hosts"},
 		"a dot at the end":       {subscriptionJSON("https://fcm.googleapis.com./x", p256dh, auth), "web_push.hosts"},
+		"a port of nothing":      {subscriptionJSON("https://web.push.apple.com:/x", p256dh, auth), "without a port"},
 		"an address":             {subscriptionJSON("https://127.0.0.1/x", p256dh, auth), "web_push.hosts"},
 		"an address of IPv6":     {subscriptionJSON("https://[::1]/x", p256dh, auth), "web_push.hosts"},
 		"a zone":                 {subscriptionJSON("https://[fe80::1%25eth0]/x", p256dh, auth), "web_push.hosts"},
@@ -182,6 +183,7 @@ func FuzzSubscription(f *testing.F) {
 	f.Add(subscriptionJSON(chrome, p256dh, auth))
 	f.Add(subscriptionJSON("https://wns2.notify.windows.com/w/?token=BQ%3d", p256dh+"=", auth+"=="))
 	f.Add(subscriptionJSON("HTTPS://FCM.googleapis.com:443//..%2f", p256dh, auth))
+	f.Add(subscriptionJSON("https://web.push.apple.com:/x", p256dh, auth))
 	f.Add(`{"endpoint":"https://[::1]/","keys":{"p256dh":null}}`)
 	f.Add(`null`)
 	hosts := usual(f)
@@ -197,7 +199,7 @@ func FuzzSubscription(f *testing.F) {
 			t.Errorf("what is taken does not open: %v", err)
 		}
 		_, u, err := hosts.Find(s.Endpoint)
-		if err != nil || u.Scheme != "https" || u.User != nil || len(s.Endpoint) > maxEndpoint {
+		if err != nil || u.Scheme != "https" || u.User != nil || strings.HasSuffix(u.Host, ":") || len(s.Endpoint) > maxEndpoint {
 			t.Fatalf("what is taken cannot be sent to: %v", err)
 		}
 		// The canonical form is its own canonical form, or one browser would be two devices.

@@ -235,16 +235,19 @@ func writeRetry(b *bytes.Buffer, least time.Duration) {
 	b.WriteString("\n\n")
 }
 
+// writeEvent ends an event with its ID. A stream may be cut anywhere, and a client that takes the ID
+// as its line comes, and not with the whole event as the standard says, then names no call
+// whose data it has not got.
 func writeEvent(b *bytes.Buffer, name string, known []planet.SessionID, data any) {
 	b.WriteString("event: ")
 	b.WriteString(name)
-	b.WriteString("\nid: ")
-	b.WriteString(eventID(known))
 	b.WriteString("\ndata: ")
 	enc := json.NewEncoder(b)
 	enc.SetEscapeHTML(false)
 	if err := enc.Encode(data); err != nil {
 		panic("httpapi: event cannot be encoded") // impossible for the types that come here
 	}
-	b.WriteByte('\n') // Encode ended the line
+	b.WriteString("id: ") // Encode ended the line
+	b.WriteString(eventID(known))
+	b.WriteString("\n\n")
 }

@@ -128,11 +128,11 @@ type sample struct{ before, after, want string }
 
 // samples are the samples that a lost call may hang on, by a piece of their text.
 var samples = map[string]sample{
-	// Three streams: the first in pieces, with a heartbeat; the second ends with an empty id.
+	// Three streams: the first in pieces, with a heartbeat, and cut within an event; the second ends with an empty id.
 	"async function hold": {
 		before: `const base = "", appToken = "t", told = [];
 			const incoming = (call, by) => told.push("call " + call.n + " " + by), stopRinging = (call) => told.push("ended " + call.n);
-			const streams = [["id: a\nevent: call\nda", 'ta: {"n":1}\n\n: alive\n\nid: b\nevent: ended\ndata: {"n":2}\n\n'], ['id:\nevent: call\ndata:{"n":3}\n\n'], []];
+			const streams = [["id: a\nevent: call\nda", 'ta: {"n":1}\n\n: alive\n\nid: b\nevent: ended\ndata: {"n":2}\n\nevent: call\ndata: {"n":4}\nid: c\n'], ['id:\nevent: call\ndata:{"n":3}\n\n'], []];
 			globalThis.fetch = async (path, { headers }) => {
 				told.push("from " + (headers["Last-Event-ID"] ?? "now"));
 				return new Response(new ReadableStream({ start(c) {

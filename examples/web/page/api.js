@@ -96,7 +96,8 @@ export class Server {
   }
 }
 
-function describe(device) {
+// describe is a device as the server is told of it.
+export function describe(device) {
   const browser = navigator.userAgentData?.brands?.find((b) => !/not.a.brand/i.test(b.brand));
   return { appType: 'WEB', appVer: browser ? `${browser.brand} ${browser.version}` : 'softphone', deviceId: device };
 }

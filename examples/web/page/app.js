@@ -8,8 +8,9 @@ import { pause } from './stream.js';
 import { Tabs } from './tabs.js';
 import { View } from './view.js';
 import './store.js';
+import './subscription.js';
 
-const { store } = globalThis.softphone;
+const { store, subscription } = globalThis.softphone;
 
 const config = await (await fetch('config.json', { cache: 'no-store' })).json();
 if (!config.people?.length) Object.assign(config, own());
@@ -49,9 +50,14 @@ function signIn({ user, server, service, key, token }) {
 function open(user, token = '') {
   view.trouble();
   const name = config.people?.find((p) => p.id === user)?.name ?? '';
+  let asked = false;
   tabs = new Tabs(config.service, user, {
     lead: () => lead(user, name, token),
-    state: (state) => { view.draw(state, true); wish(); }, // now it is known that another tab leads
+    state: (state) => {
+      view.draw(state, true);
+      if (!asked) wish(user); // now it is known that another tab leads
+      asked = true;
+    },
     command: (what, argument) => phone?.[what]?.(argument),
     bye: () => leave(),
   });
@@ -70,7 +76,7 @@ async function lead(user, name, token, attempt = 0) {
     });
     await phone.start();
     view.trouble();
-    wish();
+    wish(user);
   } catch (error) {
     if (error.status === 409) lost('taken');
     else if (error.status >= 400 && error.status < 500 && error.status !== 429) lost('refused', { why: error.message });
@@ -114,19 +120,20 @@ async function leave() {
   location.assign('./');
 }
 
-// wish is what was pressed in a notification that opened this page: #answer=<session ID>.
-function wish() {
-  const pressed = /^#(answer|decline)=([0-9a-zA-Z-]{1,64})$/.exec(location.hash);
-  if (!pressed) return;
-  history.replaceState(null, '', location.pathname + location.search);
-  tabs.command('clicked', { id: pressed[2].toLowerCase(), what: pressed[1] });
+// wish does what was pressed in a notification that opened this page. The service worker has left it
+// in the store. It is not in the address: any page and any mail can link to here, and no link may
+// answer a call, with a microphone, or decline one.
+async function wish(user) {
+  for (const { id, what } of await store.takeWishes(`${config.service}/${user}`)) tabs?.command('clicked', { id, what });
 }
 
 navigator.serviceWorker?.addEventListener('message', ({ data, ports }) => {
   if (data.type === 'whose') ports[0].postMessage(tabs?.user);
   if (data.type === 'push' && tabs?.leads) phone?.received(data.data, 'push');
-  if (data.type === 'click') tabs?.command('clicked', { id: data.sid, what: data.action });
+  if (data.type === 'click' && data.user === tabs?.user) tabs?.command('clicked', { id: data.sid, what: data.action });
 });
+
+new BroadcastChannel(subscription.channel).onmessage = () => phone?.subscribe();
 
 // A page that goes away ends its calls at once; browsers may keep it for a "back" long after.
 addEventListener('pagehide', () => { phone?.stop(); tabs?.stop(); });

@@ -2,9 +2,9 @@
 // whatever way and however often it comes, and carries the calls. It runs in the tab that has the
 // line (tabs.js). What it shows is this.state, which holds no secret.
 
-import { expiry } from './api.js';
+import { describe, expiry } from './api.js';
 import { Line } from './stream.js';
-import { Push } from './push.js';
+import { Push, release } from './push.js';
 import './store.js';
 
 const { store } = globalThis.softphone;
@@ -65,7 +65,7 @@ export class Phone {
     });
     this.#line.start();
     await this.#takeOver();
-    this.#push = new Push(this.#server, this.device);
+    this.#push = new Push(this.#server, this.device, this.owner);
     this.#push.start().then((push) => this.#change({ push }));
     this.refresh();
   }
@@ -84,8 +84,9 @@ export class Phone {
   // signOut also forgets the user in this browser.
   async signOut() {
     this.stop();
+    const session = await store.get('sessions', this.owner);
     await store.forget(this.owner);
-    await this.#push?.stop().catch(() => {});
+    await release(session?.pushed).catch(() => {});
   }
 
   async #register() {
@@ -93,11 +94,12 @@ export class Phone {
     await this.#keepSession();
   }
 
-  // keepSession is also for the service worker, which sends receipts and has to know the server's clock.
+  // keepSession is also for the service worker, which sends receipts, renews the push subscription, and
+  // has to know the server's clock.
   async #keepSession() {
     if (this.#stopped) return;
     const { token, base, offset } = this.#server;
-    await store.put('sessions', { key: this.owner, token, server: base, expires: expiry(token), offset });
+    await store.signIn(this.owner, { token, server: base, expires: expiry(token), offset, device: describe(this.device) });
   }
 
   // renew gets a new app token before the old one ends, or when it is refused.
@@ -205,7 +207,7 @@ export class Phone {
       this.#log('lVerified', { sid: short(call.id) });
       const wish = this.#wishes.get(call.id);
       this.#wishes.delete(call.id);
-      if (wish) this.act({ key, what: wish });
+      if (wish?.until > Date.now()) this.act({ key, what: wish.what });
       else this.#notify(call);
     }
     if (event.state === 'ended' && event.code === 1204 && call.phase === 'verifying' && call.again) this.#again(call);
@@ -288,6 +290,7 @@ export class Phone {
     if (!call || !handle) return;
     if (what === 'answer' && call.phase === 'ringing') {
       this.#update(key, { phase: 'answering' });
+      store.over(key, true); // for pushes that are late
       handle.answer();
     }
     if (what === 'decline' && call.phase === 'ringing') handle.decline();
@@ -297,9 +300,9 @@ export class Phone {
   // clicked is a press in a notification, perhaps before the call is here.
   clicked({ id, what }) {
     const call = this.state.calls.find((c) => c.id === id);
-    if (!what) return;
+    if (!['answer', 'decline'].includes(what)) return;
     if (call?.phase === 'ringing') this.act({ key: call.key, what });
-    else this.#wishes.set(id, what);
+    else this.#wishes.set(id, { what, until: Date.now() + ringTime });
   }
 
   // dial calls somebody.
@@ -333,6 +336,11 @@ export class Phone {
   dismiss({ id }) { this.#change({ notices: this.state.notices.filter((n) => n.id !== id) }); }
 
   async askForPush() { this.#change({ push: await this.#push.ask() }); }
+
+  // subscribe is for when no subscription is left that rings anybody.
+  async subscribe() {
+    if (this.#push && !this.#stopped) this.#change({ push: await this.#push.start() });
+  }
 
   // refresh gets the past calls; the server knows of an end a moment after the cloud has said it.
   refresh() {

@@ -1,14 +1,19 @@
 // Push messages, by which the phone rings when no tab is open. Without them it rings as long as
 // the page is open; why there are none the page says.
 
+import './store.js';
+import './subscription.js';
+
+const { store, subscription } = globalThis.softphone;
+
 const worker = 'sw.js';
 const patience = 8000; // for the push service: a browser that cannot reach it may never say so
 
 // Push's state is one of: on, ask, denied, server (has none), browser (has none), failed.
 export class Push {
-  constructor(server, device) {
-    this.server = server;
-    this.device = device;
+  // owner is whose session in the store it is.
+  constructor(server, device, owner) {
+    Object.assign(this, { server, device, owner });
   }
 
   // start subscribes if that needs no question.
@@ -42,16 +47,11 @@ export class Push {
     const { pushManager } = await navigator.serviceWorker.ready;
     const options = { userVisibleOnly: true, applicationServerKey: this.key };
     const old = await pushManager.getSubscription();
-    if (old && !sameKey(old.options.applicationServerKey, this.key)) await old.unsubscribe(); // the server has a new key
-    const subscription = await within(patience, pushManager.subscribe(options));
-    await this.server.updateToken(this.device, 'webpush', JSON.stringify(subscription));
+    if (old && !subscription.sameKey(old.options.applicationServerKey, this.key)) await old.unsubscribe(); // the server has a new key
+    const own = await within(patience, pushManager.subscribe(options));
+    await this.server.updateToken(this.device, 'webpush', JSON.stringify(own));
+    await store.session(this.owner, { pushKey: this.key, pushed: Date.now() });
     return 'on';
-  }
-
-  // stop makes push messages for this user end. The subscription is the browser's, and may serve another user.
-  async stop() {
-    const registration = await navigator.serviceWorker?.getRegistration();
-    await (await registration?.pushManager?.getSubscription())?.unsubscribe();
   }
 }
 
@@ -59,8 +59,15 @@ function within(ms, promise) {
   return Promise.race([promise, new Promise((_, reject) => setTimeout(() => reject(new Error('no answer')), ms))]);
 }
 
-function sameKey(buffer, text) {
-  if (!buffer) return false;
-  const bytes = btoa(String.fromCharCode(...new Uint8Array(buffer)));
-  return bytes.replace(/\+/g, '-').replace(/\//g, '_').replace(/=+$/, '') === text.replace(/=+$/, '');
+// release makes push messages end for somebody who has signed out, and was last made to ring at
+// pushed, if ever. The subscription is the browser's: it goes to somebody else who is signed in,
+// if it is not his already, and ends when there is nobody whom the server takes.
+export async function release(pushed = 0) {
+  const registration = await navigator.serviceWorker?.getRegistration();
+  const shared = await registration?.pushManager?.getSubscription();
+  if (!shared) return;
+  const people = await subscription.rung();
+  if (people[0]?.pushed > pushed || (await subscription.give(shared, people))) return;
+  await shared.unsubscribe();
+  subscription.announce();
 }

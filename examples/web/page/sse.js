@@ -8,7 +8,8 @@ export class EventReader {
   #data = [];
   #event = '';
   #size = 0;
-  lastID = '';
+  #id = null; // of the event that is being read
+  lastID = ''; // of the newest whole event: to name one of which a part is missing would lose it
   retry = null; // milliseconds, when the server has said so
 
   // push takes a piece of the stream and returns the events that are complete: {event, data, id}.
@@ -34,7 +35,7 @@ export class EventReader {
     const field = colon < 0 ? line : line.slice(0, colon);
     const value = colon < 0 ? '' : line.slice(colon + 1).replace(/^ /, '');
     if (field === 'event') this.#event = value;
-    if (field === 'id' && !value.includes('\0')) this.lastID = value;
+    if (field === 'id' && !value.includes('\0')) this.#id = value;
     if (field === 'retry' && /^\d+$/.test(value)) this.retry = Number(value);
     if (field === 'data') {
       this.#size += value.length;
@@ -45,6 +46,8 @@ export class EventReader {
   }
 
   #dispatch() {
+    this.lastID = this.#id ?? this.lastID;
+    this.#id = null;
     const event = { event: this.#event || 'message', data: this.#data.join('\n'), id: this.lastID };
     const empty = this.#data.length === 0;
     this.#event = '';

@@ -1,14 +1,20 @@
-// What outlives a tab: calls that ring, until they expire, and the session of a user. It is kept in
+// What outlives a tab: calls that ring, until they expire, what was pressed in their notifications,
+// and the session of a user. It is kept in
 // IndexedDB, which only this origin can read: never in an address and never in localStorage. It
 // is no module, so that the service worker can load it too: softphone.store.
 (() => {
   const patience = 1000; // with the browser's storage
-  const stores = ['calls', 'sessions', 'settings'];
+  const stores = ['calls', 'sessions', 'settings', 'wishes'];
+  const wishTime = 60_000; // no call rings much longer
+  const remembered = 60_000; // after a call that is over has expired: its pushes may be late
 
   function open() {
     return new Promise((resolve, reject) => {
-      const request = indexedDB.open('softphone', 1);
-      request.onupgradeneeded = () => stores.forEach((name) => request.result.createObjectStore(name, { keyPath: 'key' }));
+      const request = indexedDB.open('softphone', 2);
+      request.onupgradeneeded = () => {
+        const db = request.result;
+        for (const name of stores) if (!db.objectStoreNames.contains(name)) db.createObjectStore(name, { keyPath: 'key' });
+      };
       request.onsuccess = () => resolve(request.result);
       request.onerror = () => reject(request.error);
     });
@@ -48,12 +54,19 @@
 
   const all = (name) => use(name, 'readonly', (s) => s.getAll(), []);
 
-  // purge forgets calls that have expired, and app tokens that have ended.
+  // purge forgets calls and presses that have expired, and app tokens that have ended.
   async function purge(now = Date.now()) {
     for (const call of await all('calls')) if (call.expires <= now) await remove('calls', call.key);
+    for (const wish of await all('wishes')) if (wish.expires <= now) await remove('wishes', wish.key);
     for (const session of await all('sessions')) {
       if (session.token && session.expires && session.expires - (session.offset ?? 0) <= now) await put('sessions', { ...session, token: '' });
     }
+  }
+
+  // sessions returns all who are signed in; whose app token has ended is so without one.
+  async function sessions(now = Date.now()) {
+    await purge(now);
+    return all('sessions');
   }
 
   // calls returns what is kept of calls to a user.
@@ -65,11 +78,13 @@
   // forget erases all that is kept of a user.
   async function forget(user) {
     await remove('sessions', user);
-    for (const call of await all('calls')) if (call.user === user) await remove('calls', call.key);
+    for (const name of ['calls', 'wishes']) {
+      for (const kept of await all(name)) if (kept.user === user) await remove(name, kept.key);
+    }
   }
 
-  // change makes of what is kept of a call what next returns of it; nothing, if that is nothing.
-  const change = (key, next) => use('calls', 'readwrite', (s) => {
+  // change makes of what is kept what next returns of it; nothing, if that is nothing.
+  const change = (name, key, next) => use(name, 'readwrite', (s) => {
     const before = s.get(key);
     before.onsuccess = () => {
       const after = next(before.result);
@@ -79,10 +94,33 @@
   });
 
   // keep remembers a call that came; it returns what was known of it.
-  const keep = (key, user, data, via, expires) => change(key, (known) => !known && { key, user, data, via, expires, over: false });
+  const keep = (key, user, data, via, expires) => change('calls', key, (known) => !known && { key, user, data, via, expires, over: false });
 
-  // over erases what a call was, and remembers that it was.
-  const over = (key) => change(key, (call) => call && { key, user: call.user, expires: call.expires, over: true });
+  // over erases what a call was, and remembers that it was, and whether it goes on because it was
+  // answered: a push that comes late must not ring for it.
+  const over = (key, answered = false) => change('calls', key, (call) => call && {
+    key, user: call.user, expires: call.over ? call.expires : call.expires + remembered, over: true, answered,
+  });
 
-  globalThis.softphone = Object.assign(globalThis.softphone ?? {}, { store: { put, get, remove, purge, calls, forget, keep, over } });
+  // session changes what is kept of somebody who is signed in; signIn begins it.
+  const session = (key, part) => change('sessions', key, (known) => known && { ...known, ...part });
+  const signIn = (key, part) => change('sessions', key, (known) => ({ ...known, ...part, key }));
+
+  // wish leaves what somebody pressed in a notification for the page that it opens. It goes this way,
+  // which is this origin's alone, because an address can be anybody's.
+  const wish = (user, id, what, now = Date.now()) => put('wishes', { key: `${user} ${id}`, user, id, what, expires: now + wishTime });
+
+  // takeWishes returns what was pressed for a user just now. Each is returned once.
+  async function takeWishes(user, now = Date.now()) {
+    const found = await use('wishes', 'readwrite', (s) => {
+      const kept = s.getAll();
+      kept.onsuccess = () => kept.result.filter((w) => w.user === user).forEach((w) => s.delete(w.key));
+      return kept;
+    }, []);
+    return found.filter((w) => w.user === user && w.expires > now);
+  }
+
+  globalThis.softphone = Object.assign(globalThis.softphone ?? {}, {
+    store: { put, get, remove, purge, calls, sessions, forget, keep, over, session, signIn, wish, takeWishes },
+  });
 })();

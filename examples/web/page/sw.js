@@ -1,8 +1,8 @@
 // The service worker. A push message wakes it when no tab is open: it shows the call, tells the
 // tabs that are open, and sends the receipt. The browser has decrypted the message.
 
-importScripts('messages.js', 'store.js');
-const { messages, store } = softphone;
+importScripts('messages.js', 'store.js', 'subscription.js');
+const { messages, store, subscription } = softphone;
 
 const ringTime = 60_000; // when a push does not say until when
 const slack = 30_000; // of clocks: to show a call that is over costs less than not to show one that rings
@@ -35,10 +35,10 @@ async function call(data, language) {
   const expires = until ? until - (session?.offset ?? 0) + slack : Date.now() + ringTime;
   if (sid && data.cc_param) await store.keep(key, owner(data), data, 'push', expires);
   await tell({ type: 'push', data });
-  // A call that an open tab has dealt with must show something all the same: browsers take the
+  // A call that an open tab has answered or is done with must show something all the same: browsers take the
   // permission away from pages whose pushes show nothing. It goes by itself.
   const over = known?.over || expires <= Date.now();
-  await registration.showNotification(messages.text(language, over ? 'e1304' : 'incomingTitle', { name: nameOf(data) }), {
+  await registration.showNotification(messages.text(language, known?.answered ? 'inCall' : over ? 'e1304' : 'incomingTitle', { name: nameOf(data) }), {
     tag: `call-${sid}`, renotify: !known && !over, requireInteraction: !over, silent: over ? true : undefined,
     lang: language, icon: 'icon.svg', badge: 'icon.svg', timestamp: Number(data.app_sent_at) || Date.now(),
     body: data.app_caller_name ? data.app_caller_uid : '',
@@ -73,12 +73,25 @@ async function acknowledge(data) {
   }).catch(() => {}); // the page sends its own
 }
 
-// A click opens the page of that user; "answer" and "decline" go with it. Of the call only the
-// session ID is in the address, never the cc_param.
+// A browser may end a subscription and have another one, with all tabs closed. Whoever was rung last is
+// rung by the new one. If the stored sessions do not allow it, an open page subscribes, or the next one.
+addEventListener('pushsubscriptionchange', (event) => event.waitUntil(renew(event.newSubscription)));
+
+async function renew(fresh) {
+  const people = await subscription.rung();
+  if (!people.length) return;
+  try {
+    fresh ??= await registration.pushManager.subscribe({ userVisibleOnly: true, applicationServerKey: people[0].pushKey });
+    if (await subscription.give(fresh, people)) return;
+  } catch { /* it cannot subscribe now */ }
+  subscription.announce();
+}
+
+// A click opens the page of that user. "Answer" and "decline" go with it by the store, and nothing of
+// the call is in the address.
 addEventListener('notificationclick', (event) => {
   event.notification.close();
-  const { user, sid } = event.notification.data ?? {};
-  event.waitUntil(Promise.all([open(user, sid, event.action), store.purge()]));
+  event.waitUntil(Promise.all([open(event.notification.data ?? {}, event.action), store.purge()]));
 });
 
 // whose asks a tab for its user. Its address, as a service worker knows it, is that of its start.
@@ -91,14 +104,14 @@ function whose(client) {
   });
 }
 
-async function open(user, sid, action) {
+async function open({ user, owner, sid }, action) {
   const tabs = await clients.matchAll({ type: 'window', includeUncontrolled: true });
   const users = await Promise.all(tabs.map(whose));
   const client = user && tabs[users.indexOf(user)];
   if (client) {
-    client.postMessage({ type: 'click', sid, action });
+    client.postMessage({ type: 'click', user, sid, action });
     return action === 'decline' ? undefined : client.focus();
   }
-  const wish = sid && action ? `#${action}=${encodeURIComponent(sid)}` : '';
-  return clients.openWindow(`./?user=${encodeURIComponent(user ?? '')}${wish}`);
+  if (sid && action) await store.wish(owner, sid, action);
+  return clients.openWindow(`./?user=${encodeURIComponent(user ?? '')}`);
 }

@@ -41,6 +41,7 @@ var (
 	sentWrong = rule{bell.Rejected, bell.TokenKeep, bell.AlarmBug, sentDetail}
 	tooLarge  = rule{bell.Rejected, bell.TokenKeep, bell.AlarmBug, bigDetail}
 	tooMany   = rule{bell.RetryThrottled, bell.TokenKeep, bell.AlarmCount, manyDetail}
+	tooSlow   = rule{bell.RetryConnect, bell.TokenKeep, bell.AlarmCount, "The push service, or something on the way, waited too long for the whole request."}
 	sick      = rule{bell.RetryBackoff, bell.TokenKeep, bell.AlarmCount, sickDetail}
 	wrongPath = rule{bell.Rejected, bell.TokenKeep, bell.AlarmBug, "The push service does not know the path; that says nothing about the subscription."}
 )
@@ -107,6 +108,8 @@ func byStatus(status int) rule {
 		return sentWrong
 	case status == http.StatusRequestEntityTooLarge:
 		return tooLarge
+	case status == http.StatusRequestTimeout:
+		return tooSlow
 	case status == http.StatusTooManyRequests:
 		return tooMany
 	case status >= 500:

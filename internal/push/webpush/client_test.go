@@ -4,6 +4,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"net/http"
 	"regexp"
 	"strings"
@@ -200,6 +201,42 @@ func TestOneServiceHangs(t *testing.T) {
 	// One that waited may get the place in the moment in which its time is up.
 	if reasons[reasonTimeout] == 0 || reasons[reasonBusy]+reasons[reasonTimeout] != 3 {
 		t.Errorf("reasons %v", reasons)
+	}
+}
+
+// An answer that breaks off proves nothing about the subscription, unless its reason came whole.
+func TestAnswersThatBreakOff(t *testing.T) {
+	const whole = `{"code":410,"errno":106}`
+	for name, test := range map[string]struct {
+		status  int
+		body    string
+		verdict bell.Verdict
+		reason  string
+		token   bell.TokenAction
+	}{
+		"half of the path's fault": {404, `{"reason":"BadP`, bell.RetryConnect, reasonReset, bell.TokenKeep},
+		"nothing of a 410":         {410, "", bell.RetryConnect, reasonReset, bell.TokenKeep},
+		"half of a bad request":    {400, `{"reason":"IdleT`, bell.RetryConnect, reasonReset, bell.TokenKeep},
+		"a whole reason":           {410, whole, bell.Rejected, "errno_106", bell.TokenDrop},
+		"half of a 503":            {503, `{"reason":"Serv`, bell.RetryBackoff, "http_503", bell.TokenKeep},
+		"half of a 201":            {201, "{", bell.Accepted, "", bell.TokenKeep},
+	} {
+		t.Run(name, func(t *testing.T) {
+			server := pushtest.NewServer(t, func(w http.ResponseWriter, _ *http.Request) {
+				w.WriteHeader(test.status)
+				_, _ = io.WriteString(w, test.body)
+				_ = http.NewResponseController(w).Flush()
+				panic(http.ErrAbortHandler)
+			})
+			c := newClient(t, pushtest.Target{URL: server.URL, Roots: server.Roots, Log: testlog.New(t)}, nil)
+			o := send(t, c, server.URL+"/x")
+			if o.Verdict != test.verdict || o.Reason != test.reason || o.Token != test.token || o.Unsent {
+				t.Errorf("%+v, want %s, %q, %s", o, test.verdict, test.reason, test.token)
+			}
+		})
+	}
+	if got := brokenReason(io.ErrUnexpectedEOF); got != reasonLost {
+		t.Errorf("a connection that broke within an answer: %s", got)
 	}
 }
 

@@ -170,6 +170,9 @@ func (c *Client) exchange(ctx context.Context, way http.RoundTripper, m message)
 		return c.interrupted(ctx, reasonTimeout, reasonTimeout)
 	}
 	o := classify(response.StatusCode, text)
+	if err != nil && o.Verdict == bell.Rejected && parse(text) == "" { // the reason may be in what did not come
+		return unanswered(brokenReason(err))
+	}
 	if o.Verdict == bell.RetryThrottled || o.Verdict == bell.RetryBackoff {
 		o.RetryAfter = transport.RetryAfter(response.Header.Get("Retry-After"), c.now())
 	}

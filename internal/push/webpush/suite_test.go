@@ -233,6 +233,7 @@ func answers() []pushtest.Answer {
 		row(403, "<html>", "http_403", bell.Rejected, keep, config), row(404, "", "http_404", bell.Rejected, drop, count),
 		row(410, "push subscription has unsubscribed or expired.", "http_410", bell.Rejected, drop, count),
 		row(405, "", "http_405", bell.Rejected, keep, bug), row(413, "", "http_413", bell.Rejected, keep, bug),
+		row(408, "", "http_408", bell.RetryConnect, keep, count), row(408, "<html>", "http_408", bell.RetryConnect, keep, count),
 		row(418, "", "http_418", bell.Rejected, keep, count), row(429, "", "http_429", bell.RetryThrottled, keep, count),
 		row(500, "", "http_500", bell.RetryBackoff, keep, count), row(502, "<html>", "http_502", bell.RetryBackoff, keep, count),
 		row(503, "", "http_503", bell.RetryBackoff, keep, count), row(507, "", "http_507", bell.RetryBackoff, keep, count),

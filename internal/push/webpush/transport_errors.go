@@ -68,6 +68,15 @@ func unanswered(reason string) bell.Outcome {
 	return bell.Outcome{Verdict: r.verdict, Reason: reason, Token: bell.TokenKeep, Alarm: r.alarm, Unsent: r.unsent, Detail: r.detail}
 }
 
+// brokenReason says why an answer broke off after its status. The request is out by then: of
+// reasons that say it is not, none fits.
+func brokenReason(err error) string {
+	if _, reset := transport.ResetCode(err); reset {
+		return reasonReset
+	}
+	return reasonLost
+}
+
 // exchangeReason says why a request got no answer. The transport has by then repeated by
 // itself what is safe to repeat (a refused stream, a connection that was going away).
 func exchangeReason(err error) string {

@@ -22,7 +22,7 @@ type StreamEvent struct {
 // would pass over without a word is an error. Not safe for concurrent use.
 type StreamReader struct {
 	lines *bufio.Scanner
-	// LastID is the newest ID, Retry the newest "retry"; 0 when there was none.
+	// LastID is the ID of the newest whole event, Retry the newest "retry"; 0 when there was none.
 	LastID string
 	Retry  time.Duration
 	// Line is called for each line, comments too; nil: nobody is.
@@ -42,7 +42,7 @@ func NewStreamReader(in io.Reader, lastID string) *StreamReader {
 // Next returns the next event. At the end of the stream it returns io.EOF; what was not
 // ended by an empty line is dropped, as the standard says.
 func (r *StreamReader) Next() (StreamEvent, error) {
-	e := StreamEvent{Name: "message"}
+	e := StreamEvent{Name: "message", LastID: r.LastID}
 	var data []string
 	for r.lines.Scan() {
 		if r.Line != nil {
@@ -53,11 +53,12 @@ func (r *StreamReader) Next() (StreamEvent, error) {
 			return e, errors.New("the stream is not UTF-8")
 		}
 		if line == "" {
+			r.LastID = e.LastID // not before: a stream may be cut within an event
 			if len(data) == 0 {
 				e.Name = "message"
 				continue
 			}
-			e.Data, e.LastID = strings.Join(data, "\n"), r.LastID
+			e.Data = strings.Join(data, "\n")
 			return e, nil
 		}
 		field, value, _ := strings.Cut(line, ":")
@@ -69,7 +70,7 @@ func (r *StreamReader) Next() (StreamEvent, error) {
 		case "data":
 			data = append(data, value)
 		case "id":
-			r.LastID = value
+			e.LastID = value
 		case "retry":
 			ms, err := strconv.ParseUint(value, 10, 31)
 			if err != nil {

@@ -12,7 +12,7 @@ import (
 
 func TestStreamReader(t *testing.T) {
 	r := NewStreamReader(strings.NewReader("retry: 1500\n\n:\n\nevent: call\nid: 1.a\ndata: {\"x\":1}\n\n"+
-		"data: one\ndata:two\n\nevent: ended\nid\ndata: {}\r\n\nevent: lost\ndata: x\n"), "0")
+		"data: one\ndata:two\n\nevent: ended\nid\ndata: {}\r\n\nid: 2.b\n\nevent: lost\nid: 3.c\ndata: x\n"), "0")
 	var lines int
 	r.Line = func() { lines++ }
 	var got []StreamEvent
@@ -30,7 +30,7 @@ func TestStreamReader(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
-	if r.Retry != 1500*time.Millisecond || r.LastID != "" || lines != 17 {
+	if r.Retry != 1500*time.Millisecond || r.LastID != "2.b" || lines != 20 {
 		t.Errorf("retry %v, last ID %q, %d lines", r.Retry, r.LastID, lines)
 	}
 	for _, wrong := range []string{"retry: soon\n\n", "date: x\n\n", "data: \xff\n\n", "data: " + strings.Repeat("x", maxStreamLine) + "\n\n"} {

@@ -45,8 +45,9 @@ type backlog struct {
 	queue    []*item    // in the order in which they came
 	sessions map[callKey]*session
 	bytes    int64
-	sick     bool      // the store failed, and has not worked since
-	asked    int       // where in the queue the item is that asks next, while it is sick
+	sick     bool      // the store failed, and has not worked since: callbacks need not ask it
+	probing  bool      // the replay failed, and has not got through since: it asks with a few items only
+	asked    int       // where in the queue the item is that asks next, while it is probing
 	since    time.Time // when the trouble began that was told; zero when none was
 	recorded int       // items since then
 	closed   bool
@@ -306,7 +307,7 @@ func (b *backlog) worked() {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.sick, b.asked = false, 0
+	b.sick = false
 	if len(b.queue) > 0 {
 		return
 	}
@@ -322,7 +323,7 @@ func (b *backlog) worked() {
 func (b *backlog) remove(it *item) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	it.busy = false
+	it.busy, b.probing, b.asked = false, false, 0
 	if it.begin != nil && it.begin.written < len(it.begin.outcomes) {
 		return
 	}
@@ -347,11 +348,12 @@ func (b *backlog) remove(it *item) {
 	b.count(-it.bytes)
 }
 
-// putBack lets an item be tried again.
-func (b *backlog) putBack(it *item) {
+// putBack lets an item be tried again, which the store did not take, for it is in trouble or because of
+// that item.
+func (b *backlog) putBack(it *item, trouble bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	it.busy = false
+	it.busy, b.probing = false, b.probing || trouble
 }
 
 // sizeOf guesses what an item takes.

@@ -165,13 +165,15 @@ func (b *backlog) close() (calls, events, outcomes int) {
 }
 
 // batch is what can be recorded next, at once: the oldest items that are not under way, one for each
-// session, so that each session's order is kept. While the store is in trouble, one item asks for
-// all, each time another one: what one of them is stuck on need not hold up the others.
+// session, so that each session's order is kept. While the replay does not get through, one item asks
+// for all, each time another one: what one of them is stuck on need not hold up the others. That
+// callbacks find the store slow is no reason to ask less: a replay that waits for better times would
+// let more and more wait.
 func (b *backlog) batch(limit int) []*item {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	first := 0
-	if b.sick && len(b.queue) > 0 {
+	if b.probing && len(b.queue) > 0 {
 		if limit <= replayBatch-maxProbes {
 			return nil // others are under way, and say how the store is
 		}
@@ -201,8 +203,9 @@ func (s *Service) settle(ctx context.Context, w wrote) (took bool) {
 		s.backlog.worked()
 		return true
 	case sick(w.err), errors.Is(w.err, bell.Overload), ctx.Err() != nil:
-		s.backlog.putBack(w.item)
-		if ctx.Err() == nil && sick(w.err) {
+		trouble := ctx.Err() == nil && sick(w.err)
+		s.backlog.putBack(w.item, trouble)
+		if trouble {
 			s.backlog.failed(w.err)
 		}
 		return false

@@ -119,27 +119,3 @@ func TestASlowItemHoldsUpNoOther(t *testing.T) {
 		}
 	})
 }
-
-// Callbacks that find the store slow do not slow down the recording of what waits: then ever more
-// would wait.
-func TestSlowReadsDoNotHoldUpTheReplay(t *testing.T) {
-	in(t, nil, func(t *testing.T, w *ward) {
-		w.store.ail(healthy, refuses)
-		const calls = 300
-		for n := range calls {
-			w.mustRing(planet.SessionID(fmt.Sprint("s", n)))
-		}
-		w.store.ail(refuses, slow)
-		for n := range 100 { // of calls whose devices cannot be read, and are remembered
-			if _, err := w.Ring(t.Context(), w.acme, notify(planet.SessionID(fmt.Sprint("t", n)))); err != nil {
-				t.Error(err)
-			}
-			pass(100 * time.Millisecond)
-		}
-		if n := w.figure("backlog_items"); n > calls/4 {
-			t.Errorf("%v items wait after ten seconds in which the store took what it was given", n)
-		}
-		w.store.ail(healthy, healthy)
-		pass(time.Minute)
-	})
-}

@@ -93,33 +93,40 @@ func (s *Store) BeginCall(ctx context.Context, c bell.Call, deliveries []bell.De
 	return s.knownCall(ctx, &c, deliveries, params, t.body.runs > 1)
 }
 
+// knownCall is one statement, too: while the database recovers from trouble, most of what waited is of
+// calls whose end another node has recorded. A call that rang from memory is noted as such: its own
+// write was given up, and committed after all.
+const knownCall = `WITH done AS (` + sqldb.CompleteCall + ` RETURNING 1),
+	noted AS (UPDATE calls SET circumstances = ? WHERE session_id = ?18 AND environment = ?19 AND notified_at = ?2
+		AND ?::boolean AND NOT EXISTS (SELECT FROM done))
+	SELECT EXISTS (SELECT FROM done), EXISTS (SELECT FROM calls c JOIN deliveries d ON d.call_id = c.id
+		WHERE c.session_id = ?18 AND c.environment = ?19 AND d.id = ?)`
+
 // knownCall says what a Notify for a known call is. When it was sent twice, because the
 // connection broke, the row may be its own.
-func (s *Store) knownCall(ctx context.Context, c *bell.Call, deliveries []bell.Delivery, params string, twice bool) (found call.BeginResult, err error) {
-	begin := "BEGIN"
-	if c.Suppressed == bell.RingsAll && !c.Circumstances.FromMemory && !twice {
-		begin = "" // one statement, then
+func (s *Store) knownCall(ctx context.Context, c *bell.Call, deliveries []bell.Delivery, params string, twice bool) (call.BeginResult, error) {
+	first := ""
+	if twice && len(deliveries) > 0 {
+		first = deliveries[0].ID
 	}
-	err = s.writeAt(ctx, "begin a call that is known", begin, s.knowns, func(l *link) error {
-		if twice && len(deliveries) > 0 {
-			ours, err := l.One(`SELECT 1 FROM calls c JOIN deliveries d ON d.call_id = c.id
-				WHERE c.session_id = ? AND c.environment = ? AND d.id = ?`, sqldb.Into([]any{new(int)}),
-				string(c.SessionID), string(c.Environment), deliveries[0].ID)
-			if err != nil || ours {
-				found = call.Began
-				return err
-			}
-		}
-		var err error
-		if found, err = sqldb.KnownCall(l, c, params); err == nil && found == call.AlreadyEnded {
-			err = sqldb.MarkSuppressed(l, c)
-		}
-		return err
+	q := query{rewrite(knownCall), bind(append(sqldb.CompleteArgs(c, params),
+		sqldb.EncodeCircumstances(&c.Circumstances), c.Circumstances.FromMemory, first))}
+	var done, ours bool
+	err := s.calls.submit(ctx, &task[*callTask]{
+		what: "begin a call that is known", key: string(c.SessionID), rank: "1", body: &callTask{queue: func(b *pgx.Batch) {
+			done, ours = false, false
+			q.queue(b, sqldb.Into([]any{&done, &ours}))
+		}},
 	})
-	if err != nil {
-		return 0, err
+	switch {
+	case err != nil:
+		return 0, err // nothing is read: the statement may still be under way
+	case ours:
+		return call.Began, nil
+	case done:
+		return call.AlreadyEnded, nil
 	}
-	return found, nil
+	return call.Repeated, nil
 }
 
 func callArgs(c *bell.Call, params string) []any {

@@ -45,12 +45,9 @@ const (
 	// defaultConnections is for each node: with max_connections at its default of 100 there is
 	// room for five nodes, and it is more than a database of 16 cores can use.
 	defaultConnections = 18
-	// minConnections is what the lanes, the nodes, repeats, one other write and two reads need.
-	minConnections = allLanes + beatPlaces + knownPlaces + 3
+	// minConnections is what the lanes, the nodes, one other write and two reads need.
+	minConnections = allLanes + beatPlaces + 3
 	beatPlaces     = 2
-	// knownPlaces are for repeats of Notifies: one that waits behind receipts is a call that rings from
-	// memory though the database is well.
-	knownPlaces = 1
 	// defaultQueue bounds how many writes wait: some tenths of a second of work. Whoever does
 	// not get in is better told so at once than after Planet Cloud has given up.
 	defaultQueue = 4096
@@ -105,7 +102,6 @@ type Store struct {
 
 	writePool, readPool *pgxpool.Pool
 	writes              places // of transactions that are not in a lane
-	knowns              places // of Notifies for known calls, which wait for nobody else's transaction
 	beats               places // of what nodes say to each other, which waits for nobody's transaction
 	reads               places
 	lists               places // fewer than reads: a ring never waits for somebody's long list
@@ -202,7 +198,7 @@ func (s *Store) start(ctx context.Context, c Config, config *pgxpool.Config) (er
 		return err
 	}
 	write, read := config.Copy(), config.Copy()
-	write.MaxConns = max(config.MaxConns*3/4, allLanes+beatPlaces+knownPlaces+1)
+	write.MaxConns = max(config.MaxConns*3/4, allLanes+beatPlaces+1)
 	read.MaxConns = config.MaxConns - write.MaxConns
 	write.MinConns, read.MinConns = min(config.MinConns, write.MaxConns), min(config.MinConns, read.MaxConns)
 	if s.writePool, err = pgxpool.NewWithConfig(ctx, write); err != nil {
@@ -213,8 +209,7 @@ func (s *Store) start(ctx context.Context, c Config, config *pgxpool.Config) (er
 		return err
 	}
 	s.metrics = newMetrics(c.Registry, map[string]*pgxpool.Pool{"write": s.writePool, "read": s.readPool})
-	s.writes = make(places, write.MaxConns-allLanes-beatPlaces-knownPlaces)
-	s.knowns = make(places, knownPlaces)
+	s.writes = make(places, write.MaxConns-allLanes-beatPlaces)
 	s.beats = make(places, beatPlaces)
 	s.reads = make(places, read.MaxConns)
 	s.lists = make(places, max(read.MaxConns/2, 1))

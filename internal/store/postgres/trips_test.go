@@ -149,7 +149,7 @@ func TestRoundTrips(t *testing.T) {
 			c.Events = []bell.Event{bell.RingingEvent(&c, len(deliveries))}
 			return begin(c, deliveries, call.Began)
 		}},
-		{"a repeat", 2, 3, func() error { return begin(known, deliveries, call.Repeated) }},
+		{"a repeat", 2, 4, func() error { return begin(known, deliveries, call.Repeated) }},
 		{"an attempt", 1, 2, func() error {
 			return s.RecordAttempt(ctx, deliveries[0], bell.Attempt{Number: 1, StartedAt: now})
 		}},

@@ -11,22 +11,30 @@ import (
 	"github.com/planetbell/planetbell/planet"
 )
 
-// KnownCall says what a Notify for a known call is. When the Call Event overtook it,
-// the row gets what only Notify knows, and that it was overtaken; cc_param is not among it,
-// nothing rings anymore.
-// What Notify left out stays as the event has it, so that the order of the two makes no
-// difference.
-func KnownCall(l Tx, c *bell.Call, params string) (call.BeginResult, error) {
+// CompleteCall gives the row of a call whose Call Event overtook its Notify what only Notify knows, and
+// that it was overtaken; cc_param is not among it, nothing rings anymore. What Notify left out stays
+// as the event has it, so that the order of the two makes no difference. Of any other call it
+// changes nothing.
+const CompleteCall = `UPDATE calls SET at = ?, notified_at = ?, deadline = ?, project = ?, label = ?,
+	caller_service = CASE ?6 WHEN '' THEN caller_service ELSE ?6 END, caller_user = CASE ?7 WHEN '' THEN caller_user ELSE ?7 END,
+	callee_service = ?, callee_user = ?, type = ?,
+	app_server_data = CASE ?11 WHEN '' THEN app_server_data ELSE ?11 END, stid = CASE ?12 WHEN '' THEN stid ELSE ?12 END, raw = ?,
+	caller_name = ?, app_fields = ?, circumstances = ?, suppressed = CASE ?17 WHEN '' THEN suppressed ELSE ?17 END
+	WHERE session_id = ? AND environment = ? AND state = 'ended' AND notified_at = 0`
+
+// CompleteArgs are its arguments.
+func CompleteArgs(c *bell.Call, params string) []any {
 	overtaken := EncodeCircumstances(&bell.Circumstances{FromMemory: c.Circumstances.FromMemory, Overtaken: true})
-	n, err := l.Exec(`UPDATE calls SET at = ?, notified_at = ?, deadline = ?, project = ?, label = ?,
-		caller_service = CASE ?6 WHEN '' THEN caller_service ELSE ?6 END, caller_user = CASE ?7 WHEN '' THEN caller_user ELSE ?7 END,
-		callee_service = ?, callee_user = ?, type = ?,
-		app_server_data = CASE ?11 WHEN '' THEN app_server_data ELSE ?11 END, stid = CASE ?12 WHEN '' THEN stid ELSE ?12 END, raw = ?,
-		caller_name = ?, app_fields = ?, circumstances = ?
-		WHERE session_id = ? AND environment = ? AND state = 'ended' AND notified_at = 0`,
+	return []any{
 		Micros(c.NotifiedAt), Micros(c.NotifiedAt), Micros(c.Deadline), c.Project, c.Label,
 		c.Caller.ServiceID, c.Caller.UserID, c.Callee.ServiceID, c.Callee.UserID, string(c.Type),
-		c.AppServerData, c.STID, params, c.CallerName, EncodeFields(c.AppFields), overtaken, string(c.SessionID), string(c.Environment))
+		c.AppServerData, c.STID, params, c.CallerName, EncodeFields(c.AppFields), overtaken, string(c.Suppressed), string(c.SessionID), string(c.Environment),
+	}
+}
+
+// KnownCall says what a Notify for a known call is, and completes the call; see CompleteCall.
+func KnownCall(l Tx, c *bell.Call, params string) (call.BeginResult, error) {
+	n, err := l.Exec(CompleteCall, CompleteArgs(c, params)...)
 	switch {
 	case err != nil:
 		return 0, fmt.Errorf("complete a call that has ended: %w", err)

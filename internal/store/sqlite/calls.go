@@ -43,9 +43,6 @@ func (s *Store) BeginCall(ctx context.Context, c bell.Call, deliveries []bell.De
 			if err == nil {
 				found, err = sqldb.KnownCall(l, &c, params)
 			}
-			if err == nil && found == call.AlreadyEnded {
-				err = sqldb.MarkSuppressed(l, &c)
-			}
 			return err
 		}
 		id, err := result.LastInsertId()

@@ -300,7 +300,8 @@ func (b *backlog) failed(err error) {
 	}
 }
 
-// worked notes that the store took a write, and tells once that trouble is over.
+// worked notes that the store took a write, and tells once that trouble is over: as a warning, so that
+// whoever sees the errors only of a busy server also sees their end.
 func (b *backlog) worked() {
 	if !b.marked.Load() {
 		return
@@ -313,7 +314,7 @@ func (b *backlog) worked() {
 	}
 	b.marked.Store(false)
 	if !b.since.IsZero() {
-		b.log.Info("the database records calls again, and what waited is recorded", "after", b.now().Sub(b.since), "items", b.recorded)
+		b.log.Warn("the database records calls again, and what waited is recorded", "after", b.now().Sub(b.since), "items", b.recorded)
 		b.since = time.Time{}
 	}
 }

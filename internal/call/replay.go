@@ -62,45 +62,44 @@ func (s *Service) Run(ctx context.Context) error {
 }
 
 // drain replays until nothing waits or ctx ends. Many items are under way at once, and none waits for
-// the slowest of those before it.
+// the slowest of those before it. After a failure nothing new is begun for a moment, however many
+// fail together.
 func (s *Service) drain(ctx context.Context) {
 	written := make(chan wrote, replayBatch)
-	under, pause := 0, minBackoff
-	probe := time.NewTicker(probeEvery)
-	defer probe.Stop()
+	under, pause, resting := 0, minBackoff, false
 	defer func() {
 		for ; under > 0; under-- {
 			s.settle(ctx, <-written)
 		}
 	}()
+	rest, probe := time.NewTimer(pause), time.NewTicker(probeEvery)
+	defer rest.Stop()
+	defer probe.Stop()
 	for ctx.Err() == nil {
-		if under <= replayBatch/2 { // looking for more costs a look at all that waits
+		if !resting && under <= replayBatch/2 { // looking for more costs a look at all that waits
 			for _, it := range s.backlog.batch(replayBatch - under) {
 				under++
 				go func() { written <- wrote{it, s.writeInTime(ctx, it)} }()
 			}
 		}
-		if under == 0 {
+		if !resting && under == 0 {
 			return
 		}
-		var w wrote
-		select {
-		case w = <-written:
-		case <-probe.C:
-			continue // what is under way may be stuck; another one may not be
-		}
-		under--
-		if s.settle(ctx, w) {
-			pause = minBackoff
-			continue
-		}
-		timer := time.NewTimer(pause)
 		select {
 		case <-ctx.Done():
-		case <-timer.C:
+		case <-probe.C: // what is under way may be stuck; another one may not be
+		case <-rest.C:
+			resting = false
+		case w := <-written:
+			under--
+			switch took := s.settle(ctx, w); {
+			case took:
+				pause, resting = minBackoff, false
+			case !resting:
+				rest.Reset(pause)
+				pause, resting = min(2*pause, maxBackoff), true
+			}
 		}
-		timer.Stop()
-		pause = min(2*pause, maxBackoff)
 	}
 }
 

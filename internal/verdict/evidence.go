@@ -35,8 +35,8 @@ func (f *facts) evidence() []Evidence {
 		count := strconv.Itoa(n)
 		add(Evidence{At: c.NotifiedAt, What: Text{count + " more devices were left out.", "ほかに" + count + "台の端末が対象外でした。"}})
 	}
-	if c.State == bell.CallEnded && !f.over.IsZero() {
-		add(Evidence{At: f.over, What: f.words.fill(Text{"Its Call Event came: {why} ({number}).", "Call Eventを受信しました：{why}（{number}）。"})})
+	if c.State == bell.CallEnded && !f.shown.IsZero() {
+		add(Evidence{At: f.shown, What: f.words.fill(Text{"Its Call Event came: {why} ({number}).", "Call Eventを受信しました：{why}（{number}）。"})})
 	}
 	slices.SortStableFunc(all, func(a, b Evidence) int { return a.At.Compare(b.At) })
 	if len(all) > maxEvidence {

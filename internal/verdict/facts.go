@@ -18,6 +18,7 @@ type facts struct {
 	*Input
 	notified time.Time // when Notify came; zero if it did not
 	over     time.Time // when this server learned that the call had ended; zero if it has not
+	shown    time.Time // likewise, in what is shown: never later than is known
 	devices  []device
 	words    words
 }
@@ -48,8 +49,9 @@ func newFacts(in *Input) *facts {
 			break
 		}
 	}
+	f.shown = f.over
 	if f.over.IsZero() && c.State == bell.CallEnded {
-		f.over = in.overWithoutJournal()
+		f.over, f.shown = in.overWithoutJournal(), c.EndedAt
 	}
 	f.callWords()
 	notes := map[string]*bell.DeviceNote{}

@@ -17,7 +17,7 @@ build: ## build bin/planetbell, one static binary
 .PHONY: demo
 demo: ## ring a few phones on this machine; no account, no configuration
 	@# Sooner than make build: without the sender of traces, and SQLite is not optimised.
-	@echo 'Building; the first time takes about two minutes.'
+	@echo 'Building; the first time takes one to two minutes.'
 	@CGO_ENABLED=0 go build -trimpath -tags demo -gcflags='modernc.org/...=-N -l' -ldflags '$(LDFLAGS)' -o bin/planetbell-demo ./cmd/planetbell
 	@./bin/planetbell-demo demo
 

@@ -216,6 +216,7 @@ func (s *Service) settle(ctx context.Context, w wrote) (took bool) {
 	s.backlog.metrics.unrecorded.Inc()
 	s.log.Error("something that waited in memory could not be recorded and is lost", "sid", w.item.key.id, "error", w.err)
 	s.backlog.remove(w.item)
+	s.backlog.worked() // a refusal is an answer, too
 	return true
 }
 
